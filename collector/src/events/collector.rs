@@ -1,0 +1,112 @@
+//! What the collector says about itself: what it lost, counted, and can see.
+
+/// Why a stretch of history is not complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum GapReason {
+    /// A kernel ring buffer had no room.
+    RingFull,
+    /// The channel to the store had no room.
+    QueueFull,
+    /// The publisher did not read its source in time.
+    PublisherStalled,
+    /// The source dropped events and said so.
+    SourceOverflow,
+    /// A record could not be decoded.
+    DecodeError,
+    /// A publisher ended while the daemon ran.
+    PublisherDown,
+    /// The daemon was not running.
+    DaemonDown,
+    /// Rows could not be written.
+    DiskFull,
+    /// Stored rows were damaged.
+    Corrupt,
+}
+
+impl GapReason {
+    /// The value of the column `reason`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::RingFull => "ring_full",
+            Self::QueueFull => "queue_full",
+            Self::PublisherStalled => "publisher_stalled",
+            Self::SourceOverflow => "source_overflow",
+            Self::DecodeError => "decode_error",
+            Self::PublisherDown => "publisher_down",
+            Self::DaemonDown => "daemon_down",
+            Self::DiskFull => "disk_full",
+            Self::Corrupt => "corrupt",
+        }
+    }
+}
+
+/// A stretch of time in which events of a source were lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// Start, in nanoseconds since the Unix epoch.
+    pub time_ns: i64,
+    /// End, likewise.
+    pub end_ns: i64,
+    /// The source, or `*` for all.
+    pub source: String,
+    /// Why.
+    pub reason: GapReason,
+    /// How many events, `None` when that cannot be known.
+    pub lost: Option<u64>,
+    /// More, in words.
+    pub detail: Option<String>,
+}
+
+/// What became of the events of one class in ten seconds of their own time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LedgerEntry {
+    /// Start of the ten seconds, in nanoseconds since the Unix epoch.
+    pub time_ns: i64,
+    /// The source.
+    pub source: String,
+    /// The class of event: `exec`, `fork`, `exit`, `file`.
+    pub class: String,
+    /// Events that the source produced.
+    pub seen: u64,
+    /// Events that became rows.
+    pub stored: u64,
+    /// Events that configuration left out.
+    pub filtered: u64,
+    /// Events that the source merged into others.
+    pub merged: u64,
+    /// Events lost.
+    pub lost: u64,
+    /// Times the kernel skipped the program; `None` when it does not tell.
+    pub missed: Option<u64>,
+    /// Events stored after the watermark had passed their time.
+    pub late: u64,
+}
+
+/// Which tier of a source is in use for one kind of event, from this moment on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capability {
+    /// When this became so, in nanoseconds since the Unix epoch.
+    pub time_ns: i64,
+    /// Kind of event: `exec`, `fork`, `exit`, `file`.
+    pub kind: String,
+    /// The source in use, `None` when there is none.
+    pub source: Option<String>,
+    /// The tier in use, `None` when there is none.
+    pub tier: Option<String>,
+    /// What the tier cannot see, in words; empty when it sees every route.
+    pub blind_to: String,
+    /// Why better tiers are not in use; `None` when this is the best.
+    pub reason: Option<String>,
+}
+
+/// An event about the collector itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CollectorEvent {
+    /// Something was lost.
+    Gap(Gap),
+    /// The count of ten seconds.
+    Ledger(LedgerEntry),
+    /// What can be seen changed.
+    Capability(Capability),
+}

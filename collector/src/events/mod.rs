@@ -1,0 +1,14 @@
+//! What publishers emit: facts about the host, free of any operating system's types.
+//!
+//! **Invariant:** nothing here has a `cfg(target_os)`; a field that only one system can fill is an
+//! `Option`, and its documentation says which.
+
+mod collector;
+mod file;
+mod process;
+
+pub use collector::{Capability, CollectorEvent, Gap, GapReason, LedgerEntry};
+pub use file::{FileAction, FileEvent, FileStat};
+pub use process::{
+    Credentials, ExecEvent, ExitEvent, ForkEvent, Namespaces, ProcessEvent, ProcessKey, ProgramFile,
+};

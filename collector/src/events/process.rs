@@ -1,0 +1,171 @@
+//! The life of a process: fork, exec, exit.
+
+/// Identity of a process within one boot. Pids are reused; the pair is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ProcessKey {
+    /// Process id (thread group id), in the initial pid namespace.
+    pub pid: u32,
+    /// Start of the thread group's leader, in nanoseconds since boot.
+    pub start_ns: u64,
+}
+
+/// One event in the life of a process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProcessEvent {
+    /// A program was started, or was found running when the collector started.
+    Exec(Box<ExecEvent>),
+    /// A process was created.
+    Fork(ForkEvent),
+    /// The last thread of a process ended.
+    Exit(ExitEvent),
+}
+
+/// A process replaced its program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExecEvent {
+    /// When, in nanoseconds since the Unix epoch. For a snapshot, when the process started.
+    pub time_ns: i64,
+    /// The process.
+    pub process: ProcessKey,
+    /// The thread that called exec.
+    pub tid: u32,
+    /// The parent, `None` when it was already gone.
+    pub parent: Option<ProcessKey>,
+    /// Whether the process was found running rather than seen to start.
+    pub snapshot: bool,
+    /// Whether `process.start_ns` is exact, or the 10 ms tick that `/proc` shows.
+    pub start_exact: bool,
+    /// User and group ids.
+    pub credentials: Credentials,
+    /// POSIX session (`getsid(2)`).
+    pub session_id: Option<u32>,
+    /// Id of the cgroup in the default hierarchy. Linux only.
+    pub cgroup_id: Option<u64>,
+    /// Namespaces of the process. Linux only.
+    pub namespaces: Option<Namespaces>,
+    /// Absolute path of the program's file as seen from the host.
+    pub path: Option<String>,
+    /// Whether `path` was longer than the collector reads, so that its front is missing.
+    pub path_truncated: bool,
+    /// Path of the script as given to exec, when the program is a script's interpreter.
+    pub script_path: Option<String>,
+    /// The program's file.
+    pub file: Option<ProgramFile>,
+    /// Working directory.
+    pub cwd: Option<String>,
+    /// The arguments as bytes, `argv[0]` first; `None` when they could not be read.
+    pub arguments: Option<Vec<Vec<u8>>>,
+    /// Size of all arguments in bytes, terminating NULs included, also when not all were kept.
+    pub arguments_bytes: u64,
+    /// Whether `arguments` is shorter than what the program was given.
+    pub arguments_truncated: bool,
+    /// Whether this is a kernel thread (snapshots only).
+    pub kernel_thread: bool,
+}
+
+/// User and group ids of a process, in the initial user namespace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Credentials {
+    /// Real user id.
+    pub uid: u32,
+    /// Effective user id.
+    pub euid: u32,
+    /// Saved user id.
+    pub suid: u32,
+    /// File-system user id. Linux only.
+    pub fsuid: Option<u32>,
+    /// Real group id.
+    pub gid: u32,
+    /// Effective group id.
+    pub egid: u32,
+    /// Saved group id.
+    pub sgid: u32,
+    /// File-system group id. Linux only.
+    pub fsgid: Option<u32>,
+    /// Login user id set by the audit system, `None` when unset.
+    pub auid: Option<u32>,
+    /// Audit session id, `None` when unset.
+    pub audit_session_id: Option<u32>,
+}
+
+/// Inode numbers of a process's namespaces, as in `/proc/PID/ns`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Namespaces {
+    /// Pid namespace.
+    pub pid: u32,
+    /// Mount namespace.
+    pub mount: u32,
+    /// Network namespace.
+    pub network: u32,
+    /// User namespace.
+    pub user: u32,
+}
+
+/// The file that a program was loaded from, as it was at exec.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProgramFile {
+    /// Device, as `stat(2)`'s `st_dev`.
+    pub device: u64,
+    /// Inode number.
+    pub inode: u64,
+    /// Type and permission bits, as `st_mode`.
+    pub mode: u32,
+    /// Owner.
+    pub owner_uid: u32,
+    /// Owning group.
+    pub owner_gid: u32,
+    /// Last access in whole seconds since the Unix epoch, where the source tells.
+    pub atime: Option<i64>,
+    /// Last change of content, likewise.
+    pub mtime: Option<i64>,
+    /// Last change of metadata, likewise.
+    pub ctime: Option<i64>,
+    /// Creation, likewise.
+    pub btime: Option<i64>,
+}
+
+/// A process created another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForkEvent {
+    /// When, in nanoseconds since the Unix epoch.
+    pub time_ns: i64,
+    /// The new process.
+    pub process: ProcessKey,
+    /// Its parent: the caller, or the caller's parent under `CLONE_PARENT`.
+    pub parent: Option<ProcessKey>,
+    /// The process that called fork.
+    pub caller: ProcessKey,
+    /// Flags of `clone(2)`, without the exit signal. Linux only.
+    pub clone_flags: Option<u64>,
+    /// Credentials' real user id of the new process.
+    pub uid: u32,
+    /// Credentials' real group id of the new process.
+    pub gid: u32,
+    /// Path of the program that both run, where the source tells.
+    pub path: Option<String>,
+}
+
+/// A process ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExitEvent {
+    /// When the last thread ended, in nanoseconds since the Unix epoch.
+    pub time_ns: i64,
+    /// The process.
+    pub process: ProcessKey,
+    /// The parent at that moment, which is who reaps it.
+    pub parent: Option<ProcessKey>,
+    /// Real user id.
+    pub uid: u32,
+    /// Real group id.
+    pub gid: u32,
+    /// What it passed to exit, 0 to 255; `None` when a signal ended it.
+    pub exit_code: Option<u32>,
+    /// The signal that ended it.
+    pub signal: Option<u32>,
+    /// Whether it dumped core.
+    pub core_dumped: bool,
+    /// CPU time of all its threads in nanoseconds. Linux only.
+    pub cpu_ns: Option<u64>,
+    /// Path of its program, where the source tells.
+    pub path: Option<String>,
+}

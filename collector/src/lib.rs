@@ -1,0 +1,1 @@
+//! Bygone: a collector of what happens on a host, kept as history that SQL can question.

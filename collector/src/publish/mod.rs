@@ -1,0 +1,87 @@
+//! Publishers: one file per source of events.
+//!
+//! A publisher owns its source, runs on its own thread, turns raw records into the types of
+//! [`crate::events`] and pushes batches over one bounded channel. It waits when the channel is
+//! full: its source's own buffer is then the queue, and what overflows there is counted there.
+//!
+//! **Invariant:** no publisher knows SQL or a file of the store.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{SendError, SyncSender};
+
+use crate::events::{Capability, CollectorEvent, FileEvent, ProcessEvent};
+
+/// Batches that may wait for the store's writer. A batch holds at most [`BATCH_EVENTS_MAX`] events.
+pub const CHANNEL_BATCHES_MAX: usize = 64;
+
+/// Events in one batch, so that no batch holds the writer for long.
+pub const BATCH_EVENTS_MAX: usize = 4096;
+
+/// Events of one kind from one source, in the order of their times as far as the source knows it.
+#[derive(Debug)]
+pub enum Events {
+    /// The life of processes.
+    Process(Vec<ProcessEvent>),
+    /// Changes to files.
+    File(Vec<FileEvent>),
+    /// The collector's own.
+    Collector(Vec<CollectorEvent>),
+}
+
+/// What a publisher sends at once.
+#[derive(Debug)]
+pub struct Batch {
+    /// Name of the source, as in the column `source` of `gaps` and `ledger`.
+    pub source: &'static str,
+    /// Every event of this source before this instant (nanoseconds since the Unix epoch) has been
+    /// sent in this batch or an earlier one, or counted as lost. `None` leaves it as it was.
+    pub watermark_ns: Option<i64>,
+    /// Boot-time nanoseconds plus this is real time, as the publisher measured it.
+    pub clock_offset_ns: i64,
+    /// The events.
+    pub events: Events,
+}
+
+/// The sending end that publishers share.
+pub type Sink = SyncSender<Batch>;
+
+/// Why a publisher ended before it was told to.
+pub type PublishError = anyhow::Error;
+
+/// Told to all publishers at once when the daemon stops.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// Asks all holders to stop.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Whether to stop.
+    #[must_use]
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// A source of events, attached and ready to be read.
+pub trait Publisher: Send {
+    /// Name of the source, e.g. `process_ebpf`.
+    fn source(&self) -> &'static str;
+
+    /// What it can and cannot see, one entry per kind of event it covers.
+    fn capabilities(&self) -> Vec<Capability>;
+
+    /// Reads the source and sends batches until `stop` is set, then drains what the source still
+    /// holds, sends it and returns. It looks at `stop` at least every 100 ms.
+    ///
+    /// # Errors
+    /// When the source fails for good. A record that cannot be decoded is a counted loss instead.
+    /// A closed channel is a reason to return, not an error.
+    fn run(self: Box<Self>, sink: &Sink, stop: &Stop) -> Result<(), PublishError>;
+}
+
+/// The channel's other end is gone: the daemon is stopping.
+pub type Closed = SendError<Batch>;
