@@ -29,6 +29,51 @@ pub enum Events {
     Collector(Vec<CollectorEvent>),
 }
 
+impl Events {
+    /// How many there are.
+    #[must_use]
+    pub const fn count(&self) -> usize {
+        match self {
+            Self::Process(events) => events.len(),
+            Self::File(events) => events.len(),
+            Self::Collector(events) => events.len(),
+        }
+    }
+}
+
+/// A type of event that [`Events`] carries.
+pub trait Event: Sized {
+    /// The events of this type in a batch, `None` when the batch carries another type.
+    fn of(events: &Events) -> Option<&[Self]>;
+}
+
+impl Event for ProcessEvent {
+    fn of(events: &Events) -> Option<&[Self]> {
+        match events {
+            Events::Process(events) => Some(events),
+            Events::File(_) | Events::Collector(_) => None,
+        }
+    }
+}
+
+impl Event for FileEvent {
+    fn of(events: &Events) -> Option<&[Self]> {
+        match events {
+            Events::File(events) => Some(events),
+            Events::Process(_) | Events::Collector(_) => None,
+        }
+    }
+}
+
+impl Event for CollectorEvent {
+    fn of(events: &Events) -> Option<&[Self]> {
+        match events {
+            Events::Collector(events) => Some(events),
+            Events::Process(_) | Events::File(_) => None,
+        }
+    }
+}
+
 /// What a publisher sends at once.
 #[derive(Debug)]
 pub struct Batch {

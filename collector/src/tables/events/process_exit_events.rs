@@ -1,0 +1,74 @@
+//! `process_exit_events`, from the process publishers.
+
+use bygone_store::{Computed, EventTable};
+
+use crate::events::ProcessEvent;
+use crate::tables::Subscriber;
+
+/// Processes ended on this host: one row per process, when its last thread ended.
+#[derive(Clone, Debug, PartialEq, EventTable)]
+pub struct ProcessExitEvents {
+    /// Process id, in the initial pid namespace.
+    pub pid: u32,
+    /// Path of its program; null when the source does not tell.
+    #[column(bloom)]
+    pub path: Option<String>,
+    /// Real user id.
+    pub uid: u32,
+    /// Real group id.
+    pub gid: u32,
+    /// Process id of the parent, which reaps it; null when it was already gone.
+    pub parent: Option<u32>,
+    /// Whole seconds between boot and the exit.
+    #[column(uptime)]
+    pub uptime: Computed,
+    /// What it passed to exit, 0 to 255; null when a signal ended it.
+    pub exit_code: Option<u32>,
+    /// The signal that ended it; null when it exited by itself.
+    pub signal: Option<u32>,
+    /// Whether it dumped core.
+    pub core_dumped: bool,
+    /// When its last thread ended, in nanoseconds since the Unix epoch.
+    #[column(time)]
+    pub time_ns: i64,
+    /// Start of the process, in nanoseconds since boot.
+    #[column(bloom)]
+    pub start_ns: u64,
+    /// Identity of the process, as in `process_events`.
+    #[column(guid(pid, start_ns))]
+    pub guid: Computed,
+    /// Start of the parent, in nanoseconds since boot.
+    pub parent_start_ns: Option<u64>,
+    /// Identity of the parent.
+    #[column(guid(parent, parent_start_ns))]
+    pub parent_guid: Computed,
+    /// CPU time of all its threads, in nanoseconds; null on macOS.
+    pub cpu_ns: Option<u64>,
+}
+
+impl Subscriber for ProcessExitEvents {
+    type Event = ProcessEvent;
+
+    fn row(event: &ProcessEvent) -> Option<Self> {
+        match event {
+            ProcessEvent::Exit(exit) => Some(Self {
+                pid: exit.process.pid,
+                path: exit.path.clone(),
+                uid: exit.uid,
+                gid: exit.gid,
+                parent: exit.parent.map(|parent| parent.pid),
+                uptime: Computed,
+                exit_code: exit.exit_code,
+                signal: exit.signal,
+                core_dumped: exit.core_dumped,
+                time_ns: exit.time_ns,
+                start_ns: exit.process.start_ns,
+                guid: Computed,
+                parent_start_ns: exit.parent.map(|parent| parent.start_ns),
+                parent_guid: Computed,
+                cpu_ns: exit.cpu_ns,
+            }),
+            ProcessEvent::Exec(_) | ProcessEvent::Fork(_) => None,
+        }
+    }
+}
