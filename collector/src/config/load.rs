@@ -1,0 +1,409 @@
+//! Reading the files: syntax, unknown keys and types are checked file by file, so that an error
+//! has a line; then the files are merged in order and the defaults fill the rest.
+
+use std::path::{Path, PathBuf};
+use std::{env, fs, io};
+
+use thiserror::Error;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::settings::{Config, SECTIONS, Section};
+
+/// The file that is read when none is named and it exists.
+pub const DEFAULT_FILE: &str = "/etc/bygone/bygone.toml";
+
+/// How alike two keys must be for one to be suggested for the other; 1 is equal.
+const SUGGEST_SIMILARITY_MIN: f64 = 0.7;
+
+/// Why a configuration cannot be used.
+#[derive(Debug, Error)]
+pub enum LoadConfig {
+    /// A file or the folder `conf.d` cannot be read.
+    #[error("cannot read the configuration {}", path.display())]
+    Read {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A file is not TOML, or a value has the wrong type.
+    #[error("{}:{line}: {message}", path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong, with the key.
+        message: String,
+    },
+    /// A file has a key that nothing reads.
+    #[error("{}:{line}: unknown {what} `{key}`{place}{suggestion}", path.display())]
+    UnknownKey {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// `section` or `key`.
+        what: &'static str,
+        /// The key as written.
+        key: String,
+        /// The section it stands in, in words; empty at the top.
+        place: String,
+        /// The nearest known key, in words, or all there are.
+        suggestion: String,
+    },
+}
+
+impl Config {
+    /// Reads `file`, or [`DEFAULT_FILE`] when it is `None`, and then `conf.d/*.toml` beside it in
+    /// the order of their names. Later files override earlier ones setting by setting.
+    ///
+    /// ```no_run
+    /// let config = bygone::config::Config::load(None)?;
+    /// println!("{:?}", config.store.sync);
+    /// # Ok::<(), bygone::config::LoadConfig>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When a file cannot be read, is not TOML, has an unknown key or a value of the wrong type.
+    /// That the default file or the folder `conf.d` does not exist is no error.
+    pub fn load(file: Option<&Path>) -> Result<Self, LoadConfig> {
+        let main = file.unwrap_or(Path::new(DEFAULT_FILE));
+        let mut merged = toml::Table::new();
+        match fs::read_to_string(main) {
+            Ok(text) => merge(&mut merged, check(main, &text)?),
+            Err(source) if file.is_none() && source.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => {
+                return Err(LoadConfig::Read {
+                    path: main.to_owned(),
+                    source,
+                });
+            }
+        }
+        for path in fragments(&main.with_file_name("conf.d"))? {
+            let text = fs::read_to_string(&path).map_err(|source| LoadConfig::Read {
+                path: path.clone(),
+                source,
+            })?;
+            merge(&mut merged, check(&path, &text)?);
+        }
+        merged
+            .try_into()
+            .map_err(|error: toml::de::Error| LoadConfig::Invalid {
+                path: main.to_owned(),
+                line: 1,
+                message: error.message().to_owned(),
+            })
+    }
+}
+
+/// The folder of the data when nothing names one: `/var/lib/bygone` as root, otherwise `bygone`
+/// in `$XDG_STATE_HOME` or, without that, in `~/.local/state`. `None` when there is no home.
+#[must_use]
+pub fn default_data_dir() -> Option<PathBuf> {
+    if rustix::process::geteuid().is_root() {
+        return Some(PathBuf::from("/var/lib/bygone"));
+    }
+    state_home().map(|state| state.join("bygone"))
+}
+
+/// `$XDG_STATE_HOME`, or `~/.local/state`. A relative path is not used, as XDG demands.
+pub(crate) fn state_home() -> Option<PathBuf> {
+    let absolute = |name: &str| {
+        env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|p| p.is_absolute())
+    };
+    absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
+}
+
+/// The files of `conf.d` in the order of their names; none when there is no such folder.
+fn fragments(folder: &Path) -> Result<Vec<PathBuf>, LoadConfig> {
+    let failed = |source| LoadConfig::Read {
+        path: folder.to_owned(),
+        source,
+    };
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(failed(error)),
+    };
+    let mut paths = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(failed)?.path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "toml")
+        {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+/// The table of one file, after every check that needs the file's text.
+fn check(path: &Path, text: &str) -> Result<toml::Table, LoadConfig> {
+    let invalid = |error: &toml::de::Error, key: Option<String>| LoadConfig::Invalid {
+        path: path.to_owned(),
+        line: error.span().map_or(1, |span| line_of(text, span.start)),
+        message: match key {
+            Some(key) => format!("`{key}`: {}", error.message()),
+            None => error.message().to_owned(),
+        },
+    };
+    let document = DeTable::parse(text).map_err(|error| invalid(&error, None))?;
+    check_keys(path, text, document.get_ref())?;
+    if let Err(error) = toml::from_str::<Config>(text) {
+        let key = error
+            .span()
+            .and_then(|span| key_at(document.get_ref(), span.start));
+        return Err(invalid(&error, key));
+    }
+    toml::from_str(text).map_err(|error| invalid(&error, None))
+}
+
+fn check_keys(path: &Path, text: &str, document: &DeTable<'_>) -> Result<(), LoadConfig> {
+    for (key, value) in document {
+        let name = key.get_ref().as_ref();
+        let Some(section) = SECTIONS.iter().find(|section| section.name == name) else {
+            return Err(LoadConfig::UnknownKey {
+                path: path.to_owned(),
+                line: line_of(text, key.span().start),
+                what: if matches!(value.get_ref(), DeValue::Table(_)) {
+                    "section"
+                } else {
+                    "key"
+                },
+                key: name.to_owned(),
+                place: String::new(),
+                suggestion: suggest_at_top(name),
+            });
+        };
+        if let DeValue::Table(values) = value.get_ref() {
+            check_section(path, text, section, values)?;
+        }
+    }
+    Ok(())
+}
+
+fn check_section(
+    path: &Path,
+    text: &str,
+    section: &Section,
+    values: &DeTable<'_>,
+) -> Result<(), LoadConfig> {
+    for (key, _) in values {
+        let name = key.get_ref().as_ref();
+        if section.settings.iter().all(|setting| setting.key != name) {
+            let known = section.settings.iter().map(|setting| setting.key);
+            return Err(LoadConfig::UnknownKey {
+                path: path.to_owned(),
+                line: line_of(text, key.span().start),
+                what: "key",
+                key: name.to_owned(),
+                place: format!(" in [{}]", section.name),
+                suggestion: suggest(name, known),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// What may have been meant by a key at the top: a section, or a key that belongs into one.
+fn suggest_at_top(name: &str) -> String {
+    let home = SECTIONS
+        .iter()
+        .find(|section| section.settings.iter().any(|setting| setting.key == name));
+    match home {
+        Some(section) => format!("; it belongs in the section [{}]", section.name),
+        None => suggest(name, SECTIONS.iter().map(|section| section.name)),
+    }
+}
+
+fn suggest(name: &str, known: impl Iterator<Item = &'static str> + Clone) -> String {
+    let nearest = known
+        .clone()
+        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
+        .max_by(|left, right| left.0.total_cmp(&right.0));
+    match nearest {
+        Some((similarity, candidate)) if similarity >= SUGGEST_SIMILARITY_MIN => {
+            format!("; did you mean `{candidate}`?")
+        }
+        _ => format!("; known: {}", known.collect::<Vec<_>>().join(", ")),
+    }
+}
+
+/// The dotted key whose value covers byte `at` of the text.
+fn key_at(table: &DeTable<'_>, at: usize) -> Option<String> {
+    let covers = |span: std::ops::Range<usize>| span.contains(&at);
+    table
+        .iter()
+        .find_map(|(key, value): (_, &Spanned<DeValue<'_>>)| {
+            let name = key.get_ref().as_ref();
+            let inner = match value.get_ref() {
+                DeValue::Table(inner) => key_at(inner, at),
+                _ => None,
+            };
+            match inner {
+                Some(rest) => Some(format!("{name}.{rest}")),
+                None if covers(value.span()) || covers(key.span()) => Some(name.to_owned()),
+                None => None,
+            }
+        })
+}
+
+fn line_of(text: &str, at: usize) -> usize {
+    text.bytes()
+        .take(at)
+        .filter(|&byte| byte == b'\n')
+        .count()
+        .saturating_add(1)
+}
+
+/// Puts `from` over `into`, section by section; a setting is replaced as a whole.
+fn merge(into: &mut toml::Table, from: toml::Table) {
+    for (name, value) in from {
+        match (into.get_mut(&name), value) {
+            (Some(toml::Value::Table(old)), toml::Value::Table(new)) => old.extend(new),
+            (_, value) => {
+                into.insert(name, value);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use expect_test::{Expect, expect};
+
+    use super::super::Sync;
+    use super::*;
+
+    fn check_error(text: &str, expected: &Expect) {
+        let error = check(Path::new("b.toml"), text).unwrap_err();
+        expected.assert_eq(&error.to_string());
+    }
+
+    #[test]
+    fn unknown_keys_are_named_with_the_nearest() {
+        check_error(
+            "[store]\nsync = \"1s\"\njournal_byte = 1\n",
+            &expect![
+                "b.toml:3: unknown key `journal_byte` in [store]; did you mean `journal_bytes`?"
+            ],
+        );
+        check_error(
+            "[proces]\nenabled = true\n",
+            &expect!["b.toml:1: unknown section `proces`; did you mean `process`?"],
+        );
+        check_error(
+            "level = \"debug\"\n",
+            &expect!["b.toml:1: unknown key `level`; it belongs in the section [log]"],
+        );
+        check_error(
+            "\n[log]\nqqq = 1\n",
+            &expect!["b.toml:3: unknown key `qqq` in [log]; known: level"],
+        );
+    }
+
+    #[test]
+    fn wrong_values_are_named() {
+        check_error(
+            "[process]\nenabled = \"yes\"\n",
+            &expect![[
+                r#"b.toml:2: `process.enabled`: invalid type: string "yes", expected a boolean"#
+            ]],
+        );
+        check_error(
+            "[process]\nring_bytes = 100000\n",
+            &expect![
+                "b.toml:2: `process.ring_bytes`: invalid value: integer `100000`, expected a power of two between 65536 and 1073741824"
+            ],
+        );
+        check_error(
+            "[store]\nsync = \"soon\"\n",
+            &expect![[
+                r#"b.toml:2: `store.sync`: invalid value: string "soon", expected a duration such as "1s", "always" or "never""#
+            ]],
+        );
+        check_error(
+            "[file.categories]\netc = \"/etc\"\n",
+            &expect![[
+                r#"b.toml:2: `file.categories.etc`: invalid type: string "/etc", expected a sequence"#
+            ]],
+        );
+        check_error(
+            "store = 1\n",
+            &expect!["b.toml:1: `store`: invalid type: integer `1`, expected struct StoreConfig"],
+        );
+        check_error(
+            "[log]\nlevel = \"loud\"\n",
+            &expect![
+                "b.toml:2: `log.level`: unknown variant `loud`, expected one of `error`, `warn`, `info`, `debug`, `trace`"
+            ],
+        );
+    }
+
+    #[test]
+    fn bad_syntax_has_a_line() {
+        check_error(
+            "[store]\nsync = \n",
+            &expect!["b.toml:2: string values must be quoted, expected literal string"],
+        );
+    }
+
+    #[test]
+    fn fragments_override_in_the_order_of_their_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("bygone.toml");
+        fs::write(&file, "[store]\nsync = \"always\"\njournal_bytes = 65536\n").unwrap();
+        let conf_d = folder.path().join("conf.d");
+        fs::create_dir(&conf_d).unwrap();
+        fs::write(conf_d.join("20.toml"), "[store]\nsync = \"5s\"\n").unwrap();
+        fs::write(
+            conf_d.join("10.toml"),
+            "[store]\nsync = \"never\"\n[file.categories]\n",
+        )
+        .unwrap();
+        fs::write(conf_d.join("README"), "not read").unwrap();
+
+        let config = Config::load(Some(&file)).unwrap();
+
+        assert_eq!(config.store.sync, Sync::Every(Duration::from_secs(5)));
+        assert_eq!(config.store.journal_bytes, 65536);
+        assert!(config.file.categories.is_empty());
+        assert!(config.process.enabled);
+    }
+
+    #[test]
+    fn an_error_in_a_fragment_names_the_fragment() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("bygone.toml");
+        fs::write(&file, "").unwrap();
+        fs::create_dir(folder.path().join("conf.d")).unwrap();
+        fs::write(folder.path().join("conf.d/x.toml"), "[log]\nlevel = 3\n").unwrap();
+
+        let error = Config::load(Some(&file)).unwrap_err().to_string();
+
+        assert!(error.contains("conf.d/x.toml:2: `log.level`"), "{error}");
+    }
+
+    #[test]
+    fn a_named_file_that_is_missing_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = Config::load(Some(&folder.path().join("none.toml"))).unwrap_err();
+        assert!(matches!(error, LoadConfig::Read { .. }), "{error:?}");
+    }
+
+    #[test]
+    fn an_empty_file_is_the_default() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("bygone.toml");
+        fs::write(&file, "").unwrap();
+        assert_eq!(Config::load(Some(&file)).unwrap(), Config::default());
+    }
+}

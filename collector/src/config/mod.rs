@@ -1,0 +1,16 @@
+//! The configuration: one TOML file, `conf.d/*.toml` beside it, and a default for every setting.
+//!
+//! The settings, their defaults and their documentation stand in one place, the macro call in
+//! `settings.rs`; the structs, `bygone config --reference` and the list of known keys follow from
+//! it.
+//!
+//! **Invariants:** a key that nothing reads is an error, never ignored. Every error names the
+//! file, the line and the key.
+
+mod load;
+mod settings;
+mod values;
+
+pub use load::{DEFAULT_FILE, LoadConfig, default_data_dir};
+pub use settings::{Config, FileConfig, LogConfig, ProcessConfig, StoreConfig};
+pub use values::{LogLevel, Sync};

@@ -1,0 +1,256 @@
+//! Every setting with its documentation and default.
+//!
+//! **Invariant:** the lists of keys and the reference are made from the same lines as the structs,
+//! so that they cannot differ from what is read.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::values::{LogLevel, Sync};
+
+/// One setting, as the reference and the check for unknown keys see it.
+pub(super) struct Setting {
+    pub(super) key: &'static str,
+    pub(super) doc: &'static [&'static str],
+    /// Whether its keys are chosen by the user, so that any is known.
+    pub(super) open: bool,
+}
+
+/// One section of the file.
+pub(super) struct Section {
+    pub(super) name: &'static str,
+    pub(super) doc: &'static [&'static str],
+    pub(super) settings: &'static [Setting],
+}
+
+/// Declares the sections: structs, defaults, and the list of sections.
+macro_rules! settings {
+    ($(
+        $(#[doc = $section_doc:literal])*
+        section $section:ident: $section_type:ident {
+            $(
+                $(#[doc = $doc:literal])*
+                $(#[serde $serde:tt])?
+                $kind:ident $key:ident: $key_type:ty = $default:expr;
+            )*
+        }
+    )*) => {
+        /// The whole configuration.
+        #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct Config {
+            $($(#[doc = $section_doc])* pub $section: $section_type,)*
+        }
+
+        $(
+            $(#[doc = $section_doc])*
+            #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+            #[serde(default, deny_unknown_fields)]
+            pub struct $section_type {
+                $($(#[doc = $doc])* $(#[serde $serde])? pub $key: $key_type,)*
+            }
+
+            impl Default for $section_type {
+                fn default() -> Self {
+                    Self { $($key: $default,)* }
+                }
+            }
+        )*
+
+        /// All sections, in the order of the reference.
+        pub(super) static SECTIONS: &[Section] = &[$(
+            Section {
+                name: stringify!($section),
+                doc: &[$($section_doc,)*],
+                settings: &[$(
+                    Setting {
+                        key: stringify!($key),
+                        doc: &[$($doc,)*],
+                        open: settings!(@open $kind),
+                    },
+                )*],
+            },
+        )*];
+    };
+    (@open key) => { false };
+    (@open map) => { true };
+}
+
+settings! {
+    /// Where and how events are kept.
+    section store: StoreConfig {
+        /// The folder of the data. When it is not set: /var/lib/bygone as root, otherwise
+        /// bygone in $XDG_STATE_HOME or, without that, in ~/.local/state.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        key data_dir: Option<PathBuf> = None;
+        /// How long stored events may wait before they are safe from a loss of power: a
+        /// duration, "always" (after each write) or "never" (the kernel decides).
+        key sync: Sync = Sync::Every(Duration::from_secs(1));
+        /// Size in bytes at which a journal is sealed into segments; at least 65536.
+        #[serde(deserialize_with = "super::values::journal_bytes")]
+        key journal_bytes: u64 = 8 * 1024 * 1024;
+        /// Age at which a journal is sealed into segments; at least one second.
+        #[serde(with = "super::values::journal_age")]
+        key journal_age: Duration = Duration::from_secs(300);
+    }
+    /// Processes: exec, fork and exit.
+    section process: ProcessConfig {
+        /// Whether they are recorded.
+        key enabled: bool = true;
+        /// Size in bytes of the kernel's buffer between the probes and the collector: a power of
+        /// two, at least 65536 and at most 1073741824.
+        #[serde(deserialize_with = "super::values::ring_bytes")]
+        key ring_bytes: u32 = 8 * 1024 * 1024;
+    }
+    /// Changes to files.
+    section file: FileConfig {
+        /// Whether they are recorded.
+        key enabled: bool = true;
+        /// Patterns of paths to leave out, written as in categories.
+        key exclude: Vec<String> = Vec::new();
+        /// What to watch: a name, which rows carry in the column category, and its patterns.
+        /// "/etc/%%" is all below /etc, "/etc/%" only what is directly in it. A file that sets
+        /// this replaces the default categories.
+        map categories: BTreeMap<String, Vec<String>> = default_categories();
+    }
+    /// The collector's own messages, which go to standard error.
+    section log: LogConfig {
+        /// The least important level to write: "error", "warn", "info", "debug" or "trace".
+        key level: LogLevel = LogLevel::Info;
+    }
+}
+
+fn default_categories() -> BTreeMap<String, Vec<String>> {
+    let category = |name: &str, patterns: &[&str]| {
+        (
+            name.to_owned(),
+            patterns.iter().map(|&pattern| pattern.to_owned()).collect(),
+        )
+    };
+    BTreeMap::from([
+        category("configuration", &["/etc/%%"]),
+        category(
+            "programs",
+            &["/usr/bin/%%", "/usr/sbin/%%", "/usr/local/bin/%%"],
+        ),
+    ])
+}
+
+impl Config {
+    /// The default configuration as TOML, each setting with its documentation.
+    #[must_use]
+    pub fn reference() -> String {
+        let defaults = toml::Table::try_from(Self::default()).unwrap_or_default();
+        let mut text = String::from(
+            "# The configuration of bygone with all settings at their defaults.\n\
+             # Files: /etc/bygone/bygone.toml, then /etc/bygone/conf.d/*.toml in the order of \
+             their names.\n",
+        );
+        for section in SECTIONS {
+            text.push('\n');
+            push_comment(&mut text, section.doc);
+            let values = defaults.get(section.name).and_then(toml::Value::as_table);
+            push_section(&mut text, section, values);
+        }
+        text
+    }
+
+    /// This configuration as TOML.
+    ///
+    /// # Errors
+    /// When a path in it is not UTF-8.
+    pub fn to_toml(&self) -> Result<String, toml::ser::Error> {
+        toml::to_string(self)
+    }
+}
+
+fn push_section(text: &mut String, section: &Section, values: Option<&toml::Table>) {
+    push_line(text, format_args!("[{}]", section.name));
+    for setting in section.settings {
+        text.push('\n');
+        push_comment(text, setting.doc);
+        if setting.open {
+            push_line(text, format_args!("[{}.{}]", section.name, setting.key));
+        }
+        match values.and_then(|values| values.get(setting.key)) {
+            Some(toml::Value::Table(entries)) => {
+                for (name, entry) in entries {
+                    push_line(text, format_args!("{name} = {entry}"));
+                }
+            }
+            Some(value) => push_line(text, format_args!("{} = {value}", setting.key)),
+            None => push_line(text, format_args!("# {} = \"…\"", setting.key)),
+        }
+    }
+}
+
+fn push_comment(text: &mut String, lines: &[&str]) {
+    for line in lines {
+        push_line(text, format_args!("#{line}"));
+    }
+}
+
+fn push_line(text: &mut String, line: std::fmt::Arguments<'_>) {
+    // Writing to a `String` cannot fail.
+    writeln!(text, "{line}").unwrap_or_default();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reference_parses_to_the_default() {
+        let reference = Config::reference();
+        let parsed: Config = toml::from_str(&reference).unwrap();
+        assert_eq!(parsed, Config::default(), "{reference}");
+    }
+
+    #[test]
+    fn reference_names_every_setting_and_its_meaning() {
+        let reference = Config::reference();
+        for section in SECTIONS {
+            for setting in section.settings {
+                assert!(reference.contains(setting.key), "{}", setting.key);
+                let doc = setting.doc.first().unwrap();
+                assert!(reference.contains(doc), "{doc}");
+            }
+        }
+    }
+
+    #[test]
+    fn effective_configuration_reads_back() {
+        let mut config = Config::default();
+        config.store.data_dir = Some(PathBuf::from("/srv/bygone"));
+        config.store.sync = Sync::Never;
+        config.process.ring_bytes = 65536;
+        config.log.level = LogLevel::Debug;
+        let parsed: Config = toml::from_str(&config.to_toml().unwrap()).unwrap();
+        assert_eq!(parsed, config);
+    }
+
+    #[test]
+    fn every_serialized_key_is_listed() {
+        let mut config = Config::default();
+        config.store.data_dir = Some(PathBuf::from("/srv/bygone"));
+        let table = toml::Table::try_from(config).unwrap();
+        for (section, values) in &table {
+            let listed = SECTIONS
+                .iter()
+                .find(|listed| listed.name == section)
+                .unwrap();
+            let keys: Vec<&String> = values.as_table().unwrap().keys().collect();
+            assert_eq!(keys.len(), listed.settings.len(), "{section}");
+            for key in keys {
+                assert!(
+                    listed.settings.iter().any(|setting| setting.key == key),
+                    "{key}"
+                );
+            }
+        }
+    }
+}
