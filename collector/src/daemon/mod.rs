@@ -1,0 +1,22 @@
+//! The daemon: it starts the publishers, feeds the store's one writer, and stops them in order.
+//!
+//! ```text
+//! publisher threads ── bounded channel of batches ──▶ writer thread ──▶ journal
+//!        ▲                                                  │
+//!        └── Stop ◀── this thread: signals, failures ◀──────┘
+//! ```
+//! A stop runs along the same way: the publishers are told, drain their sources, send the rest and
+//! end; the channel closes when the last of them is gone; the writer then syncs, seals and ends.
+//! Nothing that was sent is dropped.
+//!
+//! **Invariants:** the writer's thread is the only one that touches the store. A publisher that
+//! fails does not stop the others: its end is a row in `gaps` and in `capabilities`.
+
+mod run;
+mod sources;
+mod supervise;
+mod time;
+mod writer;
+
+pub use run::run;
+pub use sources::{SourceReport, sources};

@@ -1,0 +1,155 @@
+//! `bygone run`: start-up, the wait, and the stop.
+
+use std::path::Path;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::JoinHandle;
+
+use anyhow::{Context, anyhow};
+use bygone_store::{Opened, Writer, WriterOptions};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+
+use super::sources::{self, Source};
+use super::supervise;
+use super::time::{clock_offset_ns, now_ns};
+use super::writer::WriterLoop;
+use crate::config::Config;
+use crate::events::{Capability, CollectorEvent, Gap, GapReason};
+use crate::host::boot;
+use crate::publish::{Batch, CHANNEL_BATCHES_MAX, Events, Publisher, Sink, Stop};
+use crate::tables;
+
+/// The source named in rows that the daemon writes about itself.
+const SOURCE: &str = "daemon";
+
+/// Collects until SIGINT or SIGTERM, then flushes everything and returns.
+///
+/// # Errors
+/// When the store cannot be opened (another daemon holds it, the folder cannot be written), or the
+/// writer fails for good.
+pub fn run(config: &Config, data_dir: &Path) -> anyhow::Result<()> {
+    let options = WriterOptions {
+        boot_id: boot::boot_id().context("reading the boot id")?,
+        journal_bytes_max: config.store.journal_bytes,
+        journal_age_max: config.store.journal_age,
+        ..WriterOptions::default()
+    };
+    let (writer, opened) = Writer::open(data_dir, tables::event_schemas(), options)?;
+    let (sink, batches) = sync_channel(CHANNEL_BATCHES_MAX);
+    let (writer_thread, writer_ended) =
+        start_writer(WriterLoop::new(writer, config.store.sync), batches)?;
+    let stop = Stop::default();
+
+    let publishers = start_publishers(config, data_dir, &opened, &sink, &stop)?;
+    tracing::info!(data_dir = %data_dir.display(), "Collecting");
+    let waited = wait(writer_ended);
+
+    stop.set();
+    for publisher in publishers {
+        if publisher.join().is_err() {
+            tracing::error!("A publisher's supervisor panicked");
+        }
+    }
+    drop(sink);
+    let written = writer_thread.join().map_err(|_panic| anyhow!("the store's writer panicked"))?;
+    tracing::info!("Stopped; everything collected is on disk");
+    written.and(waited)
+}
+
+type WriterThread = JoinHandle<anyhow::Result<()>>;
+
+/// Starts the writer's thread. The receiver resolves when it has ended.
+fn start_writer(
+    writer: WriterLoop,
+    batches: Receiver<Batch>,
+) -> anyhow::Result<(WriterThread, oneshot::Receiver<()>)> {
+    let (alive, ended) = oneshot::channel::<()>();
+    let thread = std::thread::Builder::new()
+        .name("writer".to_owned())
+        .spawn(move || {
+            let _alive = alive;
+            writer.run(&batches)
+        })
+        .context("starting the writer's thread")?;
+    Ok((thread, ended))
+}
+
+/// Attaches the sources, says what they can see, and starts their threads.
+fn start_publishers(
+    config: &Config,
+    data_dir: &Path,
+    opened: &Opened,
+    sink: &Sink,
+    stop: &Stop,
+) -> anyhow::Result<Vec<JoinHandle<()>>> {
+    let mut attached: Vec<(Source, Box<dyn Publisher>)> = Vec::new();
+    let mut capabilities = Vec::new();
+    for source in sources::list(config, data_dir) {
+        match (source.attach)() {
+            Ok(publisher) => {
+                capabilities.extend(publisher.capabilities());
+                attached.push((source, publisher));
+            }
+            Err(refusal) => capabilities.extend(source.absent(now_ns(), &refusal.reason)),
+        }
+    }
+    capabilities.iter().for_each(announce);
+
+    let mut events: Vec<CollectorEvent> = gaps(opened).map(CollectorEvent::Gap).collect();
+    events.extend(capabilities.into_iter().map(CollectorEvent::Capability));
+    let batch = Batch {
+        source: SOURCE,
+        watermark_ns: None,
+        clock_offset_ns: clock_offset_ns(),
+        events: Events::Collector(events),
+    };
+    sink.send(batch).map_err(|_closed| anyhow!("the store's writer ended at start"))?;
+    attached
+        .into_iter()
+        .map(|(source, publisher)| supervise::start(source, publisher, sink.clone(), stop.clone()))
+        .collect()
+}
+
+/// Says on one line what a kind of event comes from and what is not seen of it.
+fn announce(capability: &Capability) {
+    let Capability { kind, source, tier, blind_to, reason, .. } = capability;
+    let reason = reason.as_deref().unwrap_or_default();
+    match (source, tier) {
+        (Some(source), Some(tier)) => {
+            tracing::info!(kind, source, tier, cannot_see = blind_to, reason, "Watching");
+        }
+        _ => tracing::warn!(kind, cannot_see = blind_to, reason, "Not watching"),
+    }
+}
+
+/// What the store says was lost before this start: the time no daemon ran, and damage.
+fn gaps(opened: &Opened) -> impl Iterator<Item = Gap> {
+    let end_ns = now_ns();
+    let down = opened.last_heartbeat.iter().map(move |(source, watermark_ns)| Gap {
+        time_ns: *watermark_ns,
+        end_ns: end_ns.max(*watermark_ns),
+        source: source.clone(),
+        reason: GapReason::DaemonDown,
+        lost: None,
+        detail: None,
+    });
+    down
+}
+
+/// Waits for a signal to stop, or for the writer's end.
+fn wait(writer_ended: oneshot::Receiver<()>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("starting the runtime")?;
+    runtime.block_on(async {
+        let mut interrupt = signal(SignalKind::interrupt()).context("watching SIGINT")?;
+        let mut terminate = signal(SignalKind::terminate()).context("watching SIGTERM")?;
+        tokio::select! {
+            _ = interrupt.recv() => tracing::info!("Stopping on SIGINT"),
+            _ = terminate.recv() => tracing::info!("Stopping on SIGTERM"),
+            _ = writer_ended => tracing::error!("The store's writer ended"),
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,12 @@
+//! End-to-end tests: the program against the running kernel, one module per scenario.
+
+mod arguments;
+mod bad_input;
+mod crash;
+mod exits;
+mod files;
+mod markers;
+mod running;
+mod schema;
+mod snapshot;
+mod sql;

@@ -1,0 +1,56 @@
+//! Starting and stopping the daemon.
+
+use bygone_tests::{Daemon, bygone, requires_bpf, sql_rows, wait_until};
+use serde_json::json;
+
+#[test]
+fn a_second_daemon_is_refused_with_the_first_ones_pid() {
+    if !requires_bpf() {
+        return;
+    }
+    let daemon = Daemon::start();
+    let second = bygone().arg("run").arg("--data-dir").arg(daemon.data_dir()).output().unwrap();
+    let stderr = String::from_utf8(second.stderr).unwrap();
+    assert_eq!(second.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains(&daemon.pid().to_string()), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+}
+
+#[test]
+fn a_clean_stop_flushes_and_the_next_start_says_how_long_it_was_down() {
+    if !requires_bpf() {
+        return;
+    }
+    let first = Daemon::start();
+    let stopped = first.stop();
+    assert!(stopped.status.success(), "{}", stopped.log);
+    let no_gap = "SELECT * FROM gaps WHERE reason = 'daemon_down'";
+    assert!(sql_rows(&stopped.data_dir, no_gap).is_empty(), "the first start has no gap");
+    let second = Daemon::start_in(&stopped.data_dir, "[file]\nenabled = false\n");
+    let gap = "SELECT source, end_ns > time_ns ordered, lost, \
+               (SELECT count(*) FROM capabilities WHERE kind = 'exec' AND tier IS NOT NULL) starts \
+               FROM gaps WHERE reason = 'daemon_down'";
+    let expected =
+        json!({ "source": "process_ebpf", "ordered": 1, "lost": null, "starts": 2 });
+    wait_until("the gap is visible", || {
+        (sql_rows(second.data_dir(), gap) == [expected.clone()]).then_some(())
+    });
+}
+
+#[test]
+fn what_is_not_watched_is_said_at_start_and_recorded() {
+    if !requires_bpf() {
+        return;
+    }
+    let daemon = Daemon::start();
+    let log = daemon.log();
+    for kind in ["exec", "fork", "exit"] {
+        let line = log.lines().find(|line| line.contains(&format!("kind=\"{kind}\"")));
+        assert!(line.is_some_and(|line| line.contains("process_ebpf")), "{kind}: {log}");
+    }
+    let rows = "SELECT kind, source FROM capabilities ORDER BY kind";
+    let row = |kind: &str| json!({ "kind": kind, "source": "process_ebpf" });
+    wait_until("capabilities are recorded", || {
+        (sql_rows(daemon.data_dir(), rows) == [row("exec"), row("exit"), row("fork")]).then_some(())
+    });
+}

@@ -1,0 +1,58 @@
+//! Processes that ran before the daemon.
+
+use std::process::{Command, Stdio};
+
+use bygone_tests::{Daemon, requires_bpf, sql_rows, wait_until};
+use serde_json::json;
+
+#[test]
+fn a_process_from_before_has_the_guid_of_its_exit() {
+    if !requires_bpf() {
+        return;
+    }
+    let mut child = Command::new(env!("CARGO_BIN_EXE_bygone-test-subject"))
+        .args(["wait", "snapshot"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let pid = child.id();
+    let daemon = Daemon::start();
+    let statement = format!(
+        "SELECT guid, syscall, cmdline, path, parent, start_exact FROM process_events \
+         WHERE pid = {pid}"
+    );
+    let row = wait_until("the snapshot is visible", || {
+        let rows = sql_rows(daemon.data_dir(), &statement);
+        assert!(rows.len() < 2, "{rows:?}");
+        rows.into_iter().next()
+    });
+    let subject = env!("CARGO_BIN_EXE_bygone-test-subject");
+    assert_eq!(row["syscall"], "snapshot");
+    assert_eq!(row["cmdline"], json!(format!("{subject} wait snapshot")));
+    assert_eq!(row["path"], json!(std::fs::canonicalize(subject).unwrap()));
+    assert_eq!(row["parent"], json!(std::process::id()));
+    assert_eq!(row["start_exact"], 1);
+
+    drop(child.stdin.take());
+    assert_eq!(child.wait().unwrap().code(), Some(3));
+    let exit = format!("SELECT guid, exit_code, path FROM process_exit_events WHERE pid = {pid}");
+    let expected = json!({ "guid": row["guid"], "exit_code": 3, "path": row["path"] });
+    wait_until("the exit is visible", || {
+        (sql_rows(daemon.data_dir(), &exit) == [expected.clone()]).then_some(())
+    });
+}
+
+#[test]
+fn the_daemon_and_kernel_threads_are_there() {
+    if !requires_bpf() {
+        return;
+    }
+    let daemon = Daemon::start();
+    let own = format!("SELECT count(*) n FROM process_events WHERE pid = {}", daemon.pid());
+    wait_until("the daemon's own process is recorded", || {
+        (sql_rows(daemon.data_dir(), &own) == [json!({ "n": 1 })]).then_some(())
+    });
+    let kernel = "SELECT path, kernel_thread FROM process_events WHERE pid = 2";
+    let expected = json!({ "path": null, "kernel_thread": 1 });
+    assert_eq!(sql_rows(daemon.data_dir(), kernel), [expected]);
+}
