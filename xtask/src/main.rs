@@ -1,1 +1,59 @@
-fn main(){}
+//! The project's own commands, run as `cargo xtask <command>`.
+//!
+//! Everything that CI does, a contributor can do with the same command: `test` runs the tests,
+//! `ci` every other check. What a command needs beyond Rust and a C compiler it installs itself,
+//! into a cache folder, at a pinned version (see [`tools`]).
+
+#![expect(
+    clippy::print_stdout,
+    reason = "the commands speak to the one who runs them"
+)]
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+mod ci;
+mod process;
+mod test;
+mod tidy;
+mod tools;
+
+/// Commands of the Bygone project.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+enum Command {
+    /// Build the program and run all tests
+    Test {
+        /// Arguments for the test runner, for instance a filter; with any, documentation tests
+        /// are left out
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Run every check except the tests
+    Ci {
+        /// Run only these steps
+        #[arg(value_name = "STEP", value_parser = ci::step_names())]
+        steps: Vec<String>,
+    },
+    /// Check what no other tool checks: sizes, banned forms, direction of dependencies
+    Tidy,
+    /// Install the tools that `ci` needs
+    Tools,
+}
+
+fn main() -> ExitCode {
+    let result = match Command::parse() {
+        Command::Test { args } => test::run_all(&args),
+        Command::Ci { steps } => ci::run_steps(&steps),
+        Command::Tidy => tidy::run(),
+        Command::Tools => tools::install_all(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! `cargo xtask ci`: every check except the tests, each timed, none hiding a later one.
+//!
+//! **Invariant:** a step that fails does not keep the next from running, and one failure makes
+//! the whole fail.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::process::{cargo, root, run};
+use crate::tidy;
+use crate::tools::{CARGO_DENY, CARGO_MACHETE};
+
+/// One check.
+struct Step {
+    name: &'static str,
+    run: fn() -> Result<()>,
+}
+
+/// In the order of their cost.
+const STEPS: &[Step] = &[
+    Step {
+        name: "fmt",
+        run: fmt,
+    },
+    Step {
+        name: "tidy",
+        run: tidy::run,
+    },
+    Step {
+        name: "machete",
+        run: machete,
+    },
+    Step {
+        name: "deny",
+        run: deny,
+    },
+    Step {
+        name: "advisories",
+        run: advisories,
+    },
+    Step {
+        name: "clippy",
+        run: clippy,
+    },
+    Step {
+        name: "doc",
+        run: doc,
+    },
+];
+
+/// The names that `cargo xtask ci` takes.
+pub(crate) fn step_names() -> Vec<&'static str> {
+    STEPS.iter().map(|step| step.name).collect()
+}
+
+/// Runs the steps named in `only`, all when it is empty.
+///
+/// # Errors
+/// When a step failed, after all have run.
+pub(crate) fn run_steps(only: &[String]) -> Result<()> {
+    let chosen = STEPS
+        .iter()
+        .filter(|s| only.is_empty() || only.iter().any(|name| name == s.name));
+    let mut reports: Vec<(&str, Duration, Result<()>)> = Vec::new();
+    for step in chosen {
+        println!("== {}", step.name);
+        let start = Instant::now();
+        let result = (step.run)();
+        reports.push((step.name, start.elapsed(), result));
+    }
+    println!();
+    let mut failed = Vec::new();
+    for (name, took, result) in reports {
+        let seconds = took.as_secs_f64();
+        match result {
+            Ok(()) => println!("{name:12} ok      {seconds:7.1} s"),
+            Err(error) => {
+                println!("{name:12} FAILED  {seconds:7.1} s  {error:#}");
+                failed.push(name);
+            }
+        }
+    }
+    if !failed.is_empty() {
+        bail!("failed: {}", failed.join(", "));
+    }
+    Ok(())
+}
+
+fn fmt() -> Result<()> {
+    run(cargo().args(["fmt", "--all", "--check"]))?;
+    // The probes are a workspace of their own.
+    run(cargo().args([
+        "fmt",
+        "--check",
+        "--manifest-path",
+        "ebpf-probes/Cargo.toml",
+    ]))
+}
+
+fn machete() -> Result<()> {
+    run(Command::new(CARGO_MACHETE.ensure()?).current_dir(root()))
+}
+
+fn deny() -> Result<()> {
+    let mut command = cargo_deny()?;
+    run(command.args([
+        "check",
+        "--hide-inclusion-graph",
+        "bans",
+        "licenses",
+        "sources",
+    ]))
+}
+
+/// Looks the dependencies up in the RustSec database. It comes from the network; without it there
+/// is nothing to look up in, which is said and is not a failure.
+fn advisories() -> Result<()> {
+    let fetched = cargo_deny()?
+        .args(["fetch", "db"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .context("start cargo-deny")?;
+    if !fetched.success() {
+        println!("advisories not checked: the RustSec database cannot be fetched");
+        return Ok(());
+    }
+    run(cargo_deny()?.args(["check", "--disable-fetch", "advisories"]))
+}
+
+fn cargo_deny() -> Result<Command> {
+    let mut command = Command::new(CARGO_DENY.ensure()?);
+    command
+        .current_dir(root())
+        .args(["--workspace", "--locked"]);
+    Ok(command)
+}
+
+fn clippy() -> Result<()> {
+    let mut command = cargo();
+    command.args(["clippy", "--workspace", "--all-targets", "--locked"]);
+    run(command.args(["--", "-D", "warnings"]))
+}
+
+fn doc() -> Result<()> {
+    let mut command = cargo();
+    command.args([
+        "doc",
+        "--workspace",
+        "--no-deps",
+        "--document-private-items",
+        "--locked",
+    ]);
+    run(command.env("RUSTDOCFLAGS", "-D warnings"))
+}

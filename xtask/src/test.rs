@@ -1,0 +1,92 @@
+//! `cargo xtask test`: the program is built, then every test of the workspace runs.
+//!
+//! The tests in `tests/` run the built program, which they look for beside their own executable.
+//! It is built together with all tests, so that cargo picks the same features of the dependencies
+//! for both and compiles nothing twice. cargo-nextest runs the tests where it is installed,
+//! cargo's own runner elsewhere.
+
+use std::process::Stdio;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::process::{Outcome, cargo, run, run_keeping};
+
+/// Builds everything and runs the tests; `args` go to the test runner.
+///
+/// # Errors
+/// When the build or a test fails.
+pub(crate) fn run_all(args: &[String]) -> Result<()> {
+    let start = Instant::now();
+    run(cargo().args(["build", "--workspace", "--lib", "--bins", "--tests"])).context("build")?;
+    let build_s = start.elapsed().as_secs();
+
+    let mut outcomes = vec![run_tests(args)?];
+    if args.is_empty() {
+        let mut doc = cargo();
+        doc.args(["test", "--workspace", "--doc", "--no-fail-fast"]);
+        outcomes.push(run_keeping(&mut doc, is_summary)?);
+    }
+
+    println!();
+    for line in outcomes.iter().flat_map(|outcome| &outcome.lines) {
+        println!("{line}");
+    }
+    println!(
+        "tests: built in {build_s} s, all done in {} s",
+        start.elapsed().as_secs()
+    );
+    if !outcomes.iter().all(|outcome| outcome.success) {
+        bail!("tests failed");
+    }
+    Ok(())
+}
+
+fn run_tests(args: &[String]) -> Result<Outcome> {
+    let mut command = cargo();
+    if has_nextest() {
+        command.args(["nextest", "run", "--workspace", "--no-fail-fast"]);
+    } else {
+        command.args([
+            "test",
+            "--workspace",
+            "--lib",
+            "--bins",
+            "--tests",
+            "--no-fail-fast",
+        ]);
+    }
+    run_keeping(command.args(args), is_summary)
+}
+
+fn has_nextest() -> bool {
+    cargo()
+        .args(["nextest", "--version"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+/// Whether a line is the sum of a test run: nextest's `Summary [ 1.2s] 3 tests run: …` or
+/// libtest's `test result: …`.
+fn is_summary(line: &str) -> bool {
+    let line = line.trim_start();
+    line.starts_with("Summary [") || line.starts_with("test result: ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_summary;
+
+    #[test]
+    fn summaries_of_both_runners_are_known() {
+        assert!(is_summary(
+            "     Summary [   0.012s] 5 tests run: 5 passed, 0 skipped"
+        ));
+        assert!(is_summary("test result: ok. 5 passed; 0 failed; 0 ignored"));
+        assert!(!is_summary(
+            "        PASS [   0.012s] xtask tidy::tests::summary"
+        ));
+    }
+}
