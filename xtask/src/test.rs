@@ -28,7 +28,8 @@ pub(crate) fn run_all(args: &[String]) -> Result<()> {
         outcomes.push(run_keeping(&mut doc, is_summary)?);
     }
 
-    println!();
+    // `.ci/run` repeats what follows this line.
+    println!("\n== test summary");
     for line in outcomes.iter().flat_map(|outcome| &outcome.lines) {
         println!("{line}");
     }
