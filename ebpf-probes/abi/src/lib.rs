@@ -1,1 +1,367 @@
-//! Placeholder.
+//! Records that the kernel probes send over the ring buffer, and limits both sides agree on.
+//!
+//! A record is a [`Header`], the fixed part of its kind, and for exec a tail of bytes whose parts
+//! the fixed part measures. The collector decodes with the feature `decode`, which derives checked
+//! reads; the probes are built without it.
+//!
+//! **Invariant:** every field is an integer or an array of bytes, every struct is `#[repr(C)]`
+//! without padding, and its size is asserted here, so that both sides agree or neither compiles.
+#![no_std]
+
+#[cfg(feature = "decode")]
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// [`Header::kind`] of an [`ExecRecord`].
+pub const KIND_EXEC: u32 = 1;
+/// [`Header::kind`] of a [`ForkRecord`].
+pub const KIND_FORK: u32 = 2;
+/// [`Header::kind`] of an [`ExitRecord`].
+pub const KIND_EXIT: u32 = 3;
+
+/// Classes of events that are counted, in the order of their counters.
+pub const CLASSES: [&str; 3] = ["exec", "fork", "exit"];
+/// Index of exec in [`CLASSES`].
+pub const CLASS_EXEC: u32 = 0;
+/// Index of fork in [`CLASSES`].
+pub const CLASS_FORK: u32 = 1;
+/// Index of exit in [`CLASSES`].
+pub const CLASS_EXIT: u32 = 2;
+
+/// Length of a counted bucket in nanoseconds of boot time.
+pub const BUCKET_NS: u64 = 10_000_000_000;
+/// Buckets that the counters hold before they are used again.
+pub const BUCKETS: u32 = 8;
+/// Entries of the map of counters.
+pub const COUNTERS_MAX: u32 = CLASSES.len() as u32 * BUCKETS;
+
+/// Bytes of arguments that an exec record carries at most.
+pub const ARGUMENTS_MAX: usize = 8192;
+/// Bytes of one path that a record carries at most, terminators of components included.
+pub const PATH_MAX: usize = 4096;
+/// Bytes of one component of a path at most, its terminator included.
+pub const COMPONENT_MAX: usize = 256;
+/// Components of a path that a walk follows at most, mount crossings included.
+pub const COMPONENTS_MAX: u32 = 160;
+/// Bytes of a record at most.
+pub const RECORD_MAX: usize = size_of::<ExecRecord>() + TAIL_BYTES;
+
+/// Scratch slots for building exec records, per CPU.
+pub const SLOTS_PER_CPU: u32 = 3;
+
+/// [`ExecRecord::flags`]: found by the iterator, not seen to start.
+pub const EXEC_SNAPSHOT: u32 = 1;
+/// [`ExecRecord::flags`]: the task is a kernel thread.
+pub const EXEC_KERNEL_THREAD: u32 = 1 << 1;
+/// [`ExecRecord::flags`]: there are more arguments than the record carries.
+pub const EXEC_ARGUMENTS_TRUNCATED: u32 = 1 << 2;
+/// [`ExecRecord::flags`]: memory that holds arguments could not be read.
+pub const EXEC_ARGUMENTS_FAULT: u32 = 1 << 3;
+/// [`ExecRecord::flags`]: the walk of the program's path ended before the root.
+pub const EXEC_PATH_TRUNCATED: u32 = 1 << 4;
+/// [`ExecRecord::flags`]: the program's file hangs on no directory; its path is one name.
+pub const EXEC_PATH_DETACHED: u32 = 1 << 5;
+/// [`ExecRecord::flags`]: the walk of the working directory ended before the root.
+pub const EXEC_CWD_TRUNCATED: u32 = 1 << 6;
+/// [`ExecRecord::flags`]: the working directory hangs on no directory.
+pub const EXEC_CWD_DETACHED: u32 = 1 << 7;
+/// [`ExecRecord::flags`]: the times of the file are known.
+pub const EXEC_FILE_TIMES: u32 = 1 << 8;
+/// [`ExecRecord::flags`]: the program's file is known.
+pub const EXEC_FILE: u32 = 1 << 9;
+/// [`ExecRecord::flags`]: the walk of the program's path reached the root.
+pub const EXEC_PATH_WALKED: u32 = 1 << 10;
+/// [`ExecRecord::flags`]: the walk of the working directory reached the root.
+pub const EXEC_CWD_WALKED: u32 = 1 << 11;
+
+/// Start of every record.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "decode", derive(FromBytes, IntoBytes, KnownLayout, Immutable))]
+#[repr(C)]
+pub struct Header {
+    /// Which record this is: a `KIND_…`.
+    pub kind: u32,
+    /// Bytes of the whole record, this header included.
+    pub length: u32,
+    /// When, in nanoseconds since boot, suspended time included.
+    pub time_ns: u64,
+}
+
+/// Pid and start of a process; the pid is 0 when there is none.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "decode", derive(FromBytes, IntoBytes, KnownLayout, Immutable))]
+#[repr(C)]
+pub struct Process {
+    /// Process id (thread group id) in the initial pid namespace.
+    pub pid: u32,
+    /// Always 0.
+    pub reserved: u32,
+    /// Start of the thread group's leader in nanoseconds since boot.
+    pub start_ns: u64,
+}
+
+/// A process replaced its program, or was found running.
+///
+/// The tail holds, in this order: arguments as the kernel laid them out, each ended by a NUL; the
+/// components of the program's path, leaf first, each ended by a NUL; those of the working
+/// directory; the script's path with its NUL.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "decode", derive(FromBytes, IntoBytes, KnownLayout, Immutable))]
+#[repr(C)]
+pub struct ExecRecord {
+    /// Kind, length, time.
+    pub header: Header,
+    /// The process.
+    pub process: Process,
+    /// Its real parent.
+    pub parent: Process,
+    /// The thread that called exec.
+    pub tid: u32,
+    /// `EXEC_…` flags.
+    pub flags: u32,
+    /// Real user id, in the initial user namespace like all ids here.
+    pub uid: u32,
+    /// Effective user id.
+    pub euid: u32,
+    /// Saved user id.
+    pub suid: u32,
+    /// File-system user id.
+    pub fsuid: u32,
+    /// Real group id.
+    pub gid: u32,
+    /// Effective group id.
+    pub egid: u32,
+    /// Saved group id.
+    pub sgid: u32,
+    /// File-system group id.
+    pub fsgid: u32,
+    /// Login user id, `u32::MAX` when unset.
+    pub login_uid: u32,
+    /// Audit session, `u32::MAX` when unset.
+    pub audit_session: u32,
+    /// POSIX session, 0 when unknown.
+    pub session: u32,
+    /// Inode of the pid namespace, 0 when unknown like all namespaces here.
+    pub pid_namespace: u32,
+    /// Inode of the mount namespace.
+    pub mount_namespace: u32,
+    /// Inode of the network namespace.
+    pub network_namespace: u32,
+    /// Inode of the user namespace.
+    pub user_namespace: u32,
+    /// Device of the file in the kernel's own encoding: major << 20 | minor.
+    pub device: u32,
+    /// Id of the cgroup in the default hierarchy, 0 when unknown.
+    pub cgroup_id: u64,
+    /// Inode number of the file.
+    pub inode: u64,
+    /// Type and permission bits of the file.
+    pub mode: u32,
+    /// Owner of the file.
+    pub owner_uid: u32,
+    /// Owning group of the file.
+    pub owner_gid: u32,
+    /// Bytes of arguments in the tail.
+    pub arguments_len: u32,
+    /// Last access of the file in seconds since the Unix epoch.
+    pub atime: i64,
+    /// Last change of its content, likewise.
+    pub mtime: i64,
+    /// Last change of its metadata, likewise.
+    pub ctime: i64,
+    /// Bytes of all arguments, those not carried included.
+    pub arguments_bytes: u64,
+    /// Bytes of the program's path in the tail.
+    pub path_len: u32,
+    /// Bytes of the working directory in the tail.
+    pub cwd_len: u32,
+    /// Bytes of the script's path in the tail.
+    pub script_len: u32,
+    /// Always 0.
+    pub reserved: u32,
+}
+
+/// A process created another.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "decode", derive(FromBytes, IntoBytes, KnownLayout, Immutable))]
+#[repr(C)]
+pub struct ForkRecord {
+    /// Kind, length, time.
+    pub header: Header,
+    /// The new process.
+    pub process: Process,
+    /// Its real parent.
+    pub parent: Process,
+    /// The process that called fork.
+    pub caller: Process,
+    /// Flags of clone.
+    pub clone_flags: u64,
+    /// Real user id of the new process.
+    pub uid: u32,
+    /// Real group id of the new process.
+    pub gid: u32,
+}
+
+/// The last thread of a process ended.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "decode", derive(FromBytes, IntoBytes, KnownLayout, Immutable))]
+#[repr(C)]
+pub struct ExitRecord {
+    /// Kind, length, time.
+    pub header: Header,
+    /// The process.
+    pub process: Process,
+    /// Its real parent.
+    pub parent: Process,
+    /// CPU time of all threads in nanoseconds, as far as the kernel had accounted it.
+    pub cpu_ns: u64,
+    /// Real user id.
+    pub uid: u32,
+    /// Real group id.
+    pub gid: u32,
+    /// Wait status: signal in bits 0-6, core dump in bit 7, exit code in bits 8-15.
+    pub status: u32,
+    /// Always 0.
+    pub reserved: u32,
+}
+
+/// What one CPU counted in one bucket of one class. Never reset: readers take differences.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct Counter {
+    /// Events that happened.
+    pub seen: u64,
+    /// Those of them that could not be sent.
+    pub lost: u64,
+}
+
+/// Scratch in which one exec record is built.
+#[repr(C)]
+pub struct Slot {
+    /// Thread group and thread that fill it, 0 when it is free.
+    pub owner: u64,
+    /// Dentry from which the next walk starts, 0 when there is nothing to walk.
+    pub walk_dentry: u64,
+    /// The `vfsmount` of `walk_dentry`.
+    pub walk_mount: u64,
+    /// Dentry of the working directory.
+    pub cwd_dentry: u64,
+    /// The `vfsmount` of `cwd_dentry`.
+    pub cwd_mount: u64,
+    /// Address of the script's path in the kernel, 0 when there is none.
+    pub script: u64,
+    /// Bytes of `tail` in use.
+    pub tail_len: u64,
+    /// Which walk is next: [`WALK_PATH`] or [`WALK_CWD`].
+    pub walk: u32,
+    /// Number of this slot.
+    pub index: u32,
+    /// Fixed part of the record.
+    pub record: ExecRecord,
+    /// Its tail; it follows `record` without a hole, so that both are sent as one.
+    pub tail: [u8; TAIL_BYTES],
+}
+
+/// Bytes of [`Slot::tail`]: both walks may end with a whole component past [`PATH_MAX`].
+pub const TAIL_BYTES: usize = ARGUMENTS_MAX + 2 * (PATH_MAX + COMPONENT_MAX) + PATH_MAX;
+
+/// [`Slot::walk`]: the program's path.
+pub const WALK_PATH: u32 = 0;
+/// [`Slot::walk`]: the working directory.
+pub const WALK_CWD: u32 = 1;
+
+/// Value of an offset whose member the running kernel does not have.
+pub const ABSENT: u32 = u32::MAX;
+
+/// Hands the list of kernel members that the probes read to the macro `$then`.
+///
+/// Each line is the name of a global of the probes, the struct, the member (a dotted path, with
+/// alternatives between `|` for kernels that call it otherwise), and what cannot do without it:
+/// `all`, `exec`, `exit`, `fork`, or `none`.
+#[macro_export]
+macro_rules! members {
+    ($then:ident) => {
+        $then! {
+            TASK_TGID "task_struct" "tgid" all;
+            TASK_FLAGS "task_struct" "flags" none;
+            TASK_GROUP_LEADER "task_struct" "group_leader" all;
+            TASK_REAL_PARENT "task_struct" "real_parent" all;
+            TASK_START "task_struct" "start_boottime|real_start_time" all;
+            TASK_CRED "task_struct" "cred" all;
+            TASK_SIGNAL "task_struct" "signal" exit;
+            TASK_MM "task_struct" "mm" exec;
+            TASK_FS "task_struct" "fs" none;
+            TASK_NSPROXY "task_struct" "nsproxy" none;
+            TASK_THREAD_PID "task_struct" "thread_pid" none;
+            TASK_CGROUPS "task_struct" "cgroups" none;
+            TASK_LOGIN_UID "task_struct" "loginuid" none;
+            TASK_AUDIT_SESSION "task_struct" "sessionid" none;
+            TASK_EXIT_CODE "task_struct" "exit_code" exit;
+            TASK_RUNTIME "task_struct" "se.sum_exec_runtime" none;
+            TASK_THREAD_NODE "task_struct" "thread_node" none;
+            TASK_PID "task_struct" "pid" all;
+            CRED_UID "cred" "uid" all;
+            CRED_GID "cred" "gid" all;
+            CRED_EUID "cred" "euid" exec;
+            CRED_EGID "cred" "egid" exec;
+            CRED_SUID "cred" "suid" exec;
+            CRED_SGID "cred" "sgid" exec;
+            CRED_FSUID "cred" "fsuid" exec;
+            CRED_FSGID "cred" "fsgid" exec;
+            CRED_USER_NS "cred" "user_ns" none;
+            SIGNAL_LIVE "signal_struct" "live.counter" exit;
+            SIGNAL_FLAGS "signal_struct" "flags" exit;
+            SIGNAL_GROUP_EXIT_CODE "signal_struct" "group_exit_code" exit;
+            SIGNAL_RUNTIME "signal_struct" "sum_sched_runtime" none;
+            SIGNAL_THREADS "signal_struct" "thread_head" none;
+            SIGNAL_PIDS "signal_struct" "pids" none;
+            PID_LEVEL "pid" "level" none;
+            PID_NUMBERS "pid" "numbers" none;
+            UPID_NR "upid" "nr" none;
+            UPID_NS "upid" "ns" none;
+            PID_NS_INUM "pid_namespace" "ns.inum" none;
+            USER_NS_INUM "user_namespace" "ns.inum" none;
+            MNT_NS_INUM "mnt_namespace" "ns.inum" none;
+            NET_INUM "net" "ns.inum" none;
+            NSPROXY_MNT "nsproxy" "mnt_ns" none;
+            NSPROXY_NET "nsproxy" "net_ns" none;
+            CSS_SET_DEFAULT "css_set" "dfl_cgrp" none;
+            CGROUP_NODE "cgroup" "kn" none;
+            KERNFS_ID "kernfs_node" "id" none;
+            MM_ARG_START "mm_struct" "arg_start" exec;
+            MM_ARG_END "mm_struct" "arg_end" exec;
+            MM_EXE_FILE "mm_struct" "exe_file" exec;
+            FILE_DENTRY "file" "f_path.dentry" exec;
+            FILE_MOUNT "file" "f_path.mnt" exec;
+            FILE_INODE "file" "f_inode" none;
+            FS_CWD_DENTRY "fs_struct" "pwd.dentry" none;
+            FS_CWD_MOUNT "fs_struct" "pwd.mnt" none;
+            DENTRY_PARENT "dentry" "d_parent|__d_parent" exec;
+            DENTRY_NAME "dentry" "d_name.name|__d_name.name" exec;
+            VFSMOUNT_ROOT "vfsmount" "mnt_root" exec;
+            MOUNT_VFSMOUNT "mount" "mnt" exec;
+            MOUNT_PARENT "mount" "mnt_parent" exec;
+            MOUNT_POINT "mount" "mnt_mountpoint" exec;
+            INODE_SUPER "inode" "i_sb" none;
+            INODE_NUMBER "inode" "i_ino" none;
+            INODE_MODE "inode" "i_mode" none;
+            INODE_UID "inode" "i_uid" none;
+            INODE_GID "inode" "i_gid" none;
+            INODE_ATIME "inode" "i_atime_sec|__i_atime.tv_sec|i_atime.tv_sec" none;
+            INODE_MTIME "inode" "i_mtime_sec|__i_mtime.tv_sec|i_mtime.tv_sec" none;
+            INODE_CTIME "inode" "i_ctime_sec|__i_ctime.tv_sec|i_ctime.tv_sec" none;
+            SUPER_DEVICE "super_block" "s_dev" none;
+            BPRM_FILENAME "linux_binprm" "filename" none;
+            BPRM_INTERPRETER "linux_binprm" "interp" none;
+        }
+    };
+}
+
+const _: () = {
+    assert!(size_of::<Header>() == 16);
+    assert!(size_of::<Process>() == 16);
+    assert!(size_of::<ExecRecord>() == 200);
+    assert!(size_of::<ForkRecord>() == 80);
+    assert!(size_of::<ExitRecord>() == 72);
+    assert!(size_of::<Counter>() == 16);
+    assert!(size_of::<Slot>() == 64 + 200 + TAIL_BYTES);
+};

@@ -1,0 +1,42 @@
+//! Counts of what was seen and lost, per CPU, class and bucket of the event's own time.
+
+use core::arch::asm;
+
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::PerCpuArray;
+use bygone_probe_abi::{BUCKET_NS, BUCKETS, COUNTERS_MAX, Counter};
+
+#[map]
+static COUNTERS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(COUNTERS_MAX, 0);
+
+/// Counts an event of `class` at `time_ns` as seen.
+#[inline(always)]
+pub fn seen(class: u32, time_ns: u64) {
+    if let Some(counter) = counter(class, time_ns) {
+        // SAFETY: the map holds one Counter per CPU; nothing writes it but these additions.
+        add_one(unsafe { &raw mut (*counter).seen });
+    }
+}
+
+/// Counts an event of `class` at `time_ns` as lost.
+#[inline(always)]
+pub fn lost(class: u32, time_ns: u64) {
+    if let Some(counter) = counter(class, time_ns) {
+        // SAFETY: as in `seen`.
+        add_one(unsafe { &raw mut (*counter).lost });
+    }
+}
+
+#[inline(always)]
+fn counter(class: u32, time_ns: u64) -> Option<*mut Counter> {
+    let bucket = (time_ns / BUCKET_NS) as u32 % BUCKETS;
+    COUNTERS.get_ptr_mut(class * BUCKETS + bucket)
+}
+
+/// One instruction, so that a program which interrupts this one on the same CPU is not undone. The
+/// standard library has no additions for this target, whose older kernels cannot return the sum.
+#[inline(always)]
+fn add_one(count: *mut u64) {
+    // SAFETY: `count` is an aligned u64 inside a map's value, which lives as long as the program.
+    unsafe { asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) count, in(reg) 1_u64) };
+}

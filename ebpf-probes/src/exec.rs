@@ -1,0 +1,196 @@
+//! A process replaced its program: the tracepoint `sched_process_exec`.
+
+use aya_ebpf::macros::raw_tracepoint;
+use aya_ebpf::programs::RawTracePointContext;
+use aya_ebpf::helpers::generated::bpf_probe_read_user;
+use bygone_probe_abi::{
+    ARGUMENTS_MAX, CLASS_EXEC, EXEC_ARGUMENTS_FAULT, EXEC_ARGUMENTS_TRUNCATED, EXEC_FILE,
+    EXEC_FILE_TIMES, ExecRecord, Header, KIND_EXEC, Slot, WALK_PATH,
+};
+
+use crate::offsets::{
+    BPRM_FILENAME, BPRM_INTERPRETER, CGROUP_NODE, CRED_EGID, CRED_EUID, CRED_FSGID, CRED_FSUID,
+    CRED_GID, CRED_SGID, CRED_SUID, CRED_UID, CRED_USER_NS, CSS_SET_DEFAULT, FILE_DENTRY,
+    FILE_INODE, FILE_MOUNT, FS_CWD_DENTRY, FS_CWD_MOUNT, INODE_ATIME, INODE_CTIME, INODE_GID,
+    INODE_MODE, INODE_MTIME, INODE_NUMBER, INODE_SUPER, INODE_UID, KERNFS_ID, MM_ARG_END,
+    MM_ARG_START, MM_EXE_FILE, MNT_NS_INUM, NET_INUM, NSPROXY_MNT, NSPROXY_NET, PID_LEVEL,
+    PID_NS_INUM, PID_NUMBERS, PID_TYPE_SESSION, SIGNAL_PIDS, SUPER_DEVICE, TASK_AUDIT_SESSION,
+    TASK_CGROUPS, TASK_CRED, TASK_FS, TASK_LOGIN_UID, TASK_MM, TASK_NSPROXY, TASK_SIGNAL,
+    TASK_THREAD_PID, UPID_BYTES, UPID_NR, UPID_NS, USER_NS_INUM,
+};
+use crate::read::{at, has, int, long, member_or};
+use crate::{counters, scratch, task, walk};
+
+/// Bytes of arguments read at once, so that a page that is not there costs only what follows it.
+const ARGUMENTS_STEP: u64 = 2048;
+
+/// `sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`, in the
+/// context of the process, when the new program is in place.
+#[raw_tracepoint(tracepoint = "sched_process_exec")]
+pub fn exec(context: RawTracePointContext) -> i32 {
+    let task: u64 = context.arg(0);
+    let tid: u32 = context.arg(1);
+    let bprm: u64 = context.arg(2);
+    let time_ns = task::boot_ns();
+    counters::seen(CLASS_EXEC, time_ns);
+    let Some(slot) = scratch::claim() else {
+        counters::lost(CLASS_EXEC, time_ns);
+        return 0;
+    };
+    // SAFETY: the slot is ours and lives as long as the map.
+    let slot_ref = unsafe { &mut *slot };
+    fill(slot_ref, task, time_ns);
+    slot_ref.record.tid = tid;
+    slot_ref.script = script(bprm);
+    read_arguments(slot_ref, long(task, &TASK_MM));
+    walk::start(&context);
+    // Only reached when the tail call was refused.
+    scratch::release(slot);
+    counters::lost(CLASS_EXEC, time_ns);
+    0
+}
+
+/// Address of the path as given to exec when the program is another than that, 0 otherwise.
+#[inline(always)]
+fn script(bprm: u64) -> u64 {
+    if !has(&BPRM_FILENAME) || !has(&BPRM_INTERPRETER) {
+        return 0;
+    }
+    let filename = long(bprm, &BPRM_FILENAME);
+    if filename == long(bprm, &BPRM_INTERPRETER) { 0 } else { filename }
+}
+
+/// Fills what the tracepoint and the iterator have in common, and where the walks start.
+#[inline(always)]
+pub fn fill(slot: &mut Slot, task: u64, time_ns: u64) {
+    slot.record.header = Header { kind: KIND_EXEC, length: 0, time_ns };
+    slot.record.process = task::process(task);
+    slot.record.parent = task::parent(task);
+    slot.record.flags = 0;
+    slot.record.arguments_len = 0;
+    slot.record.path_len = 0;
+    slot.record.cwd_len = 0;
+    slot.record.script_len = 0;
+    slot.record.reserved = 0;
+    slot.tail_len = 0;
+    slot.walk = WALK_PATH;
+    slot.script = 0;
+    credentials(&mut slot.record, task);
+    surroundings(&mut slot.record, task);
+    let mm = long(task, &TASK_MM);
+    let start = long(mm, &MM_ARG_START);
+    slot.record.arguments_bytes = long(mm, &MM_ARG_END).saturating_sub(start);
+    let file = long(mm, &MM_EXE_FILE);
+    slot.walk_dentry = long(file, &FILE_DENTRY);
+    slot.walk_mount = long(file, &FILE_MOUNT);
+    program_file(&mut slot.record, long(file, &FILE_INODE));
+    let fs = long(task, &TASK_FS);
+    slot.cwd_dentry = long(fs, &FS_CWD_DENTRY);
+    slot.cwd_mount = long(fs, &FS_CWD_MOUNT);
+}
+
+#[inline(always)]
+fn credentials(record: &mut ExecRecord, task: u64) {
+    let cred = long(task, &TASK_CRED);
+    record.uid = int(cred, &CRED_UID);
+    record.euid = int(cred, &CRED_EUID);
+    record.suid = int(cred, &CRED_SUID);
+    record.fsuid = int(cred, &CRED_FSUID);
+    record.gid = int(cred, &CRED_GID);
+    record.egid = int(cred, &CRED_EGID);
+    record.sgid = int(cred, &CRED_SGID);
+    record.fsgid = int(cred, &CRED_FSGID);
+    record.login_uid = member_or(task, &TASK_LOGIN_UID, u32::MAX);
+    record.audit_session = member_or(task, &TASK_AUDIT_SESSION, u32::MAX);
+    record.user_namespace = int(long(cred, &CRED_USER_NS), &USER_NS_INUM);
+}
+
+/// Session, cgroup and namespaces.
+#[inline(always)]
+fn surroundings(record: &mut ExecRecord, task: u64) {
+    record.session = session(task);
+    let cgroup = long(long(task, &TASK_CGROUPS), &CSS_SET_DEFAULT);
+    record.cgroup_id = long(long(cgroup, &CGROUP_NODE), &KERNFS_ID);
+    record.pid_namespace = pid_namespace(task);
+    let nsproxy = long(task, &TASK_NSPROXY);
+    record.mount_namespace = int(long(nsproxy, &NSPROXY_MNT), &MNT_NS_INUM);
+    record.network_namespace = int(long(nsproxy, &NSPROXY_NET), &NET_INUM);
+}
+
+/// The POSIX session in the initial pid namespace, whose number is the first.
+#[inline(always)]
+fn session(task: u64) -> u32 {
+    let kind = PID_TYPE_SESSION.load();
+    if !has(&SIGNAL_PIDS) || !has(&PID_NUMBERS) || !has(&UPID_NR) || !has(&PID_TYPE_SESSION) {
+        return 0;
+    }
+    let pids = long(task, &TASK_SIGNAL).wrapping_add(u64::from(SIGNAL_PIDS.load()));
+    let pid: u64 = at(pids.wrapping_add(u64::from(kind) * 8));
+    int(pid.wrapping_add(u64::from(PID_NUMBERS.load())), &UPID_NR)
+}
+
+/// The task's own pid namespace, which is that of its deepest number.
+#[inline(always)]
+fn pid_namespace(task: u64) -> u32 {
+    if !has(&PID_LEVEL) || !has(&PID_NUMBERS) || !has(&UPID_NS) || !has(&UPID_BYTES) {
+        return 0;
+    }
+    let pid = long(task, &TASK_THREAD_PID);
+    let level = int(pid, &PID_LEVEL);
+    let number = pid
+        .wrapping_add(u64::from(PID_NUMBERS.load()))
+        .wrapping_add(u64::from(level).wrapping_mul(u64::from(UPID_BYTES.load())));
+    int(long(number, &UPID_NS), &PID_NS_INUM)
+}
+
+#[inline(always)]
+fn program_file(record: &mut ExecRecord, inode: u64) {
+    record.inode = long(inode, &INODE_NUMBER);
+    record.mode = u32::from(member_or::<u16>(inode, &INODE_MODE, 0));
+    record.owner_uid = int(inode, &INODE_UID);
+    record.owner_gid = int(inode, &INODE_GID);
+    record.device = int(long(inode, &INODE_SUPER), &SUPER_DEVICE);
+    record.atime = member_or(inode, &INODE_ATIME, 0);
+    record.mtime = member_or(inode, &INODE_MTIME, 0);
+    record.ctime = member_or(inode, &INODE_CTIME, 0);
+    if inode != 0 {
+        record.flags |= EXEC_FILE;
+    }
+    if has(&INODE_ATIME) && has(&INODE_MTIME) && has(&INODE_CTIME) {
+        record.flags |= EXEC_FILE_TIMES;
+    }
+}
+
+/// Copies the arguments as the kernel laid them out, up to the limit. The pages were written a
+/// moment ago by exec; should one be gone nevertheless, what came before it is kept and marked.
+#[inline(always)]
+fn read_arguments(slot: &mut Slot, mm: u64) {
+    let start = long(mm, &MM_ARG_START);
+    let mut rest = slot.record.arguments_bytes;
+    if rest > ARGUMENTS_MAX as u64 {
+        rest = ARGUMENTS_MAX as u64;
+        slot.record.flags |= EXEC_ARGUMENTS_TRUNCATED;
+    }
+    let mut read = 0;
+    while read < ARGUMENTS_MAX as u64 {
+        if rest == 0 {
+            break;
+        }
+        let step = core::hint::black_box(if rest < ARGUMENTS_STEP { rest } else { ARGUMENTS_STEP });
+        if step > ARGUMENTS_STEP {
+            break;
+        }
+        // SAFETY: `read` is at most ARGUMENTS_MAX - ARGUMENTS_STEP, so the tail has the room.
+        let to = unsafe { slot.tail.as_mut_ptr().add(read as usize) };
+        let from = start.wrapping_add(read) as *const core::ffi::c_void;
+        // SAFETY: `to` is valid for `step` bytes; any address may be asked for.
+        if unsafe { bpf_probe_read_user(to.cast(), step as u32, from) } != 0 {
+            slot.record.flags |= EXEC_ARGUMENTS_FAULT;
+            break;
+        }
+        slot.tail_len = read + step;
+        rest -= step;
+        read += ARGUMENTS_STEP;
+    }
+    slot.record.arguments_len = slot.tail_len as u32;
+}

@@ -1,0 +1,112 @@
+//! The last thread of a process ended: the tracepoint `sched_process_exit`, one record per process.
+
+use aya_ebpf::bindings::BPF_NOEXIST;
+use aya_ebpf::macros::{map, raw_tracepoint};
+use aya_ebpf::maps::LruHashMap;
+use aya_ebpf::programs::RawTracePointContext;
+use bygone_probe_abi::{CLASS_EXIT, ExitRecord, Header, KIND_EXIT, Process};
+
+use crate::offsets::{
+    SIGNAL_FLAGS, SIGNAL_GROUP_EXIT_CODE, SIGNAL_LIVE, SIGNAL_RUNTIME, SIGNAL_THREADS,
+    TASK_EXIT_CODE, TASK_GROUP_LEADER, TASK_RUNTIME, TASK_SIGNAL, TASK_THREAD_NODE,
+};
+use crate::read::{at, has, int, long};
+use crate::{counters, ring, task};
+
+/// `signal->flags`: the group was killed or ended as one, and `group_exit_code` says how.
+const SIGNAL_GROUP_EXIT: u32 = 4;
+
+/// Threads whose CPU time is added up one by one; those already gone are in the group's own sum.
+const THREADS_MAX: u32 = 64;
+
+/// Identity of a process whose end was already sent.
+#[repr(C)]
+struct Ended {
+    pid: u64,
+    start_ns: u64,
+}
+
+/// Processes whose end was sent lately, for kernels that do not say which thread was the last.
+#[map]
+static ENDED: LruHashMap<Ended, u8> = LruHashMap::with_max_entries(16_384, 0);
+
+/// `sched_process_exit(struct task_struct *p, bool group_dead)`, where the tracepoint itself says
+/// which thread was the last.
+#[raw_tracepoint(tracepoint = "sched_process_exit")]
+pub fn exit_group_dead(context: RawTracePointContext) -> i32 {
+    let group_dead: u64 = context.arg(1);
+    if group_dead & 0xff != 0 {
+        let ending: u64 = context.arg(0);
+        send(ending, task::process(ending));
+    }
+    0
+}
+
+/// `sched_process_exit(struct task_struct *p)` of older kernels. Two threads that end at once can
+/// both find no thread alive, so the first to enter the process in a map sends the record.
+#[raw_tracepoint(tracepoint = "sched_process_exit")]
+pub fn exit_last_thread(context: RawTracePointContext) -> i32 {
+    let ending: u64 = context.arg(0);
+    let signal = long(ending, &TASK_SIGNAL);
+    if int(signal, &SIGNAL_LIVE) != 0 {
+        return 0;
+    }
+    let process = task::process(ending);
+    let key = Ended { pid: u64::from(process.pid), start_ns: process.start_ns };
+    if ENDED.insert(&key, &1, u64::from(BPF_NOEXIST)).is_ok() {
+        send(ending, process);
+    }
+    0
+}
+
+#[inline(always)]
+fn send(ending: u64, process: Process) {
+    let time_ns = task::boot_ns();
+    counters::seen(CLASS_EXIT, time_ns);
+    let signal = long(ending, &TASK_SIGNAL);
+    let (uid, gid) = task::owner(ending);
+    let record = ExitRecord {
+        header: Header { kind: KIND_EXIT, length: size_of::<ExitRecord>() as u32, time_ns },
+        process,
+        parent: task::parent(ending),
+        cpu_ns: cpu_ns(signal),
+        uid,
+        gid,
+        status: status(ending, signal),
+        reserved: 0,
+    };
+    ring::send(&record, CLASS_EXIT, time_ns);
+}
+
+/// What wait(2) will say: the group's code if it ended as one, else the leader's.
+#[inline(always)]
+fn status(ending: u64, signal: u64) -> u32 {
+    if int(signal, &SIGNAL_FLAGS) & SIGNAL_GROUP_EXIT != 0 {
+        return int(signal, &SIGNAL_GROUP_EXIT_CODE);
+    }
+    int(long(ending, &TASK_GROUP_LEADER), &TASK_EXIT_CODE)
+}
+
+/// Time on the CPU of the threads already released plus that of those still listed. The sum of the
+/// released is read first: a thread released meanwhile is missed rather than counted twice, and
+/// the time since the scheduler last looked at this thread is missing, so this is a lower bound.
+#[inline(always)]
+fn cpu_ns(signal: u64) -> u64 {
+    let mut sum_ns = long(signal, &SIGNAL_RUNTIME);
+    if !has(&SIGNAL_THREADS) || !has(&TASK_THREAD_NODE) {
+        return sum_ns;
+    }
+    let head = signal.wrapping_add(u64::from(SIGNAL_THREADS.load()));
+    let node_offset = u64::from(TASK_THREAD_NODE.load());
+    let mut node: u64 = at(head);
+    let mut count = 0;
+    while count < THREADS_MAX {
+        if node == head || node == 0 {
+            break;
+        }
+        sum_ns = sum_ns.wrapping_add(long(node.wrapping_sub(node_offset), &TASK_RUNTIME));
+        node = at(node);
+        count += 1;
+    }
+    sum_ns
+}

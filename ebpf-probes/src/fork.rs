@@ -1,0 +1,36 @@
+//! A process created another: the tracepoint `task_newtask`, which has the flags of clone.
+
+use aya_ebpf::macros::raw_tracepoint;
+use aya_ebpf::programs::RawTracePointContext;
+use bygone_probe_abi::{CLASS_FORK, ForkRecord, Header, KIND_FORK};
+
+use crate::{counters, ring, task};
+
+/// The new task is a thread of its creator, not a process.
+const CLONE_THREAD: u64 = 0x1_0000;
+/// The part of the flags that is the signal sent at exit.
+const EXIT_SIGNAL_MASK: u64 = 0xff;
+
+/// `task_newtask(struct task_struct *task, u64 clone_flags)`, in the context of the creator.
+#[raw_tracepoint(tracepoint = "task_newtask")]
+pub fn fork(context: RawTracePointContext) -> i32 {
+    let new: u64 = context.arg(0);
+    let flags: u64 = context.arg(1);
+    if flags & CLONE_THREAD != 0 {
+        return 0;
+    }
+    let time_ns = task::boot_ns();
+    counters::seen(CLASS_FORK, time_ns);
+    let (uid, gid) = task::owner(new);
+    let record = ForkRecord {
+        header: Header { kind: KIND_FORK, length: size_of::<ForkRecord>() as u32, time_ns },
+        process: task::process(new),
+        parent: task::parent(new),
+        caller: task::process(task::current()),
+        clone_flags: flags & !EXIT_SIGNAL_MASK,
+        uid,
+        gid,
+    };
+    ring::send(&record, CLASS_FORK, time_ns);
+    0
+}

@@ -1,0 +1,23 @@
+//! Offsets of kernel members, and other facts about the running kernel, set before loading.
+
+use aya_ebpf::Global;
+use bygone_probe_abi::{ABSENT, members};
+
+macro_rules! globals {
+    ($($name:ident $structure:literal $member:literal $need:ident;)*) => {
+        $(
+            #[doc = concat!("Offset of `", $structure, ".", $member, "`.")]
+            #[unsafe(no_mangle)]
+            pub static $name: Global<u32> = Global::new(ABSENT);
+        )*
+    };
+}
+members!(globals);
+
+/// Size of `struct upid`.
+#[unsafe(no_mangle)]
+pub static UPID_BYTES: Global<u32> = Global::new(ABSENT);
+
+/// Value of `PIDTYPE_SID` in `enum pid_type`.
+#[unsafe(no_mangle)]
+pub static PID_TYPE_SESSION: Global<u32> = Global::new(ABSENT);

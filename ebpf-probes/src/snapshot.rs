@@ -1,0 +1,87 @@
+//! What ran before the probes were attached: the iterator over tasks, one exec record per process.
+//!
+//! The records go over the same ring, marked as a snapshot; they are not counted as seen, since no
+//! exec happened. Arguments are in memory of another process, which cannot be read from here; the
+//! collector adds them.
+
+use core::ffi::c_void;
+
+use aya_ebpf::EbpfContext;
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{Array, ProgramArray};
+use bygone_probe_abi::{EXEC_KERNEL_THREAD, EXEC_SNAPSHOT};
+
+use crate::offsets::{SIGNAL_LIVE, TASK_FLAGS, TASK_MM, TASK_PID, TASK_SIGNAL, TASK_TGID};
+use crate::read::{at, int, long};
+use crate::{exec, scratch, task, walk};
+
+/// `task->flags`: a thread of the kernel.
+const PF_KTHREAD: u32 = 0x0020_0000;
+
+/// Offset of the task in the context of the iterator, which is user-space API.
+const CONTEXT_TASK: u64 = 8;
+
+/// The one entry is `snapshot_walk`; the collector fills it after loading.
+#[map]
+static SNAPSHOT_WALK: ProgramArray = ProgramArray::with_max_entries(1, 0);
+
+/// Processes that could not be sent, for want of a slot or of room in the ring.
+#[map]
+static SNAPSHOT_LOST: Array<u64> = Array::with_max_entries(1, 0);
+
+/// Context of a program of the iterator.
+pub struct IteratorContext(*mut c_void);
+
+impl EbpfContext for IteratorContext {
+    fn as_ptr(&self) -> *mut c_void {
+        self.0
+    }
+}
+
+/// Called once per task, and once more without one at the end.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task")]
+pub extern "C" fn snapshot(context: *mut c_void) -> i32 {
+    let task: u64 = at(context as u64 + CONTEXT_TASK);
+    if task == 0 || int(task, &TASK_PID) != int(task, &TASK_TGID) {
+        return 0;
+    }
+    // A process whose threads have all ended has had, or is about to have, its exit record.
+    if int(long(task, &TASK_SIGNAL), &SIGNAL_LIVE) == 0 {
+        return 0;
+    }
+    let Some(slot) = scratch::claim() else {
+        count_lost();
+        return 0;
+    };
+    // SAFETY: the slot is ours and lives as long as the map.
+    let slot_ref = unsafe { &mut *slot };
+    exec::fill(slot_ref, task, task::boot_ns());
+    slot_ref.record.tid = slot_ref.record.process.pid;
+    slot_ref.record.flags |= EXEC_SNAPSHOT;
+    if int(task, &TASK_FLAGS) & PF_KTHREAD != 0 && long(task, &TASK_MM) == 0 {
+        slot_ref.record.flags |= EXEC_KERNEL_THREAD;
+    }
+    // SAFETY: the context is the one this program was given, and the entry has the same type.
+    unsafe { SNAPSHOT_WALK.tail_call(&IteratorContext(context), 0) };
+    scratch::release(slot);
+    count_lost();
+    0
+}
+
+/// The walks of a snapshot.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task")]
+pub extern "C" fn snapshot_walk(context: *mut c_void) -> i32 {
+    walk::step(&IteratorContext(context), &SNAPSHOT_WALK);
+    0
+}
+
+/// Counts a snapshot that could not be sent. Only one reader of the iterator runs at a time.
+#[inline(always)]
+pub fn count_lost() {
+    if let Some(count) = SNAPSHOT_LOST.get_ptr_mut(0) {
+        // SAFETY: the map holds one u64 and no other program writes it.
+        unsafe { *count += 1 };
+    }
+}

@@ -1,0 +1,170 @@
+//! From a dentry up to the root, across mounts: the absolute path as the host sees it.
+//!
+//! Two walks in one program are too much for the verifier of older kernels, so each is a program of
+//! its own, reached by a tail call; the second one also sends the record. Components are written
+//! leaf first, each with its NUL, and put in order by the collector.
+
+use aya_ebpf::EbpfContext;
+use aya_ebpf::macros::{map, raw_tracepoint};
+use aya_ebpf::maps::ProgramArray;
+use aya_ebpf::programs::RawTracePointContext;
+use bygone_probe_abi::{
+    CLASS_EXEC, COMPONENT_MAX, COMPONENTS_MAX, EXEC_CWD_DETACHED, EXEC_CWD_TRUNCATED,
+    EXEC_CWD_WALKED, EXEC_PATH_DETACHED, EXEC_PATH_TRUNCATED, EXEC_PATH_WALKED, EXEC_SNAPSHOT,
+    ExecRecord, PATH_MAX, Slot, TAIL_BYTES, WALK_CWD, WALK_PATH,
+};
+
+use crate::offsets::{
+    DENTRY_NAME, DENTRY_PARENT, MOUNT_PARENT, MOUNT_POINT, MOUNT_VFSMOUNT, VFSMOUNT_ROOT,
+};
+use crate::read::{long, string};
+use crate::{counters, ring, scratch, snapshot};
+
+/// The one entry is `walk`; the collector fills it after loading.
+#[map]
+static WALK: ProgramArray = ProgramArray::with_max_entries(1, 0);
+
+/// How a walk ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// At the root.
+    Root,
+    /// At a dentry that hangs on no directory.
+    Detached,
+    /// Before the root, because the limit was reached.
+    Truncated,
+}
+
+/// Goes on in `walk`. Returns only when the kernel refuses.
+#[inline(always)]
+pub fn start(context: &RawTracePointContext) {
+    // SAFETY: the context is the one this program was given, and the entry has the same type.
+    unsafe { WALK.tail_call(context, 0) };
+}
+
+/// Walks what the slot says is next, and sends the record after the last walk.
+#[raw_tracepoint(tracepoint = "sched_process_exec")]
+pub fn walk(context: RawTracePointContext) -> i32 {
+    step(&context, &WALK);
+    0
+}
+
+/// One walk; then the other by a tail call through `programs`, or the end of the record.
+#[inline(always)]
+pub fn step<C: EbpfContext>(context: &C, programs: &ProgramArray) {
+    let Some(slot_pointer) = scratch::claimed() else { return };
+    // SAFETY: the slot is ours and lives as long as the map.
+    let slot = unsafe { &mut *slot_pointer };
+    let before = slot.tail_len;
+    let end = climb(slot);
+    let written = (slot.tail_len - before) as u32;
+    if slot.walk == WALK_PATH {
+        slot.record.path_len = written;
+        slot.record.flags |= match end {
+            End::Root => EXEC_PATH_WALKED,
+            End::Detached => EXEC_PATH_DETACHED,
+            End::Truncated => EXEC_PATH_TRUNCATED,
+        };
+        slot.walk = WALK_CWD;
+        slot.walk_dentry = slot.cwd_dentry;
+        slot.walk_mount = slot.cwd_mount;
+        // SAFETY: the context is the one this program was given, and the entry has the same type.
+        unsafe { programs.tail_call(context, 0) };
+        // Only reached when the tail call was refused: the record goes without the directory.
+    } else {
+        slot.record.cwd_len = written;
+        slot.record.flags |= match end {
+            End::Root => EXEC_CWD_WALKED,
+            End::Detached => EXEC_CWD_DETACHED,
+            End::Truncated => EXEC_CWD_TRUNCATED,
+        };
+    }
+    finish(slot);
+    scratch::release(slot_pointer);
+}
+
+/// Appends the components from the slot's dentry up.
+#[inline(always)]
+fn climb(slot: &mut Slot) -> End {
+    let mut dentry = slot.walk_dentry;
+    if dentry == 0 {
+        return End::Truncated;
+    }
+    let mut mount = slot.walk_mount;
+    let mut root = long(mount, &VFSMOUNT_ROOT);
+    let limit = slot.tail_len + PATH_MAX as u64;
+    let mut end = End::Truncated;
+    let mut count = 0;
+    while count < COMPONENTS_MAX {
+        count += 1;
+        if dentry == root {
+            let outer = mount.wrapping_sub(u64::from(MOUNT_VFSMOUNT.load()));
+            let parent = long(outer, &MOUNT_PARENT);
+            if parent == outer {
+                end = End::Root;
+                break;
+            }
+            dentry = long(outer, &MOUNT_POINT);
+            mount = parent.wrapping_add(u64::from(MOUNT_VFSMOUNT.load()));
+            root = long(mount, &VFSMOUNT_ROOT);
+            continue;
+        }
+        if !append(slot, limit, long(dentry, &DENTRY_NAME)) {
+            break;
+        }
+        let parent = long(dentry, &DENTRY_PARENT);
+        if parent == dentry {
+            end = End::Detached;
+            break;
+        }
+        dentry = parent;
+    }
+    end
+}
+
+/// Appends one name with its NUL; false when there is no room.
+#[inline(always)]
+fn append(slot: &mut Slot, limit: u64, name: u64) -> bool {
+    // Hidden from the compiler, or it drops the check that the verifier needs to see.
+    let offset = core::hint::black_box(slot.tail_len);
+    if offset > limit || offset > (TAIL_BYTES - COMPONENT_MAX) as u64 {
+        return false;
+    }
+    // SAFETY: the tail has COMPONENT_MAX bytes from `offset` on.
+    let read = unsafe {
+        string(slot.tail.as_mut_ptr().add(offset as usize), COMPONENT_MAX as u32, name)
+    };
+    slot.tail_len = offset + read;
+    read != 0
+}
+
+/// Appends the script's path and sends the record.
+#[inline(always)]
+fn finish(slot: &mut Slot) {
+    let offset = core::hint::black_box(slot.tail_len);
+    if slot.script != 0 && offset <= (TAIL_BYTES - PATH_MAX) as u64 {
+        // SAFETY: the tail has PATH_MAX bytes from `offset` on.
+        let read = unsafe {
+            string(slot.tail.as_mut_ptr().add(offset as usize), PATH_MAX as u32, slot.script)
+        };
+        slot.record.script_len = read as u32;
+        slot.tail_len = offset + read;
+    }
+    let tail_len = core::hint::black_box(slot.tail_len);
+    let mut sent = false;
+    if tail_len <= TAIL_BYTES as u64 {
+        let bytes = size_of::<ExecRecord>() as u64 + tail_len;
+        slot.record.header.length = bytes as u32;
+        let slot_pointer: *const Slot = slot;
+        // SAFETY: the tail follows the record in the slot without a hole.
+        sent = unsafe { ring::output((&raw const (*slot_pointer).record).cast(), bytes) };
+    }
+    if sent {
+        return;
+    }
+    if slot.record.flags & EXEC_SNAPSHOT != 0 {
+        snapshot::count_lost();
+    } else {
+        counters::lost(CLASS_EXEC, slot.record.header.time_ns);
+    }
+}
