@@ -1,12 +1,13 @@
-//! What the end-to-end tests share: a daemon in a folder of its own, and SQL over that folder.
+//! What the end-to-end tests and the benchmarks share: a daemon in a folder of its own, and SQL over that folder.
 //!
 //! The tests run the program as a user does. They need root and BPF: with `CI` set a test that
 //! cannot run fails, elsewhere it says why and is passed over.
 
+pub mod bench;
 mod daemon;
 mod query;
 mod wait;
 
 pub use daemon::{Daemon, Stopped, bygone, requires_bpf};
-pub use query::{Output, sql, sql_rows};
+pub use query::{Output, Session, sql, sql_rows};
 pub use wait::wait_until;

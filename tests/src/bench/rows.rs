@@ -1,0 +1,82 @@
+//! Lifelike process events: a few hundred programs, arguments that share words, rising pids.
+
+use bygone::events::{
+    Credentials, ExecEvent, Namespaces, ProcessEvent, ProcessKey, ProgramFile,
+};
+
+const PROGRAMS: u64 = 300;
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// A sequence without state of its own: the same index always gives the same number
+/// (SplitMix64, Steele et al. 2014).
+const fn scatter(index: u64) -> u64 {
+    let mut value = index.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    value ^ (value >> 31)
+}
+
+/// The event of this number: about 300 per second from a fixed instant on.
+pub(super) fn exec(index: u64) -> ProcessEvent {
+    let draw = scatter(index);
+    // Squared, so that few programs make up most of the events.
+    let program = (draw % PROGRAMS) * ((draw >> 20) % PROGRAMS) / PROGRAMS;
+    let path = format!("/usr/bin/program-{program}");
+    let start_ns = 3_600 * SECOND_NS + index * (SECOND_NS / 300);
+    let pid = 1_000 + u32::try_from(index % 4_000_000).unwrap_or(0);
+    let arguments = vec![
+        path.clone().into_bytes(),
+        b"--config".to_vec(),
+        format!("/etc/program-{program}/main.conf").into_bytes(),
+        format!("--job={}", draw % 10_000).into_bytes(),
+    ];
+    let arguments_bytes = arguments.iter().map(|argument| argument.len() as u64 + 1).sum();
+    let uid = u32::try_from(program % 5).unwrap_or(0) * 1_000;
+    ProcessEvent::Exec(Box::new(ExecEvent {
+        time_ns: 1_764_000_000_000_000_000 + i64::try_from(start_ns).unwrap_or(0),
+        process: ProcessKey { pid, start_ns },
+        tid: pid,
+        parent: Some(ProcessKey { pid: 1 + pid / 10, start_ns: start_ns / 2 }),
+        snapshot: false,
+        start_exact: true,
+        credentials: Credentials {
+            uid,
+            euid: uid,
+            suid: uid,
+            fsuid: Some(uid),
+            gid: uid,
+            egid: uid,
+            sgid: uid,
+            fsgid: Some(uid),
+            auid: Some(uid),
+            audit_session_id: Some(3),
+        },
+        session_id: Some(1 + pid / 100),
+        cgroup_id: Some(program % 40),
+        namespaces: Some(Namespaces {
+            pid: 4_026_531_836,
+            mount: 4_026_531_841,
+            network: 4_026_531_840,
+            user: 4_026_531_837,
+        }),
+        path: Some(path),
+        path_truncated: false,
+        script_path: None,
+        file: Some(ProgramFile {
+            device: 65_024,
+            inode: 100_000 + program,
+            mode: 0o100_755,
+            owner_uid: 0,
+            owner_gid: 0,
+            atime: Some(1_764_000_000),
+            mtime: Some(1_700_000_000),
+            ctime: Some(1_700_000_000),
+            btime: None,
+        }),
+        cwd: Some(format!("/srv/job-{}", program % 20)),
+        arguments: Some(arguments),
+        arguments_bytes,
+        arguments_truncated: false,
+        kernel_thread: false,
+    }))
+}

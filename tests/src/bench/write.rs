@@ -1,0 +1,140 @@
+//! How fast process rows go through the writer into the journal, on one core.
+
+use std::time::{Duration, Instant};
+
+use bygone::events::ProcessEvent;
+use bygone::publish::Events;
+use bygone::tables;
+use bygone::tables::Subscriber;
+use bygone::tables::events::process_events::ProcessEvents;
+use bygone_store::{Writer, WriterOptions};
+use rustix::time::{ClockId, clock_gettime};
+use tempfile::TempDir;
+
+use super::{print, rows};
+
+const ROWS: u64 = 1_000_000;
+
+/// Events in one batch: what the publisher drains in 10 ms of a storm.
+const BATCH: usize = 512;
+
+/// Events made at a time, so that making them is not measured and they fit in memory.
+const PREPARED: u64 = 50_000;
+
+pub(super) fn run() -> anyhow::Result<()> {
+    let append_rows = measure(|writer, events| {
+        let rows: Vec<ProcessEvents> = events.iter().filter_map(ProcessEvents::row).collect();
+        time(|| {
+            for batch in into_batches(rows) {
+                writer.append(batch)?;
+            }
+            Ok(())
+        })
+    })?;
+    append_rows.print("rows through Writer::append");
+
+    let route = measure(|writer, events| {
+        let batches: Vec<Events> =
+            events.chunks(BATCH).map(|chunk| Events::Process(chunk.to_vec())).collect();
+        time(|| {
+            for batch in &batches {
+                tables::append(writer, batch)?;
+            }
+            Ok(())
+        })
+    })?;
+    route.print("events through subscribers and writer");
+    Ok(())
+}
+
+fn into_batches(rows: Vec<ProcessEvents>) -> Vec<Vec<ProcessEvents>> {
+    let mut batches = Vec::new();
+    let mut rows = rows.into_iter();
+    loop {
+        let batch: Vec<ProcessEvents> = rows.by_ref().take(BATCH).collect();
+        if batch.is_empty() {
+            return batches;
+        }
+        batches.push(batch);
+    }
+}
+
+/// Wall and CPU time of one thread.
+#[derive(Clone, Copy, Default)]
+struct Spent {
+    wall: Duration,
+    cpu: Duration,
+}
+
+struct Measured {
+    spent: Spent,
+    close: Duration,
+    journal_bytes_per_row: f64,
+    segment_bytes_per_row: f64,
+}
+
+impl Measured {
+    fn print(&self, name: &str) {
+        let rate = |spent: Duration| ROWS as f64 / spent.as_secs_f64() / 1e6;
+        print(format_args!(
+            "{name:<44} {ROWS} rows  {:.2} M rows/s wall  {:.2} M rows/s of CPU  journal \
+             {:.0} B/row  sealed {:.1} B/row  sync and seal at close {:.2} s",
+            rate(self.spent.wall),
+            rate(self.spent.cpu),
+            self.journal_bytes_per_row,
+            self.segment_bytes_per_row,
+            self.close.as_secs_f64(),
+        ));
+    }
+}
+
+fn time(work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<Spent> {
+    let (wall, cpu) = (Instant::now(), thread_cpu());
+    work()?;
+    Ok(Spent { wall: wall.elapsed(), cpu: thread_cpu().saturating_sub(cpu) })
+}
+
+/// CPU time of the calling thread; the sealer has its own.
+fn thread_cpu() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+fn measure(
+    append: impl Fn(&mut Writer, &[ProcessEvent]) -> anyhow::Result<Spent>,
+) -> anyhow::Result<Measured> {
+    let folder = TempDir::new()?;
+    let data_dir = folder.path().join("data");
+    let options = WriterOptions { boot_id: [7; 16], ..WriterOptions::default() };
+    let (mut writer, _) = Writer::open(&data_dir, tables::event_schemas(), options)?;
+    let mut spent = Spent::default();
+    let mut journal_bytes = 0;
+    for first in (0..ROWS).step_by(usize::try_from(PREPARED)?) {
+        let events: Vec<ProcessEvent> = (first..first + PREPARED).map(rows::exec).collect();
+        let part = append(&mut writer, &events)?;
+        spent.wall += part.wall;
+        spent.cpu += part.cpu;
+        if first == 0 {
+            journal_bytes = bytes_below(&data_dir)?;
+        }
+    }
+    let closing = Instant::now();
+    writer.close()?;
+    Ok(Measured {
+        spent,
+        close: closing.elapsed(),
+        journal_bytes_per_row: journal_bytes as f64 / PREPARED as f64,
+        segment_bytes_per_row: bytes_below(&data_dir.join("segments"))? as f64 / ROWS as f64,
+    })
+}
+
+fn bytes_below(folder: &std::path::Path) -> anyhow::Result<u64> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        // The sealer may remove a file between the listing and this.
+        let Ok(metadata) = entry.metadata() else { continue };
+        bytes += if metadata.is_dir() { bytes_below(&entry.path())? } else { metadata.len() };
+    }
+    Ok(bytes)
+}
