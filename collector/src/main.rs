@@ -1,1 +1,15 @@
-fn main(){}
+//! The program `bygone`: arguments → one command → an exit code.
+
+use std::process::ExitCode;
+
+use bygone::cli::{Arguments, report};
+use clap::Parser;
+
+fn main() -> ExitCode {
+    // Wrong usage ends here, with the exit code 2.
+    match Arguments::parse().run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if report(&error) => ExitCode::FAILURE,
+        Err(_) => ExitCode::SUCCESS,
+    }
+}

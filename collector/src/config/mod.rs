@@ -11,6 +11,7 @@ mod load;
 mod settings;
 mod values;
 
+pub(crate) use load::state_home;
 pub use load::{DEFAULT_FILE, LoadConfig, default_data_dir};
 pub use settings::{Config, FileConfig, LogConfig, ProcessConfig, StoreConfig};
 pub use values::{LogLevel, Sync};

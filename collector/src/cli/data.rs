@@ -1,0 +1,55 @@
+//! Which configuration and which data folder a command uses.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use bygone_store::sql::{Session, SessionOptions};
+use clap::Args;
+
+use crate::config::{Config, default_data_dir};
+use crate::tables;
+
+/// `--data-dir` and `--config`.
+#[derive(Args, Clone, Debug)]
+pub(super) struct DataArguments {
+    /// Folder of the data [default: the configuration's; without one /var/lib/bygone as root,
+    /// otherwise bygone in $XDG_STATE_HOME or ~/.local/state]
+    #[arg(short, long, value_name = "DIR")]
+    pub(super) data_dir: Option<PathBuf>,
+    /// Configuration [default: /etc/bygone/bygone.toml when it exists]; conf.d/*.toml beside it
+    /// are read too
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+}
+
+impl DataArguments {
+    /// The configuration.
+    pub(super) fn load(&self) -> anyhow::Result<Config> {
+        Ok(Config::load(self.config.as_deref())?)
+    }
+
+    /// The folder of the data under `config`.
+    pub(super) fn folder(&self, config: &Config) -> anyhow::Result<PathBuf> {
+        let named = self
+            .data_dir
+            .clone()
+            .or_else(|| config.store.data_dir.clone());
+        named.or_else(default_data_dir).context(
+            "no place for the data: neither XDG_STATE_HOME nor HOME is set; name one by --data-dir",
+        )
+    }
+
+    /// A session on the folder of the data. The configuration is read only when no argument names
+    /// the folder, so that a fault in it does not keep anyone from reading.
+    pub(super) fn session(&self) -> anyhow::Result<Session> {
+        let config = match self.data_dir {
+            Some(_) => Config::default(),
+            None => self.load()?,
+        };
+        Ok(Session::open(SessionOptions {
+            data_dir: self.folder(&config)?,
+            events: tables::event_schemas(),
+            states: tables::state_tables(),
+        })?)
+    }
+}

@@ -1,0 +1,248 @@
+//! Asking every part and printing the answers.
+
+use std::fmt::Write as _;
+
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+use super::folder::Folder;
+use super::host::{self, Fact, Right};
+use crate::cli::data::DataArguments;
+use crate::cli::log;
+use crate::cli::terminal::print;
+use crate::cli::visible::visible;
+use crate::config::LogLevel;
+use crate::daemon::{self, SourceReport};
+
+/// Say what can be seen on this host, what not, and why
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Every source is attached for a moment, so that what is said is what bygone run would find when \
+started by the same user with the same configuration.
+
+Examples:
+  sudo bygone doctor
+  bygone doctor -o json")]
+pub(in crate::cli) struct DoctorArguments {
+    /// Form of the report
+    #[arg(
+        short = 'o',
+        long = "output",
+        value_name = "FORM",
+        value_enum,
+        default_value_t
+    )]
+    output: Form,
+    /// The same as -o json
+    #[arg(long, conflicts_with = "output")]
+    json: bool,
+    #[command(flatten)]
+    data: DataArguments,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Form {
+    /// For reading
+    #[default]
+    Text,
+    /// One object
+    Json,
+}
+
+/// The whole report.
+#[derive(Debug, Serialize)]
+struct Report {
+    host: Vec<Fact>,
+    rights: Vec<Right>,
+    events: Vec<SourceReport>,
+    data: Folder,
+}
+
+pub(in crate::cli) fn run(arguments: &DoctorArguments) -> anyhow::Result<()> {
+    log::init(LogLevel::Error);
+    let config = arguments.data.load()?;
+    let folder = arguments.data.folder(&config)?;
+    let report = Report {
+        host: host::facts(),
+        rights: host::rights(),
+        events: daemon::sources(&config, &folder),
+        data: Folder::examine(&folder),
+    };
+    let text = if arguments.json || arguments.output == Form::Json {
+        let mut text = serde_json::to_string_pretty(&report)?;
+        text.push('\n');
+        text
+    } else {
+        report.text()
+    };
+    Ok(print(&text)?)
+}
+
+impl Report {
+    fn text(&self) -> String {
+        let mut page = Page::default();
+        page.heading("host");
+        for fact in &self.host {
+            page.item(&fact.name, &fact.value);
+        }
+        if !self.rights.is_empty() {
+            page.heading("rights");
+        }
+        for right in &self.rights {
+            let have = match (right.have, right.needed) {
+                (true, _) => "have",
+                (false, true) => "MISSING",
+                (false, false) => "not needed",
+            };
+            page.item(&right.name, &format!("{have}: {}", right.needed_for));
+        }
+        page.heading("events");
+        for source in &self.events {
+            page.source(source);
+        }
+        page.heading("data");
+        page.item("folder", &self.data.path.display().to_string());
+        page.item("state", &self.data.state);
+        page.item("collector", &self.data.collector);
+        page.0
+    }
+}
+
+/// Text under headings, names and values in two columns.
+#[derive(Default)]
+struct Page(String);
+
+impl Page {
+    fn heading(&mut self, heading: &str) {
+        if !self.0.is_empty() {
+            self.0.push('\n');
+        }
+        self.line(format_args!("{heading}"));
+    }
+
+    fn item(&mut self, name: &str, value: &str) {
+        self.line(format_args!("  {:<20}  {}", visible(name), visible(value)));
+    }
+
+    fn source(&mut self, report: &SourceReport) {
+        match (&report.source, &report.tier) {
+            (Some(source), Some(tier)) => {
+                self.item(&report.kind, &format!("{source}, tier {tier}"));
+            }
+            (Some(source), None) => self.item(&report.kind, source),
+            (None, _) => self.item(&report.kind, "NOT RECORDED"),
+        }
+        match report.blind_to.as_str() {
+            "" => self.item("", "sees every route"),
+            blind_to => self.item("", &format!("cannot see: {blind_to}")),
+        }
+        if let Some(reason) = &report.reason {
+            let what = if report.source.is_some() {
+                "no better tier"
+            } else {
+                "why"
+            };
+            self.item("", &format!("{what}: {reason}"));
+        }
+        if let Some(fix) = &report.fix {
+            self.item("", &format!("to mend it: {fix}"));
+        }
+    }
+
+    fn line(&mut self, line: std::fmt::Arguments<'_>) {
+        let line = line.to_string();
+        // Writing to a `String` cannot fail.
+        writeln!(self.0, "{}", line.trim_end()).unwrap_or_default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use expect_test::expect;
+
+    use super::*;
+
+    fn report() -> Report {
+        let fact = |name: &str, value: &str| Fact {
+            name: name.into(),
+            value: value.into(),
+        };
+        let right = |name: &str, have, needed| Right {
+            name: name.into(),
+            have,
+            needed,
+            needed_for: "loading the probes".into(),
+        };
+        let exec = SourceReport {
+            kind: "exec".into(),
+            source: Some("process_ebpf".into()),
+            tier: Some("btf_tracepoint".into()),
+            blind_to: String::new(),
+            reason: None,
+            fix: None,
+        };
+        let file = SourceReport {
+            kind: "file".into(),
+            source: None,
+            tier: None,
+            blind_to: "every file event".into(),
+            reason: Some("no watch\x1b[2J left".into()),
+            fix: Some("raise fs.inotify.max_user_watches".into()),
+        };
+        Report {
+            host: vec![fact("kernel", "6.1.0"), fact("BTF", "yes")],
+            rights: vec![
+                right("CAP_BPF", true, true),
+                right("CAP_PERFMON", false, true),
+                right("CAP_SYS_RESOURCE", false, false),
+            ],
+            events: vec![exec, file],
+            data: Folder {
+                path: PathBuf::from("/var/lib/bygone"),
+                exists: true,
+                writable: true,
+                collector_pid: Some(7),
+                state: "exists, writable".into(),
+                collector: "running as process 7".into(),
+            },
+        }
+    }
+
+    #[test]
+    fn text_for_reading() {
+        expect![[r#"
+            host
+              kernel                6.1.0
+              BTF                   yes
+
+            rights
+              CAP_BPF               have: loading the probes
+              CAP_PERFMON           MISSING: loading the probes
+              CAP_SYS_RESOURCE      not needed: loading the probes
+
+            events
+              exec                  process_ebpf, tier btf_tracepoint
+                                    cannot see: nothing: every route is seen
+              file                  NOT RECORDED
+                                    cannot see: every file event
+                                    why: no watch\x1b[2J left
+                                    to mend it: raise fs.inotify.max_user_watches
+
+            data
+              folder                /var/lib/bygone
+              state                 exists, writable
+              collector             running as process 7
+        "#]]
+        .assert_eq(&report().text());
+    }
+
+    #[test]
+    fn json_for_programs() {
+        let value = serde_json::to_value(report()).unwrap();
+        assert_eq!(value["events"][0]["kind"], "exec");
+        assert_eq!(value["rights"][1]["have"], false);
+        assert_eq!(value["data"]["collector_pid"], 7);
+    }
+}

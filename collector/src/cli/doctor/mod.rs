@@ -1,0 +1,7 @@
+//! `bygone doctor`: what can be recorded on this host, what cannot, and what would mend it.
+
+mod command;
+mod folder;
+mod host;
+
+pub(super) use command::{DoctorArguments, run};

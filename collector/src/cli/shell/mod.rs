@@ -1,0 +1,8 @@
+//! The shell of `bygone sql`: statements over several lines until `;`, history, completion, and
+//! commands that begin with a dot or a backslash.
+
+mod command;
+mod complete;
+mod editor;
+
+pub(super) use editor::run;

@@ -1,0 +1,175 @@
+//! What is to be known about a result: damaged files, and gaps in the range that was read.
+
+use std::io;
+
+use bygone_store::sql::{Executed, ResultColumn, ResultSink, Session};
+use rusqlite::types::{Value, ValueRef};
+
+use super::terminal::say;
+use super::visible::visible;
+
+/// Tables that are complete by themselves: they tell of the gaps in others.
+const ABOUT_THE_COLLECTOR: &[&str] = &["gaps", "ledger", "capabilities"];
+
+/// Prints one line on standard error per damage, and one when the range read has gaps.
+pub(super) fn print(session: &Session, executed: &Executed, warn_of_gaps: bool) {
+    for damage in &executed.damage {
+        say(&format!(
+            "bygone: warning: {}",
+            visible(&damage.to_string())
+        ));
+    }
+    if warn_of_gaps && let Some(warning) = gaps(session, executed) {
+        say(&format!("bygone: warning: {}", visible(&warning)));
+    }
+}
+
+/// In words, the gaps in the range that was read; `None` when there are none.
+fn gaps(session: &Session, executed: &Executed) -> Option<String> {
+    let ranges = executed
+        .scanned
+        .iter()
+        .filter(|(table, _)| {
+            ABOUT_THE_COLLECTOR
+                .iter()
+                .all(|name| *name != AsRef::<str>::as_ref(table))
+        })
+        .map(|(_, range)| range);
+    let from_ns = ranges.clone().map(|range| *range.start()).min()?;
+    let to_ns = ranges.map(|range| *range.end()).max()?;
+    let mut row = FirstRow::default();
+    let sql = format!(
+        "SELECT count(*), count(lost), CAST(total(lost) AS INTEGER), \
+         group_concat(DISTINCT source), group_concat(DISTINCT reason) \
+         FROM gaps WHERE time_ns <= {to_ns} AND end_ns >= {from_ns}"
+    );
+    match session.execute(&sql, &mut row) {
+        Ok(_) => words(&row.0),
+        Err(error) => Some(format!(
+            "cannot tell whether the range read has gaps: {error}"
+        )),
+    }
+}
+
+fn words(row: &[Value]) -> Option<String> {
+    let [
+        Value::Integer(gaps),
+        Value::Integer(counted),
+        Value::Integer(lost),
+        sources,
+        reasons,
+    ] = row
+    else {
+        return None;
+    };
+    if *gaps == 0 {
+        return None;
+    }
+    let number = if *gaps == 1 {
+        "a gap".to_owned()
+    } else {
+        format!("{gaps} gaps")
+    };
+    let lost = match (counted == gaps, lost) {
+        (true, 1) => "1 event lost".to_owned(),
+        (true, _) => format!("{lost} events lost"),
+        (false, 0) => "an unknown number of events lost".to_owned(),
+        (false, _) => format!("at least {lost} events lost"),
+    };
+    let list = |value: &Value| match value {
+        Value::Text(text) => text.replace(',', ", "),
+        _ => String::new(),
+    };
+    Some(format!(
+        "the range of time read has {number}, {lost} ({}: {}); see SELECT * FROM gaps",
+        list(sources),
+        list(reasons)
+    ))
+}
+
+/// Keeps the first row of a result.
+#[derive(Default)]
+struct FirstRow(Vec<Value>);
+
+impl ResultSink for FirstRow {
+    fn start(&mut self, _columns: &[ResultColumn]) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn row(&mut self, values: &[ValueRef<'_>]) -> io::Result<()> {
+        if self.0.is_empty() {
+            self.0 = values.iter().map(|value| owned(*value)).collect();
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn owned(value: ValueRef<'_>) -> Value {
+    match value {
+        ValueRef::Null => Value::Null,
+        ValueRef::Integer(number) => Value::Integer(number),
+        ValueRef::Real(number) => Value::Real(number),
+        ValueRef::Text(bytes) => Value::Text(String::from_utf8_lossy(bytes).into_owned()),
+        ValueRef::Blob(bytes) => Value::Blob(bytes.to_vec()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    fn check(gaps: i64, counted: i64, lost: i64, expected: &Expect) {
+        let text = |text: &str| Value::Text(text.to_owned());
+        let row = [
+            Value::Integer(gaps),
+            Value::Integer(counted),
+            Value::Integer(lost),
+            text("process_ebpf,file_inotify"),
+            text("ring_full"),
+        ];
+        expected.assert_eq(&words(&row).unwrap_or_default());
+    }
+
+    #[test]
+    fn gaps_in_words() {
+        check(0, 0, 0, &expect![[""]]);
+        check(
+            1,
+            1,
+            1,
+            &expect![
+                "the range of time read has a gap, 1 event lost (process_ebpf, file_inotify: ring_full); see SELECT * FROM gaps"
+            ],
+        );
+        check(
+            2,
+            2,
+            120,
+            &expect![
+                "the range of time read has 2 gaps, 120 events lost (process_ebpf, file_inotify: ring_full); see SELECT * FROM gaps"
+            ],
+        );
+        check(
+            3,
+            2,
+            120,
+            &expect![
+                "the range of time read has 3 gaps, at least 120 events lost (process_ebpf, file_inotify: ring_full); see SELECT * FROM gaps"
+            ],
+        );
+        check(
+            1,
+            0,
+            0,
+            &expect![
+                "the range of time read has a gap, an unknown number of events lost (process_ebpf, file_inotify: ring_full); see SELECT * FROM gaps"
+            ],
+        );
+    }
+}
