@@ -8,11 +8,16 @@
     clippy::print_stdout,
     reason = "the commands speak to the one who runs them"
 )]
+#![allow(
+    unreachable_pub,
+    reason = "a program exports nothing, so its commands may say `pub` as a library's would"
+)]
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
+mod bench;
 mod ci;
 mod process;
 mod test;
@@ -40,6 +45,12 @@ enum Command {
     Tidy,
     /// Install the tools that `ci` needs
     Tools,
+    /// Build the release program and measure it
+    Bench {
+        /// Run only these benchmarks
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -48,6 +59,7 @@ fn main() -> ExitCode {
         Command::Ci { steps } => ci::run_steps(&steps),
         Command::Tidy => tidy::run(),
         Command::Tools => tools::install_all(),
+        Command::Bench { names } => bench::run(&names),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

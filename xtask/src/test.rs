@@ -70,10 +70,11 @@ fn has_nextest() -> bool {
 }
 
 /// Whether a line is the sum of a test run: nextest's `Summary [ 1.2s] 3 tests run: …` or
-/// libtest's `test result: …`.
+/// libtest's `test result: …`. The latter is indented where nextest shows a test's own output.
+/// Runs of nothing are left out.
 fn is_summary(line: &str) -> bool {
-    let line = line.trim_start();
-    line.starts_with("Summary [") || line.starts_with("test result: ")
+    let libtest = line.starts_with("test result: ") && !line.contains("ok. 0 passed; 0 failed");
+    libtest || line.trim_start().starts_with("Summary [")
 }
 
 #[cfg(test)]
