@@ -3,14 +3,18 @@
 //! **Invariant:** a step that fails does not keep the next from running, and one failure makes
 //! the whole fail.
 
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use walkdir::WalkDir;
 
 use crate::process::{cargo, root, run};
 use crate::tidy;
 use crate::tools::{CARGO_DENY, CARGO_MACHETE};
+
+const PROBES_MANIFEST: &str = "ebpf-probes/Cargo.toml";
 
 /// One check.
 struct Step {
@@ -88,15 +92,29 @@ pub(crate) fn run_steps(only: &[String]) -> Result<()> {
     Ok(())
 }
 
+/// Runs all three parts, so that one run shows everything there is to format.
 fn fmt() -> Result<()> {
-    run(cargo().args(["fmt", "--all", "--check"]))?;
+    let members = run(cargo().args(["fmt", "--all", "--check"]));
     // The probes are a workspace of their own.
-    run(cargo().args([
-        "fmt",
-        "--check",
-        "--manifest-path",
-        "ebpf-probes/Cargo.toml",
-    ]))
+    let mut probes = cargo();
+    probes.args(["fmt", "--check", "--manifest-path", PROBES_MANIFEST]);
+    let probes = run(&mut probes);
+    let mut tables = Command::new("rustfmt");
+    tables.args(["--check", "--edition", "2024"]);
+    let tables = run(tables.args(table_files()?).current_dir(root()));
+    members.and(probes).and(tables)
+}
+
+/// The files of the tables: rustfmt does not find modules that a macro declares.
+fn table_files() -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in WalkDir::new(root().join("collector/src/tables")).sort_by_file_name() {
+        let path = entry.context("look for the tables")?.into_path();
+        if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    Ok(files)
 }
 
 /// Leaves the probes out: cargo-machete takes their workspace for that of `ebpf-probes/abi`.

@@ -9,7 +9,9 @@ const FILE_LINES_MAX: usize = 600;
 /// Folders that exist on one machine only. Joined here, so that this file does not hold them.
 const MACHINE_PATHS: &[&str] = &[
     concat!("/wo", "rk/"),
-    concat!("/root", "/."),
+    concat!("/ro", "ot/.cargo"),
+    concat!("/ro", "ot/.rustup"),
+    concat!("/ro", "ot/.cache"),
     concat!("/ho", "me/runner/"),
 ];
 
