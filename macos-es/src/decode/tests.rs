@@ -143,12 +143,16 @@ fn each_version_of_an_exec_has_the_fields_it_brought() {
         8: seq_num tty script start cwd global thread responsible parent last_fd cpu exec_path
         9: seq_num tty script start cwd global thread responsible parent last_fd cpu exec_path
         10: seq_num tty script start cwd global thread responsible parent last_fd cpu exec_path
-    "#]].assert_eq(&lines);
+    "#]]
+    .assert_eq(&lines);
 }
 
 #[test]
 fn an_exec_of_the_first_version() {
-    check(EXEC, 1, &expect![[r#"
+    check(
+        EXEC,
+        1,
+        &expect![[r#"
         EsHeader { version: 1, time_ns: 1764037923456789012, mach_time: 81234567890, thread_id: None, sequence: EsSequence { class: Some(Exec), seq_num: None, global_seq_num: None } }
         by AuditToken { auid: 501, euid: 501, egid: 20, ruid: 501, rgid: 20, pid: 4242, asid: 100012, pidversion: 9001 }
           ppid 4000 4000 group 4242 session 4000 flags 26014b01 platform true client false cdhash 00112233445566778899aabbccddeeff00112233
@@ -164,12 +168,16 @@ fn an_exec_of_the_first_version() {
           file /usr/bin/python3 cut true dev 16777231 ino 77 mode 104755 owner 502:80 size 168432 times 1700000011 1700000012 1700000013 1700000010
           given None script None cwd None last_fd None cpu None
           43 bytes, truncated false: ["/usr/bin/python3", "./report", "", "two\\nlines", "byte\\xff"]
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn an_exec_of_the_latest_version() {
-    check(EXEC, 8, &expect![[r#"
+    check(
+        EXEC,
+        8,
+        &expect![[r#"
         EsHeader { version: 8, time_ns: 1764037923456789012, mach_time: 81234567890, thread_id: Some(987654), sequence: EsSequence { class: Some(Exec), seq_num: Some(41), global_seq_num: Some(107) } }
         by AuditToken { auid: 501, euid: 501, egid: 20, ruid: 501, rgid: 20, pid: 4242, asid: 100012, pidversion: 9001 }
           ppid 4000 4000 group 4242 session 4000 flags 26014b01 platform true client false cdhash 00112233445566778899aabbccddeeff00112233
@@ -185,12 +193,16 @@ fn an_exec_of_the_latest_version() {
           file /usr/bin/python3 cut true dev 16777231 ino 77 mode 104755 owner 502:80 size 168432 times 1700000011 1700000012 1700000013 1700000010
           given Some("/Users/ada/./report") script Some("/Users/ada/report") cwd Some("/Users/ada") last_fd Some(255) cpu Some((16777228, 2))
           43 bytes, truncated false: ["/usr/bin/python3", "./report", "", "two\\nlines", "byte\\xff"]
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_fork_of_the_first_version() {
-    check(FORK, 1, &expect![[r#"
+    check(
+        FORK,
+        1,
+        &expect![[r#"
         EsHeader { version: 1, time_ns: 1764037924999999999, mach_time: 81234999999, thread_id: None, sequence: EsSequence { class: Some(Fork), seq_num: None, global_seq_num: None } }
         by AuditToken { auid: 4294967295, euid: 0, egid: 0, ruid: 0, rgid: 0, pid: 1, asid: 100000, pidversion: 2 }
           ppid 0 0 group 1 session 1 flags 26014b01 platform true client false cdhash 0000000000000000000000000000000000000000
@@ -204,12 +216,16 @@ fn a_fork_of_the_first_version() {
           responsible None
           parent None
           file /sbin/launchd cut false dev 0 ino 0 mode 0 owner 0:0 size 0 times 0 0 0 0
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_fork_of_the_latest_version() {
-    check(FORK, 8, &expect![[r#"
+    check(
+        FORK,
+        8,
+        &expect![[r#"
         EsHeader { version: 8, time_ns: 1764037924999999999, mach_time: 81234999999, thread_id: None, sequence: EsSequence { class: Some(Fork), seq_num: Some(7), global_seq_num: Some(108) } }
         by AuditToken { auid: 4294967295, euid: 0, egid: 0, ruid: 0, rgid: 0, pid: 1, asid: 100000, pidversion: 2 }
           ppid 0 0 group 1 session 1 flags 26014b01 platform true client false cdhash 0000000000000000000000000000000000000000
@@ -223,12 +239,16 @@ fn a_fork_of_the_latest_version() {
           responsible Some((1, 2))
           parent Some((1, 2))
           file /sbin/launchd cut false dev 0 ino 0 mode 0 owner 0:0 size 0 times 0 0 0 0
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn an_exit_of_the_first_version() {
-    check(EXIT, 1, &expect![[r#"
+    check(
+        EXIT,
+        1,
+        &expect![[r#"
         EsHeader { version: 1, time_ns: 1764037925000000000, mach_time: 81235000000, thread_id: None, sequence: EsSequence { class: Some(Exit), seq_num: None, global_seq_num: None } }
         by AuditToken { auid: 501, euid: 501, egid: 20, ruid: 501, rgid: 20, pid: 4300, asid: 100012, pidversion: 9101 }
           ppid 1 4000 group 4300 session 4300 flags 0 platform false client false cdhash 0000000000000000000000000000000000000000
@@ -237,12 +257,16 @@ fn an_exit_of_the_first_version() {
           parent None
           file /Users/ada/crash cut false dev 0 ino 0 mode 0 owner 0:0 size 0 times 0 0 0 0
         exit status 139
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn an_exit_of_the_latest_version() {
-    check(EXIT, 8, &expect![[r#"
+    check(
+        EXIT,
+        8,
+        &expect![[r#"
         EsHeader { version: 8, time_ns: 1764037925000000000, mach_time: 81235000000, thread_id: Some(5000000000), sequence: EsSequence { class: Some(Exit), seq_num: Some(0), global_seq_num: Some(109) } }
         by AuditToken { auid: 501, euid: 501, egid: 20, ruid: 501, rgid: 20, pid: 4300, asid: 100012, pidversion: 9101 }
           ppid 1 4000 group 4300 session 4300 flags 0 platform false client false cdhash 0000000000000000000000000000000000000000
@@ -251,7 +275,8 @@ fn an_exit_of_the_latest_version() {
           parent Some((1, 2))
           file /Users/ada/crash cut false dev 0 ino 0 mode 0 owner 0:0 size 0 times 0 0 0 0
         exit status 139
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
