@@ -224,7 +224,7 @@ mod tests {
 
             events
               exec                  process_ebpf, tier btf_tracepoint
-                                    cannot see: nothing: every route is seen
+                                    sees every route
               file                  NOT RECORDED
                                     cannot see: every file event
                                     why: no watch\x1b[2J left

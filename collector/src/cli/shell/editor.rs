@@ -3,7 +3,9 @@
 //! While a line is edited the editor owns the keys, and Ctrl-C clears the line. While a statement
 //! runs, a thread waits for SIGINT and interrupts it; the shell goes on.
 
-use std::path::PathBuf;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use bygone_store::sql::Session;
@@ -11,6 +13,7 @@ use rustyline::config::{CompletionType, Configurer};
 use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
 use rustyline::{Config, Editor};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::command::{Command, HELP};
 use super::complete::SqlHelper;
@@ -62,10 +65,12 @@ pub(in crate::cli) fn run(session: &Session, mut printing: Printing) -> anyhow::
             Err(error) => return Err(error),
         }
     }
-    match history {
-        Some(history) => save_history(&mut editor, &history),
-        None => Ok(()),
+    if let Some(history) = history
+        && let Err(error) = save_history(&mut editor, &history)
+    {
+        say(&format!("bygone: warning: {error:#}"));
     }
+    Ok(())
 }
 
 /// What follows a line.
@@ -111,24 +116,34 @@ fn history_file() -> Option<PathBuf> {
     state_home().map(|state| state.join("bygone/history"))
 }
 
-fn save_history(editor: &mut Editor<SqlHelper, FileHistory>, file: &PathBuf) -> anyhow::Result<()> {
+/// Adds this session's lines to the history. The folder can be the one of the data, so it is made
+/// for its owner only.
+fn save_history(editor: &mut Editor<SqlHelper, FileHistory>, file: &Path) -> anyhow::Result<()> {
     let failed = || format!("cannot keep the history in {}", file.display());
     if let Some(folder) = file.parent() {
-        std::fs::create_dir_all(folder).with_context(failed)?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .with_context(failed)?;
     }
     editor.append_history(file).with_context(failed)
 }
 
 /// Starts a thread that interrupts the running statement at each SIGINT. It ends with the process.
 fn interrupt_on_sigint(session: &Session) -> anyhow::Result<()> {
-    let handle = session.interrupt_handle();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot watch for Ctrl-C")?;
+    let mut interrupts = {
+        let _context = runtime.enter();
+        signal(SignalKind::interrupt()).context("cannot watch for Ctrl-C")?
+    };
+    let handle = session.interrupt_handle();
     let watch = move || {
         runtime.block_on(async {
-            while tokio::signal::ctrl_c().await.is_ok() {
+            while interrupts.recv().await.is_some() {
                 handle.interrupt();
             }
         });
