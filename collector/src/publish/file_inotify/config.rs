@@ -1,0 +1,65 @@
+//! What to watch, in osquery's conventions for `file_paths`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Settings of [`super::FileInotify`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileInotifyConfig {
+    /// Patterns of absolute paths per category. A path belongs to the first category, in the order
+    /// of their names, that has a pattern for it.
+    ///
+    /// `/etc/%%` is `/etc` and everything below it; `/etc/%` is what lies directly in it; `%` also
+    /// stands for any part of one name (`/home/%/.ssh/%%`, `/etc/%.conf`). A path without a
+    /// wildcard is that path and, when it is a directory, what lies directly in it. `*` and `**`
+    /// mean the same as `%` and `%%`.
+    pub categories: BTreeMap<String, Vec<String>>,
+    /// Patterns of paths to leave out, each with everything below it. The collector's own data
+    /// folder belongs here.
+    pub exclude: Vec<String>,
+    /// Entries of which the baseline keeps what `stat(2)` said, about 150 bytes each. After an
+    /// overflow, changes to entries beyond it cannot be found.
+    pub baseline_entries_max: usize,
+    /// How long [`super::FileInotify::attach`] may take to add watches. What is left is watched
+    /// while events are already being read.
+    pub setup_max: Duration,
+}
+
+impl Default for FileInotifyConfig {
+    /// The places of Linux whose changes matter most, and no pseudo file systems.
+    fn default() -> Self {
+        Self {
+            categories: default_categories(),
+            exclude: ["/proc", "/sys", "/dev"].map(str::to_owned).to_vec(),
+            baseline_entries_max: 65_536,
+            setup_max: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Categories for a host on which nothing was configured.
+#[must_use]
+pub fn default_categories() -> BTreeMap<String, Vec<String>> {
+    let categories: [(&str, &[&str]); 5] = [
+        ("configuration", &["/etc/%%"]),
+        (
+            "programs",
+            &[
+                "/usr/bin/%%",
+                "/usr/sbin/%%",
+                "/bin/%%",
+                "/sbin/%%",
+                "/usr/local/bin/%%",
+                "/usr/local/sbin/%%",
+            ],
+        ),
+        ("boot", &["/boot/%%"]),
+        ("ssh", &["/root/.ssh/%%", "/home/%/.ssh/%%"]),
+        ("scheduled", &["/var/spool/cron/%%"]),
+    ];
+    let owned = |patterns: &[&str]| patterns.iter().map(|&pattern| pattern.to_owned()).collect();
+    categories
+        .into_iter()
+        .map(|(name, patterns)| (name.to_owned(), owned(patterns)))
+        .collect()
+}
