@@ -128,6 +128,10 @@ impl EsSource for EsClient {
         self.reader.receive(wait)
     }
 
+    fn start_of(&self, pid: u32) -> Option<i64> {
+        system::process_start_ns(pid)
+    }
+
     fn stop(&mut self) {
         self.stop = None;
         if let Some(thread) = self.thread.take() {

@@ -53,6 +53,10 @@ pub trait EsSource: Send {
     /// came in that time.
     fn receive(&mut self, wait: Duration) -> Received;
 
+    /// When the living process `pid` was made by fork, in nanoseconds since the Unix epoch, to the
+    /// microsecond and equal to what its messages say. `None` when there is none.
+    fn start_of(&self, pid: u32) -> Option<i64>;
+
     /// Ends the source. What it still holds is received afterwards.
     fn stop(&mut self);
 }

@@ -1,9 +1,10 @@
 //! Facts about the running system that messages do not carry.
 
-#![expect(unsafe_code, reason = "sysctl is a C function")]
+#![expect(unsafe_code, reason = "sysctl and proc_pidinfo are C functions")]
 
 use std::ffi::CStr;
 use std::io;
+use std::mem::MaybeUninit;
 use std::ptr;
 
 /// Longest version of the system in bytes; "26.1.1" has 6.
@@ -65,6 +66,26 @@ pub fn boot_time_ns() -> Result<i64, SystemError> {
         .checked_mul(1_000_000_000)
         .and_then(|ns| ns.checked_add(i64::from(time.tv_usec) * 1_000))
         .ok_or(SystemError::BootTime { sec: time.tv_sec })
+}
+
+/// When the living process `pid` was made by fork, in nanoseconds since the Unix epoch. `None` when
+/// there is no such process or it may not be asked about.
+pub(crate) fn process_start_ns(pid: u32) -> Option<i64> {
+    const BYTES: i32 = size_of::<libc::proc_bsdinfo>() as i32;
+    let pid = i32::try_from(pid).ok()?;
+    let mut info = MaybeUninit::<libc::proc_bsdinfo>::zeroed();
+    // SAFETY: the system writes at most the given number of bytes.
+    let written = unsafe {
+        libc::proc_pidinfo(pid, libc::PROC_PIDTBSDINFO, 0, info.as_mut_ptr().cast(), BYTES)
+    };
+    if written != BYTES {
+        return None;
+    }
+    // SAFETY: the structure is integers and arrays of them, for which zeroes are values too.
+    let info = unsafe { info.assume_init() };
+    let seconds = i64::try_from(info.pbi_start_tvsec).ok()?;
+    let micros = i64::try_from(info.pbi_start_tvusec).ok()?;
+    seconds.checked_mul(1_000_000_000)?.checked_add(micros.checked_mul(1_000)?)
 }
 
 /// Major, minor and patch version of the system.
