@@ -7,6 +7,7 @@ use bygone_store::sql::{Session, SessionOptions};
 use clap::Args;
 
 use crate::config::{Config, default_data_dir};
+use crate::host::boot::boot_id;
 use crate::tables;
 
 /// `--data-dir` and `--config`.
@@ -46,10 +47,18 @@ impl DataArguments {
             Some(_) => Config::default(),
             None => self.load()?,
         };
-        Ok(Session::open(SessionOptions {
+        let session = Session::open(SessionOptions {
             data_dir: self.folder(&config)?,
             events: tables::event_schemas(),
             states: tables::state_tables(),
-        })?)
+        })?;
+        Ok(match boot_id() {
+            Ok(boot_id) => session.with_boot_id(boot_id),
+            Err(error) => {
+                let error = format!("{error:#}");
+                tracing::warn!(error, "Processes of state tables have no identity");
+                session
+            }
+        })
     }
 }

@@ -1,7 +1,7 @@
 //! `bygone tables`: the list of tables.
 
 use bygone_store::TableSchema;
-use bygone_store::sql::{ResultColumn, ResultSink};
+use bygone_store::sql::{ResultColumn, ResultSink, StateTableEntry};
 use clap::Args;
 use rusqlite::types::ValueRef;
 
@@ -33,7 +33,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static TableSchema> {
     tables::event_schemas()
         .iter()
         .copied()
-        .chain(tables::state_tables().iter().map(|entry| entry.schema))
+        .chain(tables::state_tables().iter().map(StateTableEntry::schema))
 }
 
 /// Prints the list of tables whose names contain `part`.

@@ -29,11 +29,7 @@ fn gaps(session: &Session, executed: &Executed) -> Option<String> {
     let ranges = executed
         .scanned
         .iter()
-        .filter(|(table, _)| {
-            ABOUT_THE_COLLECTOR
-                .iter()
-                .all(|name| *name != AsRef::<str>::as_ref(table))
-        })
+        .filter(|(table, _)| !ABOUT_THE_COLLECTOR.contains(table))
         .map(|(_, range)| range);
     let from_ns = ranges.clone().map(|range| *range.start()).min()?;
     let to_ns = ranges.map(|range| *range.end()).max()?;
@@ -45,9 +41,12 @@ fn gaps(session: &Session, executed: &Executed) -> Option<String> {
     );
     match session.execute(&sql, &mut row) {
         Ok(_) => words(&row.0),
-        Err(error) => Some(format!(
-            "cannot tell whether the range read has gaps: {error}"
-        )),
+        Err(error) => {
+            let error = anyhow::Error::from(error);
+            Some(format!(
+                "cannot tell whether the range of time read has gaps: {error:#}"
+            ))
+        }
     }
 }
 
