@@ -1,0 +1,374 @@
+//! What `/proc/PID` says of a process.
+//!
+//! All files of one process are opened below one descriptor of its folder, so that they belong to
+//! one process even when it ends and its pid is given to another: reads then fail. The buffer is
+//! reused from file to file.
+//!
+//! Only `stat` is needed for a process to exist; what else cannot be read, because the process has
+//! just ended or belongs to somebody else, is `None`.
+
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use procfs::process::Io;
+use procfs::{FromRead, ProcessCGroups};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, readlinkat, statat};
+use rustix::io::{Errno, read};
+
+use super::text::lossless;
+
+/// Most bytes of one file that are read: the kernel allows 6 MiB of arguments.
+const FILE_BYTES_MAX: usize = 8 << 20;
+
+/// Fields of `/proc/PID/stat`, in its units.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stat {
+    /// Name of the program, at most 15 bytes, with bytes that are not UTF-8 as `\xHH`.
+    pub name: String,
+    /// State of the main thread: one letter.
+    pub state: char,
+    /// Process id of the parent.
+    pub parent: u32,
+    /// Process group.
+    pub group: u32,
+    /// POSIX session.
+    pub session: u32,
+    /// CPU time in user mode, in clock ticks.
+    pub user_ticks: u64,
+    /// CPU time in the kernel, in clock ticks.
+    pub system_ticks: u64,
+    /// Niceness.
+    pub nice: i32,
+    /// How many threads there are.
+    pub threads: i32,
+    /// When it started, in clock ticks since boot.
+    pub start_ticks: u64,
+}
+
+impl Stat {
+    /// Takes a line of `/proc/PID/stat` apart; `None` when it is not one.
+    ///
+    /// The name stands in parentheses and may hold any bytes, parentheses too: it ends at the last
+    /// one.
+    #[must_use]
+    pub fn parse(line: &[u8]) -> Option<Self> {
+        let open = line.iter().position(|&byte| byte == b'(')?;
+        let close = line.iter().rposition(|&byte| byte == b')')?;
+        let name = line.get(open + 1..close)?;
+        let rest = std::str::from_utf8(line.get(close + 1..)?).ok()?;
+        let mut fields = rest.split_ascii_whitespace();
+        // Fields as numbered by proc(5), from the third on; each call skips to a later one.
+        let mut at = 2;
+        let mut field = |number: usize| {
+            let skipped = number - at - 1;
+            at = number;
+            fields.nth(skipped)
+        };
+        Some(Self {
+            name: lossless(name),
+            state: field(3)?.chars().next()?,
+            parent: field(4)?.parse().ok()?,
+            group: field(5)?.parse().ok()?,
+            session: field(6)?.parse().ok()?,
+            user_ticks: field(14)?.parse().ok()?,
+            system_ticks: field(15)?.parse().ok()?,
+            nice: field(19)?.parse().ok()?,
+            threads: field(20)?.parse().ok()?,
+            start_ticks: field(22)?.parse().ok()?,
+        })
+    }
+}
+
+/// Lines of `/proc/PID/status` that `stat` has not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Real, effective, saved and file-system user ids.
+    pub uids: [u32; 4],
+    /// Real, effective, saved and file-system group ids.
+    pub gids: [u32; 4],
+    /// Locked memory in bytes; 0 for kernel threads, as the next two.
+    pub locked_bytes: u64,
+    /// Memory in RAM, in bytes.
+    pub resident_bytes: u64,
+    /// Address space in bytes.
+    pub total_bytes: u64,
+}
+
+impl Status {
+    /// Takes the text of `/proc/PID/status` apart; `None` when it has no ids.
+    #[must_use]
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let mut status = Self::default();
+        let (mut has_uids, mut has_gids) = (false, false);
+        for line in text.split(|&byte| byte == b'\n') {
+            let Some(colon) = line.iter().position(|&byte| byte == b':') else {
+                continue;
+            };
+            let (key, value) = line.split_at(colon);
+            let Ok(value) = std::str::from_utf8(value.get(1..).unwrap_or_default()) else {
+                continue;
+            };
+            match key {
+                b"Uid" => (status.uids, has_uids) = (four(value)?, true),
+                b"Gid" => (status.gids, has_gids) = (four(value)?, true),
+                b"VmLck" => status.locked_bytes = kibibytes(value)?,
+                b"VmRSS" => status.resident_bytes = kibibytes(value)?,
+                b"VmSize" => status.total_bytes = kibibytes(value)?,
+                _ => {}
+            }
+        }
+        (has_uids && has_gids).then_some(status)
+    }
+}
+
+fn four(value: &str) -> Option<[u32; 4]> {
+    let mut ids = value.split_ascii_whitespace().map(|id| id.parse().ok());
+    Some([ids.next()??, ids.next()??, ids.next()??, ids.next()??])
+}
+
+fn kibibytes(value: &str) -> Option<u64> {
+    value
+        .split_ascii_whitespace()
+        .next()?
+        .parse::<u64>()
+        .ok()?
+        .checked_mul(1024)
+}
+
+/// The file that a process runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Executable {
+    /// Its path; empty for kernel threads and for who has ended, which have none.
+    pub path: String,
+    /// Whether it still is at that path, `None` when there is none.
+    pub on_disk: Option<bool>,
+}
+
+/// One process's folder below `/proc`, open.
+#[derive(Debug)]
+pub struct ProcessFolder<'a> {
+    folder: OwnedFd,
+    buffer: &'a mut Vec<u8>,
+}
+
+impl<'a> ProcessFolder<'a> {
+    /// Opens `/proc/PID`. `buffer` is only working space.
+    ///
+    /// # Errors
+    /// When there is no such process or `/proc` is not to be had.
+    pub fn open(pid: u32, buffer: &'a mut Vec<u8>) -> rustix::io::Result<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let folder = openat(CWD, format!("/proc/{pid}"), flags, Mode::empty())?;
+        Ok(Self { folder, buffer })
+    }
+
+    /// Reads `stat`; `None` when the process has gone.
+    pub fn stat(&mut self) -> Option<Stat> {
+        Stat::parse(self.file("stat").ok()?)
+    }
+
+    /// Reads `status`; `None` when the process has gone.
+    pub fn status(&mut self) -> Option<Status> {
+        Status::parse(self.file("status").ok()?)
+    }
+
+    /// The arguments as bytes, each ended by a NUL; `None` when they cannot be read, empty for
+    /// kernel threads and processes that have ended but are not reaped.
+    pub fn arguments(&mut self) -> Option<&[u8]> {
+        self.file("cmdline").ok()
+    }
+
+    /// Bytes read from and written to disks, without those that never had to be written; `None`
+    /// when the process is another user's.
+    pub fn disk_bytes(&mut self) -> Option<(u64, u64)> {
+        let io = Io::from_read(self.file("io").ok()?).ok()?;
+        Some((
+            io.read_bytes,
+            io.write_bytes.saturating_sub(io.cancelled_write_bytes),
+        ))
+    }
+
+    /// Path of the control group: in the unified hierarchy, or where version 1 is in use in that of
+    /// `pids`, else `memory`, else systemd's own. `None` when it cannot be read.
+    pub fn control_group(&mut self) -> Option<String> {
+        let groups = ProcessCGroups::from_read(self.file("cgroup").ok()?).ok()?;
+        let of = |controller: &str| {
+            groups
+                .0
+                .iter()
+                .find(|group| group.controllers.iter().any(|of| of == controller))
+        };
+        let unified = || groups.0.iter().find(|group| group.hierarchy == 0);
+        let group = of("pids")
+            .or_else(|| of("memory"))
+            .or_else(|| of("name=systemd"));
+        group.or_else(unified).map(|group| group.pathname.clone())
+    }
+
+    /// What one of the links `cwd` and `root` leads to; `None` when it cannot be read.
+    #[must_use]
+    pub fn link(&self, name: &str) -> Option<String> {
+        let target = readlinkat(&self.folder, name, Vec::new()).ok()?;
+        Some(lossless(target.as_bytes()))
+    }
+
+    /// The program's file; `None` when it cannot be read.
+    #[must_use]
+    pub fn executable(&self) -> Option<Executable> {
+        const DELETED: &[u8] = b" (deleted)";
+        let target = match readlinkat(&self.folder, "exe", Vec::new()) {
+            Ok(target) => target,
+            Err(Errno::NOENT) => {
+                return Some(Executable {
+                    path: String::new(),
+                    on_disk: None,
+                });
+            }
+            Err(_) => return None,
+        };
+        let whole = target.as_bytes();
+        let (path, on_disk) = match whole.strip_suffix(DELETED) {
+            // A file's name can end so, too.
+            Some(path) if !self.runs(Path::new(OsStr::from_bytes(whole))) => (path, false),
+            _ => (whole, true),
+        };
+        Some(Executable {
+            path: lossless(path),
+            on_disk: Some(on_disk),
+        })
+    }
+
+    /// Whether the program's file is the one at `path`, as the process itself sees it.
+    fn runs(&self, path: &Path) -> bool {
+        let identity = |path: &Path| {
+            let stat = statat(&self.folder, path, AtFlags::empty()).ok()?;
+            Some((stat.st_dev, stat.st_ino))
+        };
+        let seen = Path::new("root").join(path.strip_prefix("/").unwrap_or(path));
+        identity(&seen).is_some_and(|at_path| identity(Path::new("exe")) == Some(at_path))
+    }
+
+    fn file(&mut self, name: &str) -> rustix::io::Result<&[u8]> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let file = openat(&self.folder, name, flags, Mode::empty())?;
+        let mut length = 0;
+        loop {
+            if self.buffer.len() < length + 4096 {
+                self.buffer.resize((length + 4096).next_power_of_two(), 0);
+            }
+            let free = self.buffer.get_mut(length..).unwrap_or_default();
+            match read(file.as_fd(), free) {
+                Ok(0) => break,
+                Ok(count) => length += count,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error),
+            }
+            if length >= FILE_BYTES_MAX {
+                break;
+            }
+        }
+        Ok(self.buffer.get(..length).unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[test]
+    fn a_name_may_hold_anything() {
+        let line =
+            b"42 (a) R 1 (\xff\n) S 7 8 9 0 -1 4194304 99 0 0 0 11 12 0 0 20 -5 3 0 236071 1 2";
+        let stat = Stat::parse(line).unwrap();
+        let expected = Stat {
+            name: "a) R 1 (\\xff\n".to_owned(),
+            state: 'S',
+            parent: 7,
+            group: 8,
+            session: 9,
+            user_ticks: 11,
+            system_ticks: 12,
+            nice: -5,
+            threads: 3,
+            start_ticks: 236_071,
+        };
+        assert_eq!(stat, expected);
+        assert_eq!(Stat::parse(b"42 (a) R 1 2"), None);
+        assert_eq!(Stat::parse(b"nothing"), None);
+    }
+
+    #[test]
+    fn status_needs_its_ids() {
+        let text =
+            b"Name:\t\xff\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\nVmLck:\t 4 kB\nVmRSS:\t 12 kB\n";
+        let status = Status::parse(text).unwrap();
+        assert_eq!((status.uids, status.gids), ([1, 2, 3, 4], [5, 6, 7, 8]));
+        assert_eq!((status.locked_bytes, status.resident_bytes), (4096, 12_288));
+        assert_eq!(Status::parse(b"Name:\ta\nUid:\t1\t2\t3\t4\n"), None);
+    }
+
+    #[test]
+    fn long_arguments_are_read_whole() {
+        let mut buffer = Vec::new();
+        let long = "x".repeat(100_000);
+        let mut child = Command::new("sh")
+            .args(["-c", "read line", "name", &long])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut folder = ProcessFolder::open(child.id(), &mut buffer).unwrap();
+        let arguments = folder.arguments().unwrap().to_vec();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(
+            arguments,
+            [b"sh\0-c\0read line\0name\0", long.as_bytes(), b"\0"].concat()
+        );
+    }
+
+    #[test]
+    fn a_deleted_program_is_not_on_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().canonicalize().unwrap().join("odd (deleted)");
+        std::fs::copy("/bin/cat", &path).unwrap();
+        let mut child = Command::new(&path).stdin(Stdio::piped()).spawn().unwrap();
+        let mut buffer = Vec::new();
+        let process = ProcessFolder::open(child.id(), &mut buffer).unwrap();
+        let path = path.display().to_string();
+        let before = process.executable();
+        std::fs::remove_file(&path).unwrap();
+        let after = process.executable();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(
+            before,
+            Some(Executable {
+                path: path.clone(),
+                on_disk: Some(true)
+            })
+        );
+        assert_eq!(
+            after,
+            Some(Executable {
+                path,
+                on_disk: Some(false)
+            })
+        );
+    }
+
+    #[test]
+    fn who_has_gone_is_not_read() {
+        let mut child = Command::new("true").spawn().unwrap();
+        let mut buffer = Vec::new();
+        let mut folder = ProcessFolder::open(child.id(), &mut buffer).unwrap();
+        child.wait().unwrap();
+        assert_eq!(folder.stat(), None);
+        assert_eq!(folder.status(), None);
+        assert_eq!(folder.arguments(), None);
+        assert_eq!(folder.link("cwd"), None);
+    }
+}
