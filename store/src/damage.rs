@@ -1,0 +1,104 @@
+//! What was found missing or damaged, by a reader or when the store was opened to write.
+
+use std::fmt;
+
+/// What is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DamageKind {
+    /// A journal's header cannot be used, so that none of its rows can be read.
+    JournalHeader,
+    /// A stretch of a journal holds no valid frame.
+    Hole,
+    /// A frame's rows do not match its checksum, or cannot be decoded.
+    Frame,
+    /// A journal ends within a frame.
+    TornTail,
+    /// A segment of the manifest is not there.
+    SegmentMissing,
+    /// A segment cannot be decoded.
+    Segment,
+    /// The manifest ends within an entry.
+    ManifestTorn,
+    /// The manifest is wrong with more after it.
+    ManifestBroken,
+    /// A segment that no entry names was put aside in `orphans/`.
+    Orphan,
+    /// A segment that no trusted entry names was taken up again: it holds the only copy of its
+    /// rows. Nothing is lost.
+    Adopted,
+    /// The marks of used row numbers were lost; numbering skipped ahead.
+    Leases,
+    /// The heartbeat cannot be read.
+    Heartbeat,
+}
+
+impl DamageKind {
+    /// Whether rows may be missing because of it.
+    #[must_use]
+    pub const fn loses_rows(self) -> bool {
+        match self {
+            Self::JournalHeader
+            | Self::Hole
+            | Self::Frame
+            | Self::TornTail
+            | Self::SegmentMissing
+            | Self::Segment => true,
+            Self::ManifestTorn
+            | Self::ManifestBroken
+            | Self::Orphan
+            | Self::Adopted
+            | Self::Leases
+            | Self::Heartbeat => false,
+        }
+    }
+}
+
+/// One finding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// What is wrong.
+    pub kind: DamageKind,
+    /// The file, relative to the data folder.
+    pub file: String,
+    /// The table whose rows are concerned; `None` when it is unknown or several.
+    pub table: Option<String>,
+    /// Bounds of the times of the rows concerned, in nanoseconds since the Unix epoch, as far as
+    /// they are known.
+    pub time_ns: Option<(i64, i64)>,
+    /// How many rows are concerned, where that is known.
+    pub rows: Option<u64>,
+    /// More, in words.
+    pub detail: String,
+}
+
+impl Damage {
+    pub(crate) fn new(kind: DamageKind, file: impl Into<String>, detail: impl fmt::Display) -> Self {
+        let (file, detail) = (file.into(), detail.to_string());
+        Self { kind, file, table: None, time_ns: None, rows: None, detail }
+    }
+
+    pub(crate) fn table(mut self, table: &str) -> Self {
+        self.table = Some(table.to_owned());
+        self
+    }
+
+    pub(crate) fn times(mut self, from: i64, to: i64) -> Self {
+        self.time_ns = Some((from.min(to), from.max(to)));
+        self
+    }
+
+    pub(crate) fn rows(mut self, rows: u64) -> Self {
+        self.rows = Some(rows);
+        self
+    }
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.file, self.detail)?;
+        if let Some(table) = &self.table {
+            write!(f, " (table {table})")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,79 @@
+//! Every bound of the store, in one place.
+//!
+//! A bound that is hit is an error, a counted refusal or a forced step, never silent growth.
+
+use std::time::Duration;
+
+/// Rows in one frame of the journal.
+pub const FRAME_ROWS_MAX: u32 = 4096;
+
+/// Bytes of encoded rows after which a frame is closed. One row may carry a frame over it, by at
+/// most [`ROW_BYTES_MAX`].
+pub const FRAME_BYTES: usize = 1 << 20;
+
+/// Bytes of one encoded row. A longer one is refused and counted.
+pub const ROW_BYTES_MAX: usize = 4 << 20;
+
+/// Bytes of rows that a reader accepts in one frame.
+pub const PAYLOAD_BYTES_MAX: usize = FRAME_BYTES + ROW_BYTES_MAX;
+
+/// Bytes of a journal before the next one is begun, unless the options say otherwise.
+pub const JOURNAL_BYTES: u64 = 8 << 20;
+
+/// Age of a journal before the next one is begun, unless the options say otherwise.
+pub const JOURNAL_AGE: Duration = Duration::from_secs(5 * 60);
+
+/// Bytes of a journal's header, which holds the schema of every table.
+pub const JOURNAL_HEADER_BYTES_MAX: usize = 4 << 20;
+
+/// Bytes of rows that may wait for a sync: they are kept in memory until then, to be written
+/// again when the sync fails. The next append forces a sync.
+pub const UNSYNCED_BYTES_MAX: usize = 8 << 20;
+
+/// Capacity in bytes that the buffer of unsynced rows keeps once it is empty.
+pub const UNSYNCED_BYTES_KEPT: usize = 1 << 20;
+
+/// Numbers that a table leases at a time; at most so many are skipped by an unclean stop.
+pub const LEASE_EIDS: u64 = 1_000_000;
+
+/// Tables of one store.
+pub const TABLES_MAX: usize = 1024;
+
+/// Columns of one table.
+pub const COLUMNS_MAX: usize = 1024;
+
+/// Full journals that wait in the sealer's queue; further ones wait on disk.
+pub const SEAL_QUEUE_MAX: usize = 4;
+
+/// How long the sealer waits after a failure before it tries the same journal again.
+pub const SEAL_RETRY: Duration = Duration::from_secs(10);
+
+/// Rows in one row group of a segment.
+pub const ROW_GROUP_ROWS: usize = 128 * 1024;
+
+/// Rows in one page of a segment's column.
+pub const PAGE_ROWS: usize = 8 * 1024;
+
+/// Bytes of a manifest file before the next one is begun.
+pub const MANIFEST_BYTES: u64 = 1 << 20;
+
+/// Bytes of a manifest file that a reader accepts.
+pub const MANIFEST_BYTES_MAX: u64 = 256 << 20;
+
+/// Bytes of each slot of a two-slot file.
+pub const SLOT_BYTES: usize = 64 << 10;
+
+/// How often a reader pins its snapshot anew because the writer sealed a journal meanwhile.
+pub const PIN_ATTEMPTS: usize = 64;
+
+/// Segments that a reader holds open, over all its snapshots.
+pub const OPEN_SEGMENTS_MAX: usize = 128;
+
+/// Journals whose frame index a reader keeps from one snapshot to the next.
+pub const JOURNAL_INDEXES_MAX: usize = 64;
+
+/// Rows in one batch of a scan, as far as frames and row groups allow.
+pub const BATCH_ROWS: usize = 8 * 1024;
+
+/// Entries in a snapshot's list of damage; more are counted as one.
+pub const DAMAGE_MAX: usize = 1024;

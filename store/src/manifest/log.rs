@@ -1,0 +1,96 @@
+//! Appending to the manifest.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use crate::files;
+use crate::layout;
+use crate::limits::MANIFEST_BYTES;
+use crate::manifest::entry::{self, Entry, State};
+use crate::manifest::read::{Manifest, ManifestError};
+
+/// The manifest, held by the one writer.
+#[derive(Debug)]
+pub(crate) struct ManifestLog {
+    dir: PathBuf,
+    number: u64,
+    /// The newest manifest file; `None` after a failed write, since its end is then unknown.
+    file: Option<File>,
+    bytes: u64,
+    head: String,
+    pub(crate) state: State,
+}
+
+impl ManifestLog {
+    /// Goes on with the manifest that was read. One that does not end whole is left as it is, and
+    /// a new file is begun.
+    pub(crate) fn open(dir: &Path, manifest: Manifest) -> Result<Self, ManifestError> {
+        let whole = manifest.is_whole() && manifest.number > 0;
+        let mut log = Self {
+            dir: dir.to_path_buf(),
+            number: manifest.position.number,
+            file: None,
+            bytes: manifest.position.bytes,
+            head: manifest.head,
+            state: manifest.state,
+        };
+        if whole {
+            let path = layout::manifest_path(dir, log.number);
+            let mut options = File::options();
+            let file = options.append(true).open(&path);
+            log.file = Some(file.map_err(|source| ManifestError::Write { path, source })?);
+        } else {
+            log.begin_file()?;
+        }
+        Ok(log)
+    }
+
+    /// Appends an entry; it is on disk on return.
+    pub(crate) fn append(&mut self, entry: &Entry) -> Result<(), ManifestError> {
+        if self.file.is_none() || self.bytes >= MANIFEST_BYTES {
+            self.begin_file()?;
+        }
+        let (line, hash) = encode(&self.head, entry);
+        let written = self.file.as_mut().map(|file| write_synced(file, &line));
+        if let Some(Err(source)) = written {
+            self.file = None;
+            return Err(self.write_error(source));
+        }
+        self.bytes += line.len() as u64;
+        self.head = hash;
+        self.state.apply(entry);
+        Ok(())
+    }
+
+    /// Begins the next manifest file with a checkpoint of all that counts.
+    fn begin_file(&mut self) -> Result<(), ManifestError> {
+        self.number += 1;
+        let checkpoint = self.state.checkpoint(self.number, &self.head);
+        let (line, hash) = encode(&self.head, &checkpoint);
+        let path = layout::manifest_path(&self.dir, self.number);
+        let file = files::create_durable(&path, line.as_bytes())
+            .map_err(|source| self.write_error(source))?;
+        self.file = Some(file);
+        self.bytes = line.len() as u64;
+        self.head = hash;
+        Ok(())
+    }
+
+    fn write_error(&self, source: io::Error) -> ManifestError {
+        ManifestError::Write { path: layout::manifest_path(&self.dir, self.number), source }
+    }
+}
+
+/// The line of an entry, and its hash.
+fn encode(previous: &str, entry: &Entry) -> (String, String) {
+    #[expect(clippy::expect_used, reason = "an entry is plain text and numbers")]
+    let json = serde_json::to_string(entry).expect("an entry has only text keys");
+    let hash = entry::hash(previous, &json);
+    (format!("{hash} {json}\n"), hash)
+}
+
+fn write_synced(file: &mut File, line: &str) -> io::Result<()> {
+    file.write_all(line.as_bytes())?;
+    file.sync_data()
+}

@@ -1,0 +1,54 @@
+//! What a reader keeps from one snapshot to the next.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::journal::index::FrameIndex;
+use crate::limits::JOURNAL_INDEXES_MAX;
+use crate::manifest::read::Manifest;
+
+/// Salt of a journal and its frames.
+type KnownIndex = ([u8; 16], Arc<FrameIndex>);
+
+/// Shared by a reader and its snapshots.
+#[derive(Debug, Default)]
+pub(super) struct Cache {
+    manifest: Mutex<Option<Arc<Manifest>>>,
+    indexes: Mutex<BTreeMap<u64, KnownIndex>>,
+}
+
+impl Cache {
+    pub(super) fn manifest(&self) -> Option<Arc<Manifest>> {
+        lock(&self.manifest).as_ref().map(Arc::clone)
+    }
+
+    pub(super) fn keep_manifest(&self, manifest: &Arc<Manifest>) {
+        *lock(&self.manifest) = Some(Arc::clone(manifest));
+    }
+
+    /// The frames of a journal that are known already.
+    pub(super) fn index(&self, number: u64, salt: &[u8; 16]) -> Option<Arc<FrameIndex>> {
+        let indexes = lock(&self.indexes);
+        let (known_salt, index) = indexes.get(&number)?;
+        (known_salt == salt).then(|| Arc::clone(index))
+    }
+
+    pub(super) fn keep_index(&self, number: u64, salt: [u8; 16], index: &Arc<FrameIndex>) {
+        let mut indexes = lock(&self.indexes);
+        indexes.insert(number, (salt, Arc::clone(index)));
+        while indexes.len() > JOURNAL_INDEXES_MAX {
+            indexes.pop_first();
+        }
+    }
+
+    /// Forgets the journals up to this number: they are sealed.
+    pub(super) fn drop_indexes(&self, through: u64) {
+        let mut indexes = lock(&self.indexes);
+        *indexes = indexes.split_off(&through.saturating_add(1));
+    }
+}
+
+/// A panic of another thread leaves these caches whole: each change is one step.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,36 @@
+//! Reading: a reader, its snapshots, and scans over them.
+//!
+//! # What it must do
+//! A statement sees one state of the store from its first row to its last, however long it runs,
+//! while the writer appends, rotates and seals beside it. The reader takes no lock, writes
+//! nothing, and works as well on a folder whose writer was killed, on a copy, and on a read-only
+//! mount.
+//!
+//! # How
+//! A snapshot ([`snapshot`]) is a position in the manifest and, for every journal that the
+//! manifest does not yet replace, an open file with a length. What is appended later lies beyond
+//! the length; a journal that is unlinked later stays readable through the open file. The pin
+//! itself races with the writer, who may seal a journal between the reading of the manifest and
+//! the listing of the folder. Since a journal is unlinked only after its entry is in the manifest,
+//! it is enough to look at the manifest again at the end: when it has not moved, no journal has
+//! gone since it was read; when it has, the pin is taken anew.
+//!
+//! A scan ([`scan`]) goes through the segments and frames whose times overlap the request and
+//! decodes only the wanted columns. Rows come in no particular order.
+//!
+//! What cannot be read is left out and noted in [`Snapshot::damage`]; an error is only what the
+//! reader can do something about, such as a missing permission.
+//!
+//! **Invariants:** a row is in a snapshot once or not at all. Of two snapshots taken one after
+//! the other, the later one has every row of the earlier one.
+
+mod batch;
+mod cache;
+mod reader;
+mod scan;
+mod snapshot;
+
+pub use batch::ScanBatch;
+pub use reader::{ReadError, Reader};
+pub use scan::{RowParts, Scan, ScanRequest};
+pub use snapshot::{Estimate, Snapshot};

@@ -1,0 +1,205 @@
+//! The way into a store for those who only read it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::damage::{Damage, DamageKind};
+use crate::files;
+use crate::journal::header::JournalHeader;
+use crate::journal::read::{Journal, JournalError};
+use crate::layout;
+use crate::limits::PIN_ATTEMPTS;
+use crate::manifest::read::{self as manifest, Manifest, ManifestError};
+use crate::read::cache::Cache;
+use crate::read::snapshot::{Pinned, Snapshot};
+use crate::slots::{self, SlotsError, Stored};
+
+/// Why a store cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The folder is not there or holds no store.
+    #[error("{path} holds no recorded history", path = .path.display())]
+    NotAStore {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A folder cannot be listed.
+    #[error("cannot list {path}", path = .path.display())]
+    List {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The manifest cannot be read.
+    #[error("cannot read the manifest")]
+    Manifest(#[source] ManifestError),
+    /// A journal cannot be read.
+    #[error("cannot read a journal")]
+    Journal(#[source] JournalError),
+    /// A segment cannot be opened or read.
+    #[error("cannot read the segment {path}", path = .path.display())]
+    Segment {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The heartbeat cannot be read.
+    #[error("cannot read the heartbeat")]
+    Heartbeat(#[source] SlotsError),
+    /// The writer seals journals faster than they can be pinned.
+    #[error("the store at {path} does not hold still", path = .path.display())]
+    Unsettled {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A requested column is not a stored one.
+    #[error("table {table} has no stored column {index}")]
+    Column {
+        /// The table.
+        table: &'static str,
+        /// Index into its columns.
+        index: usize,
+    },
+    /// The table has no time column.
+    #[error("table {table} is not a table of events")]
+    NotEvents {
+        /// The table.
+        table: &'static str,
+    },
+}
+
+/// Reads a store, whether a writer is at work or not. Takes no lock and writes nothing.
+///
+/// ```no_run
+/// let reader = bygone_store::Reader::open("/var/lib/bygone".as_ref())?;
+/// let snapshot = reader.snapshot()?;
+/// println!("{} segments", snapshot.segments().count());
+/// # Ok::<(), bygone_store::ReadError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Reader {
+    dir: PathBuf,
+    cache: Arc<Cache>,
+}
+
+impl Reader {
+    /// Opens the store in `dir`.
+    ///
+    /// # Errors
+    /// When there is none, or when it may not be read.
+    pub fn open(dir: &Path) -> Result<Self, ReadError> {
+        let listed = files::names(&layout::journal_dir(dir))
+            .and_then(|journals| Ok((journals, files::names(&layout::manifest_dir(dir))?)));
+        let (journals, manifests) =
+            listed.map_err(|source| ReadError::List { path: dir.to_path_buf(), source })?;
+        if journals.is_empty() && manifests.is_empty() {
+            return Err(ReadError::NotAStore { path: dir.to_path_buf() });
+        }
+        Ok(Self { dir: dir.to_path_buf(), cache: Arc::default() })
+    }
+
+    /// The data folder.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Pins what the store holds now.
+    ///
+    /// # Errors
+    /// When a file may not be read. What is damaged is left out and noted in
+    /// [`Snapshot::damage`].
+    pub fn snapshot(&self) -> Result<Snapshot, ReadError> {
+        for _ in 0..PIN_ATTEMPTS {
+            let manifest = self.manifest()?;
+            let mut damage = Vec::new();
+            let Some(journals) = self.pin_journals(manifest.state.sealed_through, &mut damage)?
+            else {
+                continue;
+            };
+            if manifest::position(&self.dir).map_err(ReadError::Manifest)? != manifest.position {
+                continue;
+            }
+            let cache = Arc::clone(&self.cache);
+            return Ok(Snapshot::new(self.dir.clone(), manifest, journals, damage, cache));
+        }
+        Err(ReadError::Unsettled { path: self.dir.clone() })
+    }
+
+    /// Per source, the watermark up to which every event is stored and on disk: nanoseconds since
+    /// the Unix epoch. Empty when no writer has noted one.
+    ///
+    /// # Errors
+    /// When the file may not be read.
+    pub fn heartbeat(&self) -> Result<Vec<(String, i64)>, ReadError> {
+        let stored = slots::read_path(&layout::heartbeat_path(&self.dir));
+        match stored.map_err(ReadError::Heartbeat)? {
+            Stored::Value(watermarks) => Ok(watermarks),
+            Stored::Nothing | Stored::Damaged => Ok(Vec::new()),
+        }
+    }
+
+    /// The manifest as it stands now.
+    fn manifest(&self) -> Result<Arc<Manifest>, ReadError> {
+        let position = manifest::position(&self.dir).map_err(ReadError::Manifest)?;
+        if let Some(known) = self.cache.manifest()
+            && known.position == position
+        {
+            return Ok(known);
+        }
+        let manifest = Arc::new(manifest::read(&self.dir).map_err(ReadError::Manifest)?);
+        self.cache.keep_manifest(&manifest);
+        self.cache.drop_indexes(manifest.state.sealed_through);
+        Ok(manifest)
+    }
+
+    /// Opens the journals above `sealed_through`; `None` when one went away meanwhile.
+    fn pin_journals(
+        &self,
+        sealed_through: u64,
+        damage: &mut Vec<Damage>,
+    ) -> Result<Option<Vec<Pinned>>, ReadError> {
+        let dir = layout::journal_dir(&self.dir);
+        let numbers = files::numbered(&dir, layout::JOURNAL_EXTENSION)
+            .map_err(|source| ReadError::List { path: dir.clone(), source })?;
+        let mut journals = Vec::new();
+        for number in numbers.into_iter().filter(|number| *number > sealed_through) {
+            match Journal::open(&self.dir, number) {
+                Ok(journal) => journals.push(journal),
+                Err(error) if error.is_missing() => return Ok(None),
+                Err(error @ JournalError::Header { .. }) => {
+                    let file = format!("journal/{number}.{}", layout::JOURNAL_EXTENSION);
+                    damage.push(Damage::new(DamageKind::JournalHeader, file, error));
+                }
+                Err(error) => return Err(ReadError::Journal(error)),
+            }
+        }
+        let ends: Vec<u64> = ends(&journals);
+        let mut pinned = Vec::with_capacity(journals.len());
+        for (journal, end) in journals.into_iter().zip(ends) {
+            pinned.push(self.pin(journal, end)?);
+        }
+        Ok(Some(pinned))
+    }
+
+    fn pin(&self, journal: Journal, end: u64) -> Result<Pinned, ReadError> {
+        let key = journal.key();
+        let known = self.cache.index(key.number, &key.salt);
+        let index = journal.index(known, end).map_err(ReadError::Journal)?;
+        self.cache.keep_index(key.number, key.salt, &index);
+        Ok(Pinned { journal, index })
+    }
+}
+
+/// Where each journal ends: the next one says so when it holds the rest again.
+pub(crate) fn ends(journals: &[Journal]) -> Vec<u64> {
+    let next = journals.iter().skip(1).map(|journal| Some(&journal.header)).chain([None]);
+    let end = |(journal, next): (&Journal, Option<&JournalHeader>)| {
+        let follows = next.filter(|next| next.key.number == journal.key().number + 1);
+        follows.map_or(u64::MAX, |next| next.previous_end)
+    };
+    journals.iter().zip(next).map(end).collect()
+}
