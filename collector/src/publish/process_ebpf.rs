@@ -1,0 +1,106 @@
+//! The life of processes, from our own programs in the Linux kernel.
+//!
+//! [`ProcessEbpf::attach`] resolves the offsets that the programs need, loads and attaches them,
+//! sees each of them fire, and lets the task iterator write down what ran before. From then on the
+//! kernel's ring buffer is the queue; [`Publisher::run`] reads it.
+//!
+//! **Invariants:** an event keeps the time the kernel gave it; what the kernel saw and what became
+//! of it is booked exactly (see `ledger`); a record that does not decode is counted, never a panic.
+
+mod clock;
+mod decode;
+mod drain;
+mod ledger;
+mod load;
+mod offsets;
+mod proc_snapshot;
+mod rights;
+mod sys;
+
+#[cfg(test)]
+mod live_tests;
+
+use bygone_probe_abi::CLASSES;
+
+use self::clock::Clock;
+use self::drain::Reader;
+use self::load::Attached;
+pub use self::load::{AttachError, RING_BYTES_DEFAULT};
+use super::{PublishError, Publisher, Sink, Stop};
+use crate::events::Capability;
+
+/// Name of this source.
+pub const SOURCE: &str = "process_ebpf";
+
+/// Name of the tier: programs on raw tracepoints.
+const TIER: &str = "raw_tracepoint";
+
+/// What can be set about the source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProcessEbpfConfig {
+    /// Size of the ring buffer in the kernel, in bytes: a power of two, at least a page.
+    pub ring_bytes: u32,
+    /// Decide without the tracepoint's own word which thread of a process was the last, as on
+    /// kernels where it does not say.
+    pub force_exit_fallback: bool,
+}
+
+impl Default for ProcessEbpfConfig {
+    fn default() -> Self {
+        Self { ring_bytes: RING_BYTES_DEFAULT, force_exit_fallback: false }
+    }
+}
+
+/// The source, attached.
+pub struct ProcessEbpf {
+    attached: Attached,
+    clock: Clock,
+}
+
+impl ProcessEbpf {
+    /// Loads and attaches the programs, and sees them fire.
+    ///
+    /// Afterwards events collect in the kernel, so [`Publisher::run`] should follow soon.
+    ///
+    /// # Errors
+    /// In words that say what is missing: types, a right, a member of a kernel struct.
+    pub fn attach(config: &ProcessEbpfConfig) -> Result<Self, AttachError> {
+        let attached = load::attach(config)?;
+        Ok(Self { attached, clock: Clock::new() })
+    }
+}
+
+impl Publisher for ProcessEbpf {
+    fn source(&self) -> &'static str {
+        SOURCE
+    }
+
+    fn capabilities(&self) -> Vec<Capability> {
+        let time_ns = decode::real_ns(self.attached.since_ns, self.clock.offset_ns());
+        let capability = |(kind, disabled): (&&'static str, &Option<String>)| Capability {
+            time_ns,
+            kind: (*kind).to_owned(),
+            source: disabled.is_none().then(|| SOURCE.to_owned()),
+            tier: disabled.is_none().then(|| TIER.to_owned()),
+            blind_to: self.blind_to(kind, disabled.is_some()),
+            reason: disabled.clone(),
+        };
+        CLASSES.iter().zip(&self.attached.disabled).map(capability).collect()
+    }
+
+    fn run(self: Box<Self>, sink: &Sink, stop: &Stop) -> Result<(), PublishError> {
+        Reader::new(self.attached, self.clock)?.run(sink, stop)
+    }
+}
+
+impl ProcessEbpf {
+    fn blind_to(&self, kind: &str, disabled: bool) -> String {
+        match &self.attached.snapshot_error {
+            _ if disabled => "every route".to_owned(),
+            Some(error) if kind == "exec" => {
+                format!("what ran before the collector started: {error}")
+            }
+            _ => String::new(),
+        }
+    }
+}

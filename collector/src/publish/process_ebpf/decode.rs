@@ -1,0 +1,240 @@
+//! From the bytes of one ring record to an event.
+//!
+//! **Invariant:** the bytes are hostile: they decode or they are an error, and nothing panics.
+
+use bygone_probe_abi as abi;
+use zerocopy::FromBytes;
+
+use crate::events::{
+    Credentials, ExecEvent, ExitEvent, ForkEvent, Namespaces, ProcessEvent, ProcessKey, ProgramFile,
+};
+use crate::host::text::lossless;
+
+/// Why a record is not one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum DecodeError {
+    /// Fewer bytes than its kind has.
+    #[error("the record is cut short: {bytes} bytes")]
+    Short {
+        /// How many there are.
+        bytes: usize,
+    },
+    /// The length it states is not the length it has.
+    #[error("the record states {stated} bytes and has {bytes}")]
+    Length {
+        /// What it states.
+        stated: u32,
+        /// How many there are.
+        bytes: usize,
+    },
+    /// No kind that this version knows.
+    #[error("records of kind {kind} are not known")]
+    Kind {
+        /// What it states.
+        kind: u32,
+    },
+    /// The parts of its tail do not fill the tail.
+    #[error("the parts of the record do not add up")]
+    Parts,
+}
+
+/// A decoded record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Record {
+    /// When, in nanoseconds since boot.
+    pub(crate) boot_ns: u64,
+    /// Index in [`abi::CLASSES`].
+    pub(crate) class: usize,
+    /// The event, with real times.
+    pub(crate) event: ProcessEvent,
+}
+
+impl Record {
+    /// Whether the process was found running rather than seen to start.
+    pub(crate) fn is_snapshot(&self) -> bool {
+        matches!(&self.event, ProcessEvent::Exec(exec) if exec.snapshot)
+    }
+}
+
+/// Decodes one record. `offset_ns` plus boot time is real time.
+///
+/// # Errors
+/// When the bytes are not a record.
+pub(crate) fn decode(bytes: &[u8], offset_ns: i64) -> Result<Record, DecodeError> {
+    let short = DecodeError::Short { bytes: bytes.len() };
+    let (header, _) = abi::Header::read_from_prefix(bytes).map_err(|_| short)?;
+    if header.length as usize != bytes.len() {
+        return Err(DecodeError::Length { stated: header.length, bytes: bytes.len() });
+    }
+    let (class, event) = match header.kind {
+        abi::KIND_EXEC => {
+            let (record, tail) = abi::ExecRecord::read_from_prefix(bytes).map_err(|_| short)?;
+            let exec = exec_event(&record, tail, offset_ns).ok_or(DecodeError::Parts)?;
+            (abi::CLASS_EXEC, ProcessEvent::Exec(Box::new(exec)))
+        }
+        abi::KIND_FORK => {
+            let record = abi::ForkRecord::read_from_bytes(bytes).map_err(|_| short)?;
+            (abi::CLASS_FORK, ProcessEvent::Fork(fork_event(&record, offset_ns)))
+        }
+        abi::KIND_EXIT => {
+            let record = abi::ExitRecord::read_from_bytes(bytes).map_err(|_| short)?;
+            (abi::CLASS_EXIT, ProcessEvent::Exit(exit_event(&record, offset_ns)))
+        }
+        kind => return Err(DecodeError::Kind { kind }),
+    };
+    Ok(Record { boot_ns: header.time_ns, class: class as usize, event })
+}
+
+/// Boot time as nanoseconds since the Unix epoch.
+pub(crate) fn real_ns(boot_ns: u64, offset_ns: i64) -> i64 {
+    i64::try_from(boot_ns).unwrap_or(i64::MAX).saturating_add(offset_ns)
+}
+
+fn fork_event(record: &abi::ForkRecord, offset_ns: i64) -> ForkEvent {
+    ForkEvent {
+        time_ns: real_ns(record.header.time_ns, offset_ns),
+        process: key(record.process),
+        parent: known(record.parent),
+        caller: key(record.caller),
+        clone_flags: Some(record.clone_flags),
+        uid: record.uid,
+        gid: record.gid,
+        path: None,
+    }
+}
+
+fn exit_event(record: &abi::ExitRecord, offset_ns: i64) -> ExitEvent {
+    let signal = record.status & 0x7f;
+    ExitEvent {
+        time_ns: real_ns(record.header.time_ns, offset_ns),
+        process: key(record.process),
+        parent: known(record.parent),
+        uid: record.uid,
+        gid: record.gid,
+        exit_code: (signal == 0).then_some(record.status >> 8 & 0xff),
+        signal: (signal != 0).then_some(signal),
+        core_dumped: record.status & 0x80 != 0,
+        cpu_ns: Some(record.cpu_ns),
+        path: None,
+    }
+}
+
+fn exec_event(record: &abi::ExecRecord, tail: &[u8], offset_ns: i64) -> Option<ExecEvent> {
+    let flag = |flag| record.flags & flag != 0;
+    let (arguments, rest) = tail.split_at_checked(record.arguments_len as usize)?;
+    let (path, rest) = rest.split_at_checked(record.path_len as usize)?;
+    let (cwd, script) = rest.split_at_checked(record.cwd_len as usize)?;
+    if script.len() != record.script_len as usize {
+        return None;
+    }
+    let snapshot = flag(abi::EXEC_SNAPSHOT);
+    let unread = snapshot || (arguments.is_empty() && record.arguments_bytes > 0);
+    let time_ns = if snapshot { record.process.start_ns } else { record.header.time_ns };
+    let path = absolute(path, flag(abi::EXEC_PATH_WALKED), flag(abi::EXEC_PATH_DETACHED));
+    Some(ExecEvent {
+        time_ns: real_ns(time_ns, offset_ns),
+        process: key(record.process),
+        tid: record.tid,
+        parent: known(record.parent),
+        snapshot,
+        start_exact: true,
+        credentials: credentials(record),
+        session_id: nonzero(record.session),
+        cgroup_id: (record.cgroup_id != 0).then_some(record.cgroup_id),
+        namespaces: namespaces(record),
+        path_truncated: path.is_some() && flag(abi::EXEC_PATH_TRUNCATED),
+        path,
+        script_path: script.strip_suffix(&[0]).filter(|path| !path.is_empty()).map(lossless),
+        file: flag(abi::EXEC_FILE).then(|| program_file(record, flag(abi::EXEC_FILE_TIMES))),
+        cwd: absolute(cwd, flag(abi::EXEC_CWD_WALKED), flag(abi::EXEC_CWD_DETACHED)),
+        arguments: (!unread).then(|| split_arguments(arguments)),
+        arguments_bytes: record.arguments_bytes,
+        arguments_truncated: arguments.len() as u64 != record.arguments_bytes,
+        kernel_thread: flag(abi::EXEC_KERNEL_THREAD),
+    })
+}
+
+fn credentials(record: &abi::ExecRecord) -> Credentials {
+    Credentials {
+        uid: record.uid,
+        euid: record.euid,
+        suid: record.suid,
+        fsuid: Some(record.fsuid),
+        gid: record.gid,
+        egid: record.egid,
+        sgid: record.sgid,
+        fsgid: Some(record.fsgid),
+        auid: (record.login_uid != u32::MAX).then_some(record.login_uid),
+        audit_session_id: (record.audit_session != u32::MAX).then_some(record.audit_session),
+    }
+}
+
+fn namespaces(record: &abi::ExecRecord) -> Option<Namespaces> {
+    let namespaces = Namespaces {
+        pid: record.pid_namespace,
+        mount: record.mount_namespace,
+        network: record.network_namespace,
+        user: record.user_namespace,
+    };
+    (namespaces != Namespaces::default()).then_some(namespaces)
+}
+
+fn program_file(record: &abi::ExecRecord, times: bool) -> ProgramFile {
+    // The kernel keeps the minor number in the low 20 bits.
+    let device = rustix::fs::makedev(record.device >> 20, record.device & 0xf_ffff);
+    ProgramFile {
+        device,
+        inode: record.inode,
+        mode: record.mode,
+        owner_uid: record.owner_uid,
+        owner_gid: record.owner_gid,
+        atime: times.then_some(record.atime),
+        mtime: times.then_some(record.mtime),
+        ctime: times.then_some(record.ctime),
+        btime: None,
+    }
+}
+
+fn key(process: abi::Process) -> ProcessKey {
+    ProcessKey { pid: process.pid, start_ns: process.start_ns }
+}
+
+fn known(process: abi::Process) -> Option<ProcessKey> {
+    (process.pid != 0).then(|| key(process))
+}
+
+fn nonzero(number: u32) -> Option<u32> {
+    (number != 0).then_some(number)
+}
+
+/// A path from its components, leaf first and each with its NUL. A walk that did not reach the root
+/// gives what it found, without a leading slash: the name of a file that hangs on no directory, or
+/// the end of a path whose front is missing.
+fn absolute(components: &[u8], reached_root: bool, detached: bool) -> Option<String> {
+    let mut names: Vec<&[u8]> = components.split(|byte| *byte == 0).collect();
+    // After the last NUL comes nothing.
+    names.pop();
+    if detached && names.len() > 1 && names.last().is_some_and(|name| *name == b"/") {
+        names.pop();
+    }
+    if names.is_empty() {
+        return reached_root.then(|| "/".to_owned());
+    }
+    names.reverse();
+    let joined = names.join(&b'/');
+    let prefix = if reached_root { "/" } else { "" };
+    Some(format!("{prefix}{}", lossless(&joined)))
+}
+
+/// The arguments, each ended by a NUL; the last one may be cut short.
+pub(crate) fn split_arguments(bytes: &[u8]) -> Vec<Vec<u8>> {
+    if bytes.is_empty() {
+        return Vec::new();
+    }
+    let ended = bytes.strip_suffix(&[0]).unwrap_or(bytes);
+    ended.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect()
+}
+
+#[cfg(test)]
+#[path = "decode_tests.rs"]
+mod tests;

@@ -1,0 +1,272 @@
+//! Reading the ring: when to look, in which order to publish, what to book.
+//!
+//! The kernel wakes a reader that has caught up. After a wakeup this one naps, so that a burst is
+//! read at once and a storm costs at most a hundred wakeups a second. Then it reads the boot clock,
+//! drains the ring to where the kernel writes, and releases everything older than the clock's
+//! reading less [`SETTLE_NS`], in the order of the records' times. A record that comes later than
+//! that keeps its own time and is counted as late.
+
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::decode::{Record, decode, real_ns};
+use super::ledger::{Ledger, Undecodable};
+use super::load::Attached;
+use super::{SOURCE, clock, proc_snapshot};
+use crate::events::{CollectorEvent, Gap, GapReason, ProcessEvent};
+use crate::host::process_cache::ProcessCache;
+use crate::publish::{BATCH_EVENTS_MAX, Batch, Closed, Events, PublishError, Sink, Stop};
+
+use super::clock::Clock;
+
+/// How long the reader sleeps without a record, so that it sees the wish to stop.
+const IDLE: Duration = Duration::from_millis(100);
+/// How long it sleeps when records wait to be released.
+const SETTLE: Duration = Duration::from_millis(2);
+/// How long it lets records gather after a wakeup.
+const NAP: Duration = Duration::from_millis(10);
+
+/// A program may take this long from its clock reading to the ring, in nanoseconds.
+const SETTLE_NS: u64 = 1_000_000;
+/// How often clocks, losses and books are looked at.
+const CHORES_NS: u64 = 1_000_000_000;
+/// A reader away for longer than this has stalled.
+const STALL_NS: u64 = 1_000_000_000;
+/// Records read before some are released, so that a storm does not fill memory.
+const DRAIN_MAX: usize = 65_536;
+
+/// The reader of one ring.
+pub(crate) struct Reader {
+    attached: Attached,
+    clock: Clock,
+    cache: ProcessCache,
+    ledger: Ledger,
+    undecodable: Undecodable,
+    /// Read and not yet released.
+    pending: Vec<Record>,
+    /// Everything before this boot time was released.
+    released_ns: u64,
+    chores_ns: u64,
+    /// When the ring was last read to its end.
+    read_ns: u64,
+    /// Longest absence since the last chores, in nanoseconds.
+    away_ns: u64,
+    /// Kernel losses at the last chores.
+    lost: u64,
+}
+
+impl Reader {
+    pub(crate) fn new(attached: Attached, clock: Clock) -> Result<Self, PublishError> {
+        let since_ns = attached.since_ns;
+        let ledger = Ledger::new(SOURCE, since_ns, attached.skipped());
+        Ok(Self {
+            attached,
+            clock,
+            cache: ProcessCache::default(),
+            ledger,
+            undecodable: Undecodable::default(),
+            pending: Vec::new(),
+            released_ns: 0,
+            chores_ns: 0,
+            read_ns: since_ns,
+            away_ns: 0,
+            lost: 0,
+        })
+    }
+
+    /// Reads until told to stop or nobody listens.
+    pub(crate) fn run(mut self, sink: &Sink, stop: &Stop) -> Result<(), PublishError> {
+        while !stop.is_set() {
+            self.wait()?;
+            if let Some(Closed { .. }) = self.turn(sink)?.err() {
+                return Ok(());
+            }
+        }
+        // Detaches the programs: nothing is added to the ring once those at work have ended.
+        self.attached.links.clear();
+        nap(NAP);
+        if self.turn(sink)?.is_ok() && self.end(sink)?.is_err() {
+            tracing::debug!("nobody listened to the last events");
+        }
+        Ok(())
+    }
+
+    /// Sleeps until there is something to do.
+    fn wait(&self) -> Result<(), PublishError> {
+        let limit = if self.pending.is_empty() { IDLE } else { SETTLE };
+        if ready(&self.attached, limit)? {
+            nap(NAP);
+        }
+        Ok(())
+    }
+
+    /// One round: read, release, and the chores when they are due.
+    fn turn(&mut self, sink: &Sink) -> Result<Result<(), Closed>, PublishError> {
+        let now_ns = clock::boot_ns();
+        self.away_ns = self.away_ns.max(now_ns.saturating_sub(self.read_ns));
+        let limit_ns = self.drain(now_ns).saturating_sub(SETTLE_NS);
+        self.read_ns = clock::boot_ns();
+        if let Err(closed) = self.release(sink, limit_ns) {
+            return Ok(Err(closed));
+        }
+        if now_ns.saturating_sub(self.chores_ns) < CHORES_NS {
+            return Ok(Ok(()));
+        }
+        self.chores_ns = now_ns;
+        self.chores(sink, limit_ns, false)
+    }
+
+    /// The last round: everything is released and every book closed.
+    fn end(&mut self, sink: &Sink) -> Result<Result<(), Closed>, PublishError> {
+        let now_ns = clock::boot_ns();
+        self.drain(now_ns);
+        if let Err(closed) = self.release(sink, now_ns) {
+            return Ok(Err(closed));
+        }
+        tracing::debug!(evicted = self.cache.evicted(), "process cache at the end");
+        self.chores(sink, now_ns, true)
+    }
+
+    /// Reads the ring and says up to which boot time all was read.
+    fn drain(&mut self, now_ns: u64) -> u64 {
+        let offset_ns = self.clock.offset_ns();
+        let mut latest_ns = 0;
+        for _ in 0..DRAIN_MAX {
+            let Some(item) = self.attached.ring.next() else { return now_ns };
+            match decode(&item, offset_ns) {
+                Ok(record) => {
+                    latest_ns = record.boot_ns.max(latest_ns);
+                    self.pending.push(record);
+                }
+                Err(error) => self.undecodable.add(now_ns, error.to_string()),
+            }
+        }
+        latest_ns.min(now_ns)
+    }
+
+    /// Publishes what is older than `limit_ns`.
+    fn release(&mut self, sink: &Sink, limit_ns: u64) -> Result<(), Closed> {
+        self.pending.sort_by_key(|record| record.boot_ns);
+        let ready = self.pending.partition_point(|record| record.boot_ns < limit_ns);
+        let records: Vec<Record> = self.pending.drain(..ready).collect();
+        let mut events = Vec::with_capacity(records.len().min(BATCH_EVENTS_MAX));
+        for record in records {
+            events.extend(self.publishable(record));
+            if events.len() >= BATCH_EVENTS_MAX {
+                let full = std::mem::take(&mut events);
+                self.send(sink, Events::Process(full), None)?;
+            }
+        }
+        self.released_ns = self.released_ns.max(limit_ns);
+        if events.is_empty() {
+            return Ok(());
+        }
+        self.send(sink, Events::Process(events), Some(limit_ns))
+    }
+
+    /// Books a record and completes its event; `None` for a snapshot of what is known already.
+    fn publishable(&mut self, record: Record) -> Option<ProcessEvent> {
+        let is_snapshot = record.is_snapshot();
+        let Record { boot_ns, class, mut event } = record;
+        if !is_snapshot {
+            self.ledger.stored(class, boot_ns, boot_ns < self.released_ns);
+        }
+        match &mut event {
+            ProcessEvent::Exec(exec) if is_snapshot => {
+                if self.cache.contains(exec.process) {
+                    self.cache.complete(exec.process, exec.path.as_deref());
+                    return None;
+                }
+                proc_snapshot::add_arguments(exec);
+                self.cache.started(exec.process, exec.path.as_deref());
+            }
+            ProcessEvent::Exec(exec) => self.cache.started(exec.process, exec.path.as_deref()),
+            ProcessEvent::Fork(fork) => fork.path = self.cache.forked(fork.process, fork.caller),
+            ProcessEvent::Exit(exit) => exit.path = self.cache.ended(exit.process, boot_ns),
+        }
+        Some(event)
+    }
+
+    /// Clocks, losses, books, and a sign of life.
+    fn chores(
+        &mut self,
+        sink: &Sink,
+        watermark_ns: u64,
+        all: bool,
+    ) -> Result<Result<(), Closed>, PublishError> {
+        let counts = self.attached.counts()?;
+        let offset_ns = self.clock.offset_ns();
+        let now_ns = clock::boot_ns();
+        let mut events = self.stall(&counts, now_ns);
+        let detail = (self.away_ns > STALL_NS)
+            .then(|| format!("the ring was not read for {} ms", self.away_ns / 1_000_000));
+        self.away_ns = 0;
+        events.extend(self.ledger.losses(&counts, now_ns, offset_ns, detail.as_deref()));
+        events.extend(self.undecodable.take(SOURCE, now_ns, offset_ns));
+        if all || self.ledger.is_due(watermark_ns) {
+            let skipped = self.attached.skipped();
+            events.extend(self.ledger.close(&counts, skipped, watermark_ns, offset_ns, all));
+        }
+        self.cache.expire(watermark_ns);
+        let sent = if events.is_empty() {
+            self.send(sink, Events::Process(Vec::new()), Some(watermark_ns))
+        } else {
+            self.send(sink, Events::Collector(events), Some(watermark_ns))
+        };
+        self.clock.refresh();
+        Ok(sent)
+    }
+
+    /// A gap when the reader was away and records were lost meanwhile.
+    fn stall(&mut self, counts: &super::ledger::Counts, now_ns: u64) -> Vec<CollectorEvent> {
+        let lost = counts.iter().flatten().map(|[_, lost]| lost).sum();
+        let grown = lost > self.lost;
+        self.lost = lost;
+        if self.away_ns <= STALL_NS || !grown {
+            return Vec::new();
+        }
+        let offset_ns = self.clock.offset_ns();
+        vec![CollectorEvent::Gap(Gap {
+            time_ns: real_ns(now_ns.saturating_sub(self.away_ns + CHORES_NS), offset_ns),
+            end_ns: real_ns(now_ns, offset_ns),
+            source: SOURCE.to_owned(),
+            reason: GapReason::PublisherStalled,
+            lost: Some(0),
+            detail: Some("what was lost is told by the ring_full gaps of this time".to_owned()),
+        })]
+    }
+
+    fn send(&self, sink: &Sink, events: Events, watermark: Option<u64>) -> Result<(), Closed> {
+        let offset_ns = self.clock.offset_ns();
+        sink.send(Batch {
+            source: SOURCE,
+            watermark_ns: watermark.map(|boot_ns| real_ns(boot_ns, offset_ns)),
+            clock_offset_ns: offset_ns,
+            events,
+        })
+    }
+}
+
+/// Whether the ring has records, waiting for `limit` at most.
+fn ready(attached: &Attached, limit: Duration) -> Result<bool, PublishError> {
+    let mut fds = [PollFd::from_borrowed_fd(attached.ring.as_fd(), PollFlags::IN)];
+    match poll(&mut fds, Some(&timespec(limit))) {
+        Ok(count) => Ok(count > 0),
+        Err(rustix::io::Errno::INTR) => Ok(false),
+        Err(error) => Err(anyhow::Error::new(error).context("waiting for the ring")),
+    }
+}
+
+fn nap(duration: Duration) {
+    // A nap cut short by a signal only means that fewer records gather.
+    let _rest = rustix::thread::nanosleep(&timespec(duration));
+}
+
+fn timespec(duration: Duration) -> Timespec {
+    Timespec {
+        tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(duration.subsec_nanos()),
+    }
+}

@@ -1,0 +1,450 @@
+//! Tests against the running kernel. They need the right to load programs into it: without it they
+//! fail where `CI` is set, and say elsewhere that they were skipped.
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::mpsc::sync_channel;
+
+use super::{ProcessEbpf, ProcessEbpfConfig};
+use crate::events::{CollectorEvent, ExecEvent, ExitEvent, ForkEvent, ProcessEvent, ProcessKey};
+use crate::publish::{Batch, CHANNEL_BATCHES_MAX, Events, Publisher, Stop};
+
+/// What was recorded while something ran.
+#[derive(Default)]
+struct Recorded {
+    execs: Vec<ExecEvent>,
+    forks: Vec<ForkEvent>,
+    exits: Vec<ExitEvent>,
+    collector: Vec<CollectorEvent>,
+    watermarks: Vec<i64>,
+}
+
+impl Recorded {
+    fn add(&mut self, batch: Batch) {
+        self.watermarks.extend(batch.watermark_ns);
+        match batch.events {
+            Events::Process(events) => events.into_iter().for_each(|event| match event {
+                ProcessEvent::Exec(exec) => self.execs.push(*exec),
+                ProcessEvent::Fork(fork) => self.forks.push(fork),
+                ProcessEvent::Exit(exit) => self.exits.push(exit),
+            }),
+            Events::Collector(events) => self.collector.extend(events),
+            Events::File(_) => panic!("no file events come from here"),
+        }
+    }
+
+    /// The seen exec of the process with this pid.
+    fn exec(&self, pid: u32) -> &ExecEvent {
+        let found = self.execs.iter().find(|exec| exec.process.pid == pid && !exec.snapshot);
+        found.unwrap_or_else(|| panic!("no exec of pid {pid}"))
+    }
+
+    fn exit(&self, process: ProcessKey) -> &ExitEvent {
+        let found: Vec<_> = self.exits.iter().filter(|exit| exit.process == process).collect();
+        assert_eq!(found.len(), 1, "exits of {process:?}");
+        found[0]
+    }
+
+    /// Sums over the ledger of one class: seen, stored, lost.
+    fn ledger(&self, class: &str) -> (u64, u64, u64) {
+        let mut sums = (0, 0, 0);
+        for event in &self.collector {
+            if let CollectorEvent::Ledger(entry) = event
+                && entry.class == class
+            {
+                assert_eq!(entry.seen, entry.stored + entry.filtered + entry.merged + entry.lost);
+                sums.0 += entry.seen;
+                sums.1 += entry.stored;
+                sums.2 += entry.lost;
+            }
+        }
+        sums
+    }
+
+    fn gaps(&self) -> Vec<&CollectorEvent> {
+        let is_gap = |event: &&CollectorEvent| matches!(event, CollectorEvent::Gap(_));
+        self.collector.iter().filter(is_gap).collect()
+    }
+}
+
+fn attach(config: &ProcessEbpfConfig) -> Option<ProcessEbpf> {
+    match ProcessEbpf::attach(config) {
+        Ok(source) => Some(source),
+        Err(error) => {
+            let words = format!("{:#}", anyhow::Error::from(error));
+            assert!(std::env::var_os("CI").is_none(), "cannot watch processes: {words}");
+            eprintln!("skipped: {words}");
+            None
+        }
+    }
+}
+
+/// Records while `work` runs, and until all that it caused has come.
+fn record<T>(config: &ProcessEbpfConfig, work: impl FnOnce() -> T) -> Option<(Recorded, T)> {
+    let source = Box::new(attach(config)?);
+    let (sink, batches) = sync_channel(CHANNEL_BATCHES_MAX);
+    let stop = Stop::default();
+    let told = stop.clone();
+    let reader = std::thread::spawn(move || source.run(&sink, &told));
+    let collector = std::thread::spawn(move || {
+        let mut recorded = Recorded::default();
+        batches.into_iter().for_each(|batch| recorded.add(batch));
+        recorded
+    });
+    let result = work();
+    stop.set();
+    reader.join().expect("the reader does not panic").expect("the source does not fail");
+    Some((collector.join().expect("the collector does not panic"), result))
+}
+
+fn quiet(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+/// Runs to the end and returns the pid and the status.
+fn run(command: &mut Command) -> (u32, std::process::ExitStatus) {
+    let mut child = command.spawn().unwrap();
+    let pid = child.id();
+    (pid, child.wait().unwrap())
+}
+
+/// Runs this very test program again, to do what [`helper`] does for `what`.
+fn own_helper(what: &str) -> Command {
+    let mut command = quiet(std::env::current_exe().unwrap());
+    let name = concat!(module_path!(), "::helper");
+    let name = name.split_once("::").unwrap().1;
+    command.args(["--exact", name, "--nocapture"]).env("BYGONE_TEST_HELPER", what);
+    command
+}
+
+/// Not a test of its own: what the other tests run in a process of its own.
+#[test]
+fn helper() {
+    let Ok(what) = std::env::var("BYGONE_TEST_HELPER") else { return };
+    let parked = || {
+        std::thread::spawn(|| {
+            loop {
+                std::thread::park();
+            }
+        })
+    };
+    match what.as_str() {
+        "eight threads" => {
+            let _threads: Vec<_> = (0..8).map(|_| parked()).collect();
+            #[expect(clippy::exit, reason = "all threads at once is what is tested")]
+            std::process::exit(7);
+        }
+        "busy" => {
+            let spin = || {
+                let started = std::time::Instant::now();
+                while started.elapsed().as_millis() < 200 {
+                    std::hint::spin_loop();
+                }
+            };
+            let other = std::thread::spawn(spin);
+            spin();
+            other.join().unwrap();
+        }
+        other => panic!("no such helper: {other}"),
+    }
+}
+
+#[test]
+fn a_storm_is_recorded_whole() {
+    const COUNT: u32 = 1000;
+    let work = || {
+        for number in 0..COUNT {
+            assert!(run(quiet("/bin/echo").arg(format!("marker {number}"))).1.success());
+        }
+    };
+    let Some((recorded, ())) = record(&ProcessEbpfConfig::default(), work) else { return };
+    let marked: Vec<_> = recorded
+        .execs
+        .iter()
+        .filter(|exec| {
+            let arguments = exec.arguments.as_deref().unwrap_or_default();
+            exec.parent.is_some_and(|parent| parent.pid == std::process::id())
+                && arguments.get(1).is_some_and(|argument| argument.starts_with(b"marker "))
+        })
+        .collect();
+    let distinct: HashSet<_> = marked.iter().map(|exec| &exec.arguments).collect();
+    assert_eq!((marked.len(), distinct.len()), (COUNT as usize, COUNT as usize));
+    for exec in marked {
+        let exit = recorded.exit(exec.process);
+        assert_eq!((exit.exit_code, exit.signal), (Some(0), None));
+        assert_eq!(exit.path, exec.path);
+        assert!(exit.time_ns > exec.time_ns);
+        assert_eq!(exit.parent, exec.parent);
+    }
+    assert_eq!(recorded.gaps(), Vec::<&CollectorEvent>::new());
+    for class in ["exec", "fork", "exit"] {
+        let (seen, stored, lost) = recorded.ledger(class);
+        assert!(seen >= u64::from(COUNT), "{class}: {seen}");
+        assert_eq!((seen, 0), (stored, lost), "{class}");
+    }
+    assert!(recorded.watermarks.is_sorted());
+}
+
+fn eight_threads(config: &ProcessEbpfConfig, count: usize) {
+    let work = || -> Vec<u32> {
+        (0..count)
+            .map(|_| {
+                let (pid, status) = run(&mut own_helper("eight threads"));
+                assert_eq!(status.code(), Some(7));
+                pid
+            })
+            .collect()
+    };
+    let Some((recorded, pids)) = record(config, work) else { return };
+    let mut exits: HashMap<ProcessKey, u32> = HashMap::new();
+    for exit in &recorded.exits {
+        *exits.entry(exit.process).or_default() += 1;
+    }
+    assert!(exits.values().all(|count| *count == 1), "more than one exit of a process");
+    for pid in pids {
+        assert_eq!(recorded.exit(recorded.exec(pid).process).exit_code, Some(7));
+    }
+    assert_eq!(recorded.ledger("exit").0, recorded.exits.len() as u64);
+}
+
+#[test]
+fn eight_threads_end_in_one_exit() {
+    eight_threads(&ProcessEbpfConfig::default(), 200);
+}
+
+#[test]
+fn eight_threads_end_in_one_exit_where_the_kernel_does_not_say_which_was_last() {
+    let config = ProcessEbpfConfig { force_exit_fallback: true, ..ProcessEbpfConfig::default() };
+    eight_threads(&config, 200);
+}
+
+#[test]
+fn signals_show_at_the_exit() {
+    let work = || {
+        let of = |signal: &str| run(quiet("/bin/sh").args(["-c", &format!("kill -{signal} $$")]));
+        (of("SEGV"), of("KILL"), run(quiet("/bin/sh").args(["-c", "exit 3"])))
+    };
+    let Some((recorded, (segv, kill, three))) = record(&ProcessEbpfConfig::default(), work) else {
+        return;
+    };
+    let exit = |(pid, _): (u32, _)| recorded.exit(recorded.exec(pid).process);
+    assert_eq!((exit(segv).signal, exit(segv).exit_code), (Some(11), None));
+    assert_eq!(exit(segv).core_dumped, segv.1.core_dumped());
+    assert_eq!((exit(kill).signal, exit(kill).exit_code), (Some(9), None));
+    assert!(!exit(kill).core_dumped);
+    assert_eq!((exit(three).signal, exit(three).exit_code), (None, Some(3)));
+}
+
+#[test]
+fn a_script_keeps_both_paths() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("a script");
+    std::fs::write(&script, "#!/bin/sh\nexit 5\n").unwrap();
+    std::fs::set_permissions(&script, PermissionsExt::from_mode(0o755)).unwrap();
+    let work = || run(quiet(&script).arg("x")).0;
+    let Some((recorded, pid)) = record(&ProcessEbpfConfig::default(), work) else { return };
+    let exec = recorded.exec(pid);
+    let shell = std::fs::canonicalize("/bin/sh").unwrap();
+    assert_eq!(exec.path.as_deref(), shell.to_str());
+    assert_eq!(exec.script_path.as_deref(), script.to_str());
+    let name = script.to_str().unwrap().as_bytes().to_vec();
+    assert_eq!(exec.arguments, Some(vec![b"/bin/sh".to_vec(), name, b"x".to_vec()]));
+    assert_eq!(recorded.exit(exec.process).exit_code, Some(5));
+}
+
+#[test]
+fn arguments_are_exact_or_marked() {
+    let many: Vec<Vec<u8>> = (0..30).map(|number| format!("{number}").into_bytes()).collect();
+    let odd = vec![b"".to_vec(), b"a\nb".to_vec(), b"\xff\xfe\xc3(".to_vec(), b"".to_vec()];
+    let six = vec![vec![b'x'; 6 * 1024]];
+    let long = vec![vec![b'y'; 100 * 1024], vec![b'z'; 100 * 1024]];
+    let lists = [many, odd, six, long];
+    let work = || -> Vec<u32> {
+        let words = |list: &Vec<Vec<u8>>| -> Vec<_> {
+            list.iter().map(|word| OsStr::from_bytes(word).to_owned()).collect()
+        };
+        lists.iter().map(|list| run(quiet("/bin/true").args(words(list))).0).collect()
+    };
+    let Some((recorded, pids)) = record(&ProcessEbpfConfig::default(), work) else { return };
+    for (list, pid) in lists.iter().zip(pids) {
+        let exec = recorded.exec(pid);
+        let mut expected = vec![b"/bin/true".to_vec()];
+        expected.extend(list.iter().cloned());
+        let bytes: usize = expected.iter().map(|word| word.len() + 1).sum();
+        assert_eq!(exec.arguments_bytes, bytes as u64);
+        if bytes <= 8192 {
+            assert_eq!(exec.arguments.as_ref(), Some(&expected));
+            assert!(!exec.arguments_truncated);
+        } else {
+            let kept = exec.arguments.as_ref().unwrap();
+            assert!(exec.arguments_truncated);
+            assert_eq!(kept[0], b"/bin/true");
+            assert_eq!(kept[1], vec![b'y'; 8192 - b"/bin/true\0".len()]);
+        }
+    }
+}
+
+#[test]
+fn an_exec_tells_who_where_and_what() {
+    let folder = tempfile::tempdir().unwrap();
+    let work = || run(quiet("/bin/true").current_dir(folder.path())).0;
+    let Some((recorded, pid)) = record(&ProcessEbpfConfig::default(), work) else { return };
+    let exec = recorded.exec(pid);
+    let namespace = |name: &str| {
+        let target = std::fs::read_link(format!("/proc/self/ns/{name}")).unwrap();
+        let text = target.to_str().unwrap().to_owned();
+        text.split_once('[').unwrap().1.trim_end_matches(']').parse::<u32>().unwrap()
+    };
+    let namespaces = exec.namespaces.unwrap();
+    assert_eq!(namespaces.pid, namespace("pid"));
+    assert_eq!(namespaces.mount, namespace("mnt"));
+    assert_eq!(namespaces.network, namespace("net"));
+    assert_eq!(namespaces.user, namespace("user"));
+    assert_eq!(exec.tid, pid);
+    assert!(!exec.snapshot && exec.start_exact && !exec.kernel_thread);
+    assert_eq!(exec.cwd.as_deref(), folder.path().canonicalize().unwrap().to_str());
+    let own = rustix::process::getuid().as_raw();
+    let ids = exec.credentials;
+    assert_eq!((ids.uid, ids.euid, ids.suid, ids.fsuid), (own, own, own, Some(own)));
+    let session = rustix::process::getsid(None).unwrap();
+    assert_eq!(exec.session_id, Some(session.as_raw_nonzero().get().cast_unsigned()));
+    let path = std::fs::canonicalize("/bin/true").unwrap();
+    assert_eq!(exec.path.as_deref(), path.to_str());
+    check_file(exec, &path);
+    check_fork(&recorded, exec);
+}
+
+fn check_file(exec: &ExecEvent, path: &Path) {
+    let file = exec.file.unwrap();
+    let metadata = std::fs::metadata(path).unwrap();
+    assert_eq!((file.device, file.inode), (metadata.dev(), metadata.ino()));
+    assert_eq!(file.mode, metadata.mode());
+    assert_eq!((file.owner_uid, file.owner_gid), (metadata.uid(), metadata.gid()));
+    assert_eq!(file.mtime, Some(metadata.mtime()));
+    assert_eq!(file.ctime, Some(metadata.ctime()));
+}
+
+fn check_fork(recorded: &Recorded, exec: &ExecEvent) {
+    let found = recorded.forks.iter().find(|fork| fork.process == exec.process);
+    let fork = found.expect("every process seen to start was forked");
+    assert_eq!(fork.parent, exec.parent);
+    assert_eq!(Some(fork.caller), exec.parent);
+    assert_eq!(fork.caller.pid, std::process::id());
+    let own = std::env::current_exe().unwrap().canonicalize().unwrap();
+    assert_eq!(fork.path.as_deref(), own.to_str());
+}
+
+#[test]
+fn what_ran_before_is_found_with_its_arguments() {
+    let mut child = quiet("/bin/sleep").args(["3600", "a b"]).spawn();
+    let mut sleeper = child.as_mut().unwrap();
+    // It has become sleep when its name has changed; until then it is a copy of this test.
+    let name = format!("/proc/{}/comm", sleeper.id());
+    while std::fs::read_to_string(&name).unwrap().trim() != "sleep" {
+        std::thread::yield_now();
+    }
+    let recorded = record(&ProcessEbpfConfig::default(), || {
+        sleeper.kill().unwrap();
+        sleeper.wait().unwrap()
+    });
+    if recorded.is_none() {
+        sleeper.kill().unwrap();
+        sleeper.wait().unwrap();
+    }
+    let Some((recorded, _)) = recorded else { return };
+    sleeper = child.as_mut().unwrap();
+    let all: Vec<_> =
+        recorded.execs.iter().filter(|exec| exec.process.pid == sleeper.id()).collect();
+    assert_eq!(all.len(), 1);
+    assert!(all[0].snapshot);
+    assert_eq!(recorded.exit(all[0].process).signal, Some(9));
+    let kernel: Vec<_> = recorded.execs.iter().filter(|exec| exec.kernel_thread).collect();
+    assert!(kernel.iter().all(|exec| exec.path.is_none() && exec.arguments.is_none()));
+    let own = recorded.execs.iter().find(|exec| exec.process.pid == std::process::id());
+    let own = own.expect("the collector itself is recorded");
+    let arguments: Vec<Vec<u8>> =
+        std::env::args_os().map(|word| word.as_bytes().to_vec()).collect();
+    assert_eq!(own.arguments.as_ref(), Some(&arguments));
+    assert!(own.snapshot);
+}
+
+#[test]
+fn paths_are_the_hosts_across_mounts_and_roots() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder: PathBuf = folder.path().canonicalize().unwrap();
+    let inner = folder.join("a/b");
+    std::fs::create_dir_all(&inner).unwrap();
+    let script = "mount --bind /bin \"$0\" && exec \"$0/true\"";
+    let work = || {
+        run(quiet("/usr/bin/unshare").args(["--mount", "/bin/sh", "-c", script]).arg(&inner))
+    };
+    let Some((recorded, (pid, status))) = record(&ProcessEbpfConfig::default(), work) else {
+        return;
+    };
+    if !status.success() {
+        assert!(std::env::var_os("CI").is_none(), "cannot mount");
+        eprintln!("skipped: cannot mount");
+        return;
+    }
+    let last = recorded.execs.iter().rfind(|exec| exec.process.pid == pid).unwrap();
+    assert_eq!(last.path.as_deref(), inner.join("true").to_str());
+    let others = last.namespaces.unwrap().mount;
+    let own = recorded.execs.iter().find(|exec| exec.process.pid == std::process::id()).unwrap();
+    assert_ne!(others, own.namespaces.unwrap().mount);
+}
+
+#[test]
+fn cpu_time_counts_all_threads() {
+    let work = || run(&mut own_helper("busy"));
+    let Some((recorded, (pid, status))) = record(&ProcessEbpfConfig::default(), work) else {
+        return;
+    };
+    assert!(status.success());
+    let cpu_ns = recorded.exit(recorded.exec(pid).process).cpu_ns.unwrap();
+    // Two threads spin for 200 ms of wall time each; on one CPU they share it.
+    assert!((150_000_000..2_000_000_000).contains(&cpu_ns), "{cpu_ns} ns");
+}
+
+#[test]
+fn a_ring_too_small_loses_exactly_what_it_says() {
+    let source = attach(&ProcessEbpfConfig { ring_bytes: 4096, ..ProcessEbpfConfig::default() });
+    let Some(source) = source else { return };
+    // Nobody reads yet: the ring holds a handful of records.
+    for _ in 0..100 {
+        assert!(run(&mut quiet("/bin/true")).1.success());
+    }
+    let (sink, batches) = sync_channel(CHANNEL_BATCHES_MAX);
+    let stop = Stop::default();
+    stop.set();
+    Box::new(source).run(&sink, &stop).unwrap();
+    drop(sink);
+    let mut recorded = Recorded::default();
+    batches.into_iter().for_each(|batch| recorded.add(batch));
+    let mut lost_in_gaps = 0;
+    for event in recorded.gaps() {
+        let CollectorEvent::Gap(gap) = event else { continue };
+        lost_in_gaps += gap.lost.unwrap();
+        assert!(gap.time_ns < gap.end_ns);
+    }
+    let classes = ["exec", "fork", "exit"].map(|class| recorded.ledger(class));
+    let lost: u64 = classes.iter().map(|(_, _, lost)| lost).sum();
+    let stored: u64 = classes.iter().map(|(_, stored, _)| stored).sum();
+    assert!(lost > 200, "{lost}");
+    assert_eq!(lost, lost_in_gaps);
+    let seen_execs = recorded.execs.iter().filter(|exec| !exec.snapshot).count();
+    assert_eq!(stored, (seen_execs + recorded.forks.len() + recorded.exits.len()) as u64);
+}
+
+#[test]
+fn a_ring_of_odd_size_is_refused_in_words() {
+    let config = ProcessEbpfConfig { ring_bytes: 5000, ..ProcessEbpfConfig::default() };
+    let error = ProcessEbpf::attach(&config).err().unwrap();
+    assert!(error.to_string().contains("power of two"), "{error}");
+}

@@ -1,0 +1,63 @@
+//! The one call to the kernel that the BPF library lacks.
+//!
+//! `BPF_OBJ_GET_INFO_BY_FD` fills a `bpf_prog_info`, of which only three numbers are read. The
+//! kernel says how much of the struct it knows, so that a number it lacks is told from 0.
+#![expect(unsafe_code, reason = "the system call has no safe wrapper for these numbers")]
+
+use std::mem::{offset_of, size_of};
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use aya_obj::generated::bpf_prog_info;
+
+/// `BPF_OBJ_GET_INFO_BY_FD` of `enum bpf_cmd`.
+const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+
+/// What the kernel knows of a loaded program.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ProgramCounts {
+    /// Times it was skipped because it was running already; `None` before kernel 5.12.
+    pub(crate) skipped: Option<u64>,
+    /// Runs, counted only while the kernel's statistics are switched on.
+    pub(crate) runs: u64,
+    /// Nanoseconds they took.
+    pub(crate) run_ns: u64,
+}
+
+/// `info` of `union bpf_attr`.
+#[repr(C)]
+struct InfoByFd {
+    fd: u32,
+    info_len: u32,
+    info: u64,
+}
+
+/// Asks the kernel for the counts of a program; `None` when it does not answer.
+pub(crate) fn program_counts(program: BorrowedFd<'_>) -> Option<ProgramCounts> {
+    // SAFETY: bpf_prog_info is made of integers, for which zeros are values.
+    let mut info: bpf_prog_info = unsafe { std::mem::zeroed() };
+    let mut request = InfoByFd {
+        fd: u32::try_from(program.as_raw_fd()).ok()?,
+        info_len: u32::try_from(size_of::<bpf_prog_info>()).ok()?,
+        info: (&raw mut info).expose_provenance() as u64,
+    };
+    // SAFETY: both structs outlive the call, the kernel writes at most info_len bytes to `info`,
+    // and the lengths of the arrays that `info` could point to are 0.
+    let answer = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            OBJ_GET_INFO_BY_FD,
+            &raw mut request,
+            size_of::<InfoByFd>() as libc::c_long,
+        )
+    };
+    if answer != 0 {
+        return None;
+    }
+    let known = |end: usize| request.info_len as usize >= end;
+    let skipped_end = offset_of!(bpf_prog_info, recursion_misses) + size_of::<u64>();
+    Some(ProgramCounts {
+        skipped: known(skipped_end).then_some(info.recursion_misses),
+        runs: info.run_cnt,
+        run_ns: info.run_time_ns,
+    })
+}
