@@ -26,6 +26,9 @@ const ENDED_UNUSED: u32 = 128;
 /// Characters of the verifier's log that an error carries; its end says what is wrong.
 const LOG_TAIL_CHARS: usize = 600;
 
+/// How often loading one program is tried when the kernel says to try again.
+const LOAD_TRIES: u32 = 10;
+
 /// The programs, built by `cargo xtask build-ebpf` from `ebpf-probes` and committed.
 static OBJECT: &[u8] =
     aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/../ebpf-probes/bygone.bpf.o"));
@@ -288,7 +291,7 @@ fn load_tracepoint(
     hook: &'static str,
 ) -> Result<ProgramFd, AttachError> {
     let loaded = tracepoint(ebpf, program, hook)?;
-    loaded.load().map_err(|error| explain(program, hook, error))?;
+    patiently(|| loaded.load()).map_err(|error| explain(program, hook, error))?;
     clone_fd(loaded.fd(), program, hook)
 }
 
@@ -370,8 +373,21 @@ fn load_iterator(
     types: &aya::Btf,
 ) -> Result<ProgramFd, AttachError> {
     let loaded = iterator(ebpf, program)?;
-    loaded.load("task", types).map_err(|error| explain(program, "iter/task", error))?;
+    patiently(|| loaded.load("task", types))
+        .map_err(|error| explain(program, "iter/task", error))?;
     clone_fd(loaded.fd(), program, "iter/task")
+}
+
+/// Loads again while the kernel says EAGAIN: its verifier gives up when a signal is pending.
+fn patiently(mut load: impl FnMut() -> Result<(), ProgramError>) -> Result<(), ProgramError> {
+    for _ in 1..LOAD_TRIES {
+        match load() {
+            Err(ProgramError::LoadError { io_error, .. })
+                if io_error.raw_os_error() == Some(libc::EAGAIN) => {}
+            done => return done,
+        }
+    }
+    load()
 }
 
 /// Tells a want of rights from a program that the verifier does not take.
