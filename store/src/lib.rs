@@ -20,10 +20,12 @@ pub mod read;
 pub mod row;
 mod rows;
 pub mod schema;
+mod segment;
 mod slots;
 pub mod sql;
 pub mod table;
 mod wire;
+pub mod write;
 
 pub use bygone_store_derive::{EventTable, StateTable};
 
@@ -39,3 +41,7 @@ pub use crate::read::{
 pub use crate::schema::TableSchema;
 pub use crate::slots::SlotsError;
 pub use crate::table::{Computed, EventTable, StateTable, ValueRef};
+pub use crate::write::{
+    AppendError, Appended, HeartbeatError, OpenError, Opened, Synced, WriteError, Writer,
+    WriterOptions,
+};

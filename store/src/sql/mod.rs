@@ -1,0 +1,35 @@
+//! SQL over the store: SQLite, with a virtual table for every table.
+//!
+//! [`Session`] is the way in. It holds one SQLite connection that has no database of its own: the
+//! tables of events read the store's snapshot, those of state call a function. Statements may read
+//! and nothing else (`authorizer`).
+//!
+//! A statement moves through these modules: SQLite asks `vtab` what a scan with certain
+//! comparisons would cost; `plan` chooses what the scan takes over and writes it down as the text
+//! that `EXPLAIN QUERY PLAN` shows; `walk` runs the scan, with time ranges from `bounds` and rows
+//! from `event` or `state`; `statement` holds what all scans of one statement share: the snapshot,
+//! `now`, and the rows kept for repeated scans.
+//!
+//! **Invariants:** all cursors of a statement see one snapshot. A scan may yield rows that do not
+//! match, never miss one that does; only time bounds are not checked again by SQLite. Nothing here
+//! panics on what the store or a statement holds: a panic would end the process.
+
+mod authorizer;
+mod bounds;
+mod error;
+mod event;
+mod functions;
+mod kept;
+mod plan;
+mod rows;
+mod session;
+mod state;
+mod statement;
+mod time;
+mod vtab;
+mod walk;
+
+pub use error::SqlError;
+pub use session::{Executed, InterruptHandle, ResultColumn, ResultSink, Session, SessionOptions};
+pub use state::{ScanFailure, StateTableEntry};
+pub use time::{TimeError, parse_time};

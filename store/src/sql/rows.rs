@@ -1,0 +1,299 @@
+//! Rows in memory, of either kind of table, and the keys by which equality finds them.
+
+use rusqlite::types::{Null, ToSql, ToSqlOutput, ValueRef as SqlValue};
+
+use crate::guid::{guid, parse_guid};
+use crate::schema::{ColumnSchema, ColumnSource, ColumnType, Computation};
+use crate::sql::bounds::{Number, number};
+use crate::table::ValueRef;
+
+/// A run of rows of one table.
+pub(super) trait Block: Send + Sync {
+    /// How many rows.
+    fn len(&self) -> usize;
+
+    /// The value of a schema's column; null where column or row are out of range.
+    fn cell(&self, column: usize, row: usize) -> Cell<'_>;
+
+    /// The number that names the row in every scan of a statement.
+    fn rowid(&self, row: usize) -> i64;
+
+    /// Memory that the block holds.
+    fn bytes(&self) -> usize;
+}
+
+/// One value, as cheap as it can be had.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Cell<'a> {
+    /// A stored value.
+    Value(ValueRef<'a>),
+    /// A computed integer.
+    Integer(i64),
+    /// The identity of a process.
+    Guid {
+        boot_id: [u8; 16],
+        pid: u32,
+        start_ns: u64,
+    },
+    /// The id of a boot.
+    BootId([u8; 16]),
+}
+
+impl Cell<'_> {
+    /// Whether equality with `key` holds.
+    pub(super) fn equals(&self, key: &Key) -> bool {
+        match (self, key) {
+            (Self::Value(ValueRef::Text(text)), Key::Text(key)) => *text == &**key,
+            (
+                Self::Guid {
+                    boot_id,
+                    pid,
+                    start_ns,
+                },
+                Key::Guid {
+                    boot,
+                    pid: of,
+                    start_ns: at,
+                },
+            ) => pid == of && start_ns == at && boot_id.starts_with(boot),
+            (_, Key::Integer(key)) => self.integer() == Some(*key),
+            _ => false,
+        }
+    }
+
+    /// The value as a key; `None` for null and for what is not compared by key.
+    pub(super) fn key(&self) -> Option<Key> {
+        match *self {
+            Self::Value(ValueRef::Text(text)) => Some(Key::Text(text.into())),
+            Self::Guid {
+                boot_id: [a, b, c, d, ..],
+                pid,
+                start_ns,
+            } => Some(Key::Guid {
+                boot: [a, b, c, d],
+                pid,
+                start_ns,
+            }),
+            _ => self.integer().map(Key::Integer),
+        }
+    }
+
+    /// The value as SQL sees it, when it is an integer.
+    fn integer(&self) -> Option<i64> {
+        match *self {
+            Self::Integer(value) | Self::Value(ValueRef::I64(value)) => Some(value),
+            Self::Value(ValueRef::Bool(value)) => Some(value.into()),
+            Self::Value(ValueRef::I32(value)) => Some(value.into()),
+            Self::Value(ValueRef::U32(value)) => Some(value.into()),
+            Self::Value(ValueRef::U64(value)) => Some(value.cast_signed()),
+            _ => None,
+        }
+    }
+}
+
+impl ToSql for Cell<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        if let Some(value) = self.integer() {
+            return Ok(ToSqlOutput::from(value));
+        }
+        Ok(match self {
+            Self::Value(ValueRef::Text(text)) => ToSqlOutput::from(*text),
+            Self::Value(ValueRef::Blob(blob)) => ToSqlOutput::from(*blob),
+            Self::Value(ValueRef::F64(value)) => ToSqlOutput::from(*value),
+            Self::Guid {
+                boot_id,
+                pid,
+                start_ns,
+            } => ToSqlOutput::from(guid(boot_id, *pid, *start_ns)),
+            Self::BootId(boot_id) => {
+                ToSqlOutput::from(format!("{:032x}", u128::from_be_bytes(*boot_id)))
+            }
+            Self::Value(_) | Self::Integer(_) => ToSqlOutput::from(Null),
+        })
+    }
+}
+
+/// A value that equality looks for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Key {
+    /// Every integer type, as SQL sees it.
+    Integer(i64),
+    /// Text under the collation `BINARY`.
+    Text(Box<str>),
+    /// A guid, taken apart.
+    Guid {
+        boot: [u8; 4],
+        pid: u32,
+        start_ns: u64,
+    },
+}
+
+impl Key {
+    /// Memory of an entry with this key in an index.
+    pub(super) fn bytes(&self) -> usize {
+        size_of::<Self>()
+            + if let Self::Text(text) = self {
+                text.len()
+            } else {
+                0
+            }
+    }
+}
+
+/// How a column is compared by key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum KeyKind {
+    Integer,
+    Text,
+    Guid,
+}
+
+impl KeyKind {
+    /// `None` for columns whose equality is left to SQLite.
+    pub(super) const fn of(column: &ColumnSchema) -> Option<Self> {
+        match column.source {
+            ColumnSource::Stored(
+                ColumnType::Bool
+                | ColumnType::I32
+                | ColumnType::I64
+                | ColumnType::U32
+                | ColumnType::U64,
+            )
+            | ColumnSource::Computed(
+                Computation::Seconds | Computation::Uptime | Computation::BootNs | Computation::Eid,
+            ) => Some(Self::Integer),
+            ColumnSource::Stored(ColumnType::Text) => Some(Self::Text),
+            ColumnSource::Computed(Computation::Guid { .. }) => Some(Self::Guid),
+            ColumnSource::Stored(ColumnType::F64 | ColumnType::Blob)
+            | ColumnSource::Computed(Computation::BootId) => None,
+        }
+    }
+
+    /// What a column of this kind must hold to equal `value`.
+    ///
+    /// SQLite checks the rows again, so `Any` is always right. It is the answer wherever the
+    /// affinity that SQLite will apply depends on the other side's type, which is not told: a
+    /// number beside a text column, text that is no number beside an integer column, and blobs.
+    pub(super) fn wanted(self, value: SqlValue<'_>) -> Wanted {
+        match (self, value) {
+            (_, SqlValue::Null) => Wanted::Nothing,
+            (Self::Integer, SqlValue::Integer(integer)) => Wanted::Only(Key::Integer(integer)),
+            (Self::Integer, SqlValue::Real(real)) => whole(real),
+            (Self::Integer, SqlValue::Text(text)) => match number(text) {
+                Some(Number::Integer(integer)) => Wanted::Only(Key::Integer(integer)),
+                Some(Number::Real(real)) => whole(real),
+                None => Wanted::Any,
+            },
+            (Self::Text, SqlValue::Text(text)) => std::str::from_utf8(text)
+                .map_or(Wanted::Any, |text| Wanted::Only(Key::Text(text.into()))),
+            (Self::Guid, SqlValue::Text(text)) => {
+                let parts = std::str::from_utf8(text).ok().and_then(parse_guid);
+                parts.map_or(Wanted::Nothing, |parts| {
+                    let (boot, pid, start_ns) = (parts.boot, parts.pid, parts.start_ns);
+                    Wanted::Only(Key::Guid {
+                        boot,
+                        pid,
+                        start_ns,
+                    })
+                })
+            }
+            _ => Wanted::Any,
+        }
+    }
+}
+
+/// What an equality asks of a column.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// No row can satisfy it.
+    Nothing,
+    /// Only rows with this value can satisfy it.
+    Only(Key),
+    /// SQLite must look at every row.
+    Any,
+}
+
+fn whole(real: f64) -> Wanted {
+    const LIMIT: f64 = 9_223_372_036_854_775_808.0;
+    if real.fract() != 0.0 || !(-LIMIT..LIMIT).contains(&real) {
+        return Wanted::Nothing;
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "whole and within an i64")]
+    let integer = real as i64;
+    Wanted::Only(Key::Integer(integer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn integer(value: i64) -> Wanted {
+        Wanted::Only(Key::Integer(value))
+    }
+
+    #[test]
+    fn integers_take_numeric_affinity() {
+        let cases = [
+            (SqlValue::Integer(-3), integer(-3)),
+            (SqlValue::Real(5.0), integer(5)),
+            (SqlValue::Real(5.5), Wanted::Nothing),
+            (SqlValue::Real(f64::INFINITY), Wanted::Nothing),
+            (SqlValue::Real(9_223_372_036_854_775_808.0), Wanted::Nothing),
+            (
+                SqlValue::Real(-9_223_372_036_854_775_808.0),
+                integer(i64::MIN),
+            ),
+            (SqlValue::Text(b"05"), integer(5)),
+            (SqlValue::Text(b" 5.0 "), integer(5)),
+            (SqlValue::Text(b"five"), Wanted::Any),
+            (SqlValue::Blob(b"5"), Wanted::Any),
+            (SqlValue::Null, Wanted::Nothing),
+        ];
+        for (value, wanted) in cases {
+            assert_eq!(KeyKind::Integer.wanted(value), wanted, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn text_beside_a_number_is_left_to_sqlite() {
+        assert_eq!(KeyKind::Text.wanted(SqlValue::Integer(5)), Wanted::Any);
+        assert_eq!(
+            KeyKind::Text.wanted(SqlValue::Text(b"a")),
+            Wanted::Only(Key::Text("a".into()))
+        );
+        assert_eq!(KeyKind::Text.wanted(SqlValue::Text(b"\xff")), Wanted::Any);
+    }
+
+    #[test]
+    fn a_guid_is_taken_apart() {
+        let boot_id = *b"\xab\xcd\xef\x01abcdefghijkl";
+        let cell = Cell::Guid {
+            boot_id,
+            pid: 4321,
+            start_ns: 1_000_000_007,
+        };
+        let text = guid(&boot_id, 4321, 1_000_000_007);
+        let Wanted::Only(key) = KeyKind::Guid.wanted(SqlValue::Text(text.as_bytes())) else {
+            panic!("a guid is a key");
+        };
+        assert!(cell.equals(&key));
+        assert_eq!(cell.key(), Some(key.clone()));
+        let other = Cell::Guid {
+            boot_id: [0; 16],
+            pid: 4321,
+            start_ns: 1_000_000_007,
+        };
+        assert!(!other.equals(&key), "another boot");
+        assert_eq!(
+            KeyKind::Guid.wanted(SqlValue::Text(b"no guid")),
+            Wanted::Nothing
+        );
+    }
+
+    #[test]
+    fn unsigned_numbers_are_twos_complement() {
+        let cell = Cell::Value(ValueRef::U64(u64::MAX));
+        assert!(cell.equals(&Key::Integer(-1)));
+        assert_eq!(cell.to_sql().unwrap(), ToSqlOutput::from(-1_i64));
+    }
+}

@@ -1,0 +1,336 @@
+//! The way in: a session runs statements and hands their rows to a sink.
+
+use std::io;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rusqlite::config::DbConfig;
+use rusqlite::fallible_iterator::FallibleIterator as _;
+use rusqlite::hooks::{AuthContext, Authorization};
+use rusqlite::limits::Limit;
+use rusqlite::types::ValueRef;
+use rusqlite::{Batch, Connection, ErrorCode, Statement};
+
+use crate::Damage;
+use crate::schema::TableSchema;
+use crate::sql::error::{SqlError, nearest, position};
+use crate::sql::state::StateTableEntry;
+use crate::sql::statement::Context;
+use crate::sql::walk::Shown;
+use crate::sql::{authorizer, functions, vtab};
+
+/// What a session shows.
+#[derive(Clone, Debug)]
+pub struct SessionOptions {
+    /// The data folder. It is opened when a statement first reads a table of events.
+    pub data_dir: PathBuf,
+    /// The tables of events.
+    pub events: &'static [&'static TableSchema],
+    /// The state tables.
+    pub states: &'static [StateTableEntry],
+}
+
+/// Runs statements over the tables of a store and of the host. Read-only.
+///
+/// ```
+/// use std::io;
+/// use bygone_store::sql::{ResultColumn, ResultSink, Session, SessionOptions};
+/// use rusqlite::types::ValueRef;
+///
+/// struct Print;
+///
+/// impl ResultSink for Print {
+///     fn start(&mut self, columns: &[ResultColumn]) -> io::Result<()> {
+///         assert_eq!(columns[0].name, "answer");
+///         Ok(())
+///     }
+///     fn row(&mut self, values: &[ValueRef<'_>]) -> io::Result<()> {
+///         assert_eq!(values, [ValueRef::Integer(42)]);
+///         Ok(())
+///     }
+///     fn end(&mut self) -> io::Result<()> {
+///         Ok(())
+///     }
+/// }
+///
+/// let options = SessionOptions { data_dir: "/nowhere".into(), events: &[], states: &[] };
+/// Session::open(options)?.execute("SELECT 6 * 7 AS answer", &mut Print)?;
+/// # Ok::<(), bygone_store::sql::SqlError>(())
+/// ```
+pub struct Session {
+    connection: Connection,
+    context: Arc<Context>,
+    tables: Vec<&'static TableSchema>,
+}
+
+/// A column of a result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResultColumn {
+    /// Its name: the alias, or what SQLite makes of the expression.
+    pub name: String,
+    /// The declared type of the table's column that it is, `None` for any other expression.
+    pub declared_type: Option<String>,
+}
+
+/// Takes the results of statements, one after the other.
+pub trait ResultSink {
+    /// A result begins.
+    ///
+    /// # Errors
+    /// When it cannot be written; the statement ends then.
+    fn start(&mut self, columns: &[ResultColumn]) -> io::Result<()>;
+
+    /// A row of it.
+    ///
+    /// # Errors
+    /// Likewise.
+    fn row(&mut self, values: &[ValueRef<'_>]) -> io::Result<()>;
+
+    /// It is complete.
+    ///
+    /// # Errors
+    /// Likewise.
+    fn end(&mut self) -> io::Result<()>;
+}
+
+/// What is to be known about results beside their rows.
+#[derive(Clone, Debug, Default)]
+pub struct Executed {
+    /// Files found missing or damaged, each once.
+    pub damage: Vec<Damage>,
+    /// Tables of events that were read and the times, in nanoseconds since the Unix epoch, over
+    /// which they were.
+    pub scanned: Vec<(&'static str, RangeInclusive<i64>)>,
+}
+
+/// Interrupts a session's statement from another thread.
+#[derive(Clone)]
+pub struct InterruptHandle {
+    sqlite: Arc<rusqlite::InterruptHandle>,
+    flag: Arc<AtomicBool>,
+}
+
+impl InterruptHandle {
+    /// Ends the running statement with [`SqlError::Interrupted`]; does nothing when there is none.
+    pub fn interrupt(&self) {
+        self.flag.store(true, Ordering::Release);
+        self.sqlite.interrupt();
+    }
+}
+
+impl Session {
+    /// Sets SQLite up with the tables. Reads nothing of the data folder.
+    ///
+    /// # Errors
+    /// When SQLite refuses; two tables of one name are an error too.
+    pub fn open(options: SessionOptions) -> Result<Self, SqlError> {
+        let context = Arc::new(Context::new(options.data_dir));
+        let events = options.events.iter().map(|schema| Shown::Events(schema));
+        let tables: Vec<Shown> = events
+            .chain(options.states.iter().map(Shown::State))
+            .collect();
+        let connection = connect(&tables, &context).map_err(SqlError::Setup)?;
+        let tables = tables.into_iter().map(Shown::schema).collect();
+        Ok(Self {
+            connection,
+            context,
+            tables,
+        })
+    }
+
+    /// Says which boot state tables are read in: it is part of the identity of the processes that
+    /// they show, which is null without it.
+    #[must_use]
+    pub fn with_boot_id(self, boot_id: [u8; 16]) -> Self {
+        self.context.set_boot_id(boot_id);
+        self
+    }
+
+    /// The tables: those of events, then those of state.
+    #[must_use]
+    pub fn tables(&self) -> &[&'static TableSchema] {
+        &self.tables
+    }
+
+    /// A handle to interrupt this session's statements by.
+    #[must_use]
+    pub fn interrupt_handle(&self) -> InterruptHandle {
+        InterruptHandle {
+            sqlite: Arc::new(self.connection.get_interrupt_handle()),
+            flag: self.context.interrupt_flag(),
+        }
+    }
+
+    /// Runs one statement, or several separated by semicolons, each on its own snapshot. The sink
+    /// gets the result of each.
+    ///
+    /// # Errors
+    /// At the first statement that fails; the sink has what came before.
+    pub fn execute(&self, sql: &str, sink: &mut dyn ResultSink) -> Result<Executed, SqlError> {
+        let mut executed = Executed::default();
+        let mut batch = Batch::new(&self.connection, sql);
+        loop {
+            self.context.begin();
+            let ran = match batch.next() {
+                Ok(Some(mut statement)) => self.run(&mut statement, sink),
+                Ok(None) => break,
+                Err(error) => Err(Stopped::Sqlite(error)),
+            };
+            ran.map_err(|stopped| self.explain(stopped, sql))?;
+            let finished = self.context.finish();
+            for damage in finished.damage {
+                if !executed.damage.contains(&damage) {
+                    executed.damage.push(damage);
+                }
+            }
+            executed.scanned.extend(finished.scanned);
+        }
+        Ok(executed)
+    }
+
+    fn run(&self, statement: &mut Statement<'_>, sink: &mut dyn ResultSink) -> Result<(), Stopped> {
+        let columns: Vec<ResultColumn> = statement.columns().map(|found| column(&found)).collect();
+        let mut rows = statement.query([])?;
+        sink.start(&columns)?;
+        while let Some(row) = rows.next()? {
+            let mut values = Vec::with_capacity(columns.len());
+            for index in 0..columns.len() {
+                values.push(row.get_ref(index)?);
+            }
+            sink.row(&values)?;
+        }
+        sink.end()?;
+        Ok(())
+    }
+
+    /// Says what an error means, in terms of the statement.
+    fn explain(&self, stopped: Stopped, sql: &str) -> SqlError {
+        let failure = self.context.take_failure();
+        let refused = self.context.take_refused();
+        // Lets go of the snapshot and the rows kept.
+        self.context.begin();
+        let error = match stopped {
+            Stopped::Output(error) => return SqlError::Output(error),
+            Stopped::Sqlite(error) => error,
+        };
+        if let Some(failure) = failure {
+            return failure;
+        }
+        match error.sqlite_error_code() {
+            Some(ErrorCode::OperationInterrupted) => return SqlError::Interrupted,
+            Some(ErrorCode::AuthorizationForStatementDenied) => {
+                let what = refused.unwrap_or_else(|| "the statement".to_owned());
+                return SqlError::NotAllowed { what };
+            }
+            _ => {}
+        }
+        match error {
+            rusqlite::Error::SqlInputError {
+                msg,
+                sql: rest,
+                offset,
+                ..
+            } => self.explain_input(msg, sql, &rest, offset),
+            rusqlite::Error::SqliteFailure(_, Some(message)) => self.explain_message(message, sql),
+            other => SqlError::Sqlite {
+                message: other.to_string(),
+            },
+        }
+    }
+
+    /// An error at a place: `rest` is the end of `sql` that begins with the failed statement.
+    fn explain_input(&self, message: String, sql: &str, rest: &str, offset: i32) -> SqlError {
+        if message.starts_with("no such ") {
+            return self.explain_message(message, sql);
+        }
+        let offset = usize::try_from(offset).unwrap_or(0);
+        let before = sql.len().saturating_sub(rest.len());
+        let (line, column) = position(sql, before + offset);
+        SqlError::Syntax {
+            message,
+            line,
+            column,
+        }
+    }
+
+    fn explain_message(&self, message: String, sql: &str) -> SqlError {
+        if let Some(name) = message.strip_prefix("no such table: ") {
+            let names = self.tables.iter().map(|table| table.name);
+            return SqlError::NoSuchTable {
+                name: name.to_owned(),
+                nearest: nearest(name, names),
+            };
+        }
+        if let Some(name) = message.strip_prefix("no such column: ") {
+            let bare = name.rsplit('.').next().unwrap_or(name);
+            let nearest = nearest(bare, self.columns_of(sql));
+            return SqlError::NoSuchColumn {
+                name: name.to_owned(),
+                nearest,
+            };
+        }
+        SqlError::Sqlite { message }
+    }
+
+    /// The columns of the tables that a statement names.
+    fn columns_of(&self, sql: &str) -> impl Iterator<Item = &'static str> {
+        let named = |table: &&&'static TableSchema| sql.contains(table.name);
+        let columns = self
+            .tables
+            .iter()
+            .filter(named)
+            .flat_map(|table| table.columns);
+        let names: Vec<&'static str> = columns.map(|column| column.name).collect();
+        names.into_iter()
+    }
+}
+
+/// Why a statement stopped.
+enum Stopped {
+    Sqlite(rusqlite::Error),
+    Output(io::Error),
+}
+
+impl From<rusqlite::Error> for Stopped {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl From<io::Error> for Stopped {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+fn column(column: &rusqlite::Column<'_>) -> ResultColumn {
+    ResultColumn {
+        name: column.name().to_owned(),
+        declared_type: column.decl_type().map(str::to_owned),
+    }
+}
+
+/// A connection that can read the tables and nothing else.
+fn connect(tables: &[Shown], context: &Arc<Context>) -> rusqlite::Result<Connection> {
+    let mut connection = Connection::open_in_memory()?;
+    // Nothing is spilled to files that others could read.
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    connection.pragma_update(None, "query_only", true)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    connection.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
+    functions::register(&connection, context)?;
+    for table in tables {
+        vtab::register(&connection, *table, context)?;
+    }
+    let context = Arc::clone(context);
+    connection.authorizer(Some(move |asked: AuthContext<'_>| {
+        let decision = authorizer::decide(&asked.action);
+        if decision == Authorization::Deny {
+            context.refuse(authorizer::describe(&asked.action));
+        }
+        decision
+    }))?;
+    Ok(connection)
+}
