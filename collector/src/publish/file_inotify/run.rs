@@ -154,7 +154,7 @@ impl FileInotify {
         Ok(oldest_pending.map_or(watermark_ns, |oldest| oldest.min(watermark_ns)))
     }
 
-    fn read(&mut self, buffer: &mut [u8]) -> Result<RawBatch, PublishError> {
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<RawBatch, PublishError> {
         read_queue(&mut self.inotify, buffer).context("reading the inotify queue")
     }
 
