@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use walkdir::WalkDir;
 
+use crate::check_macos;
 use crate::process::{cargo, root, run};
 use crate::tidy;
 use crate::tools::{CARGO_DENY, CARGO_MACHETE};
@@ -17,46 +18,23 @@ use crate::tools::{CARGO_DENY, CARGO_MACHETE};
 const PROBES_MANIFEST: &str = "ebpf-probes/Cargo.toml";
 
 /// One check.
-struct Step {
-    name: &'static str,
-    run: fn() -> Result<()>,
-}
+type Step = fn() -> Result<()>;
 
-/// In the order of their cost.
-const STEPS: &[Step] = &[
-    Step {
-        name: "fmt",
-        run: fmt,
-    },
-    Step {
-        name: "tidy",
-        run: tidy::run,
-    },
-    Step {
-        name: "machete",
-        run: machete,
-    },
-    Step {
-        name: "deny",
-        run: deny,
-    },
-    Step {
-        name: "advisories",
-        run: advisories,
-    },
-    Step {
-        name: "clippy",
-        run: clippy,
-    },
-    Step {
-        name: "doc",
-        run: doc,
-    },
+/// Each with its name, in the order of their cost.
+const STEPS: &[(&str, Step)] = &[
+    ("fmt", fmt),
+    ("tidy", tidy::run),
+    ("machete", machete),
+    ("deny", deny),
+    ("advisories", advisories),
+    ("clippy", clippy),
+    ("doc", doc),
+    ("check-macos", check_macos::run),
 ];
 
 /// The names that `cargo xtask ci` takes.
 pub(crate) fn step_names() -> Vec<&'static str> {
-    STEPS.iter().map(|step| step.name).collect()
+    STEPS.iter().map(|(name, _)| *name).collect()
 }
 
 /// Runs the steps named in `only`, all when it is empty.
@@ -64,15 +42,13 @@ pub(crate) fn step_names() -> Vec<&'static str> {
 /// # Errors
 /// When a step failed, after all have run.
 pub(crate) fn run_steps(only: &[String]) -> Result<()> {
-    let chosen = STEPS
-        .iter()
-        .filter(|s| only.is_empty() || only.iter().any(|name| name == s.name));
+    let chosen = |name: &str| only.is_empty() || only.iter().any(|wanted| wanted == name);
     let mut reports: Vec<(&str, Duration, Result<()>)> = Vec::new();
-    for step in chosen {
-        println!("== {}", step.name);
+    for (name, step) in STEPS.iter().filter(|(name, _)| chosen(name)) {
+        println!("== {name}");
         let start = Instant::now();
-        let result = (step.run)();
-        reports.push((step.name, start.elapsed(), result));
+        let result = step();
+        reports.push((name, start.elapsed(), result));
     }
     println!();
     let mut failed = Vec::new();

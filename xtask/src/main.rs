@@ -18,8 +18,10 @@ use std::process::ExitCode;
 use clap::Parser;
 
 mod bench;
+mod check_macos;
 mod ci;
 mod process;
+mod rust_src;
 mod test;
 mod tidy;
 mod tools;
@@ -45,6 +47,8 @@ enum Command {
     Tidy,
     /// Install the tools that `ci` needs
     Tools,
+    /// Type-check the workspace for macOS, with no SDK
+    CheckMacos,
     /// Build the release program and measure it
     Bench {
         /// Run only these benchmarks
@@ -59,6 +63,7 @@ fn main() -> ExitCode {
         Command::Ci { steps } => ci::run_steps(&steps),
         Command::Tidy => tidy::run(),
         Command::Tools => tools::install_all(),
+        Command::CheckMacos => check_macos::run(),
         Command::Bench { names } => bench::run(&names),
     };
     match result {
