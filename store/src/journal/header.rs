@@ -4,6 +4,9 @@
 //! twelve bytes from the format on with the CRC left out and of the body (4); then the body:
 //! journal number (8), salt (16), boot id (16), creation in nanoseconds since the Unix epoch (8),
 //! end of the journal before (8), and the schema of every table ([`crate::wire`]).
+//!
+//! The twenty bytes before the body stay as they are in every format, so that a newer format is
+//! told from damage.
 
 use crate::bytes::{Bytes, Malformed};
 use crate::journal::frame::JournalKey;
@@ -84,6 +87,9 @@ impl JournalHeader {
         if checksum(prefix.format, body) != prefix.crc {
             return Err(HeaderError::Checksum);
         }
+        if prefix.format > FORMAT {
+            return Err(HeaderError::Newer(prefix.format));
+        }
         let mut body = Bytes(body);
         Ok(Self {
             key: JournalKey { number: body.u64()?, salt: body.array()? },
@@ -107,9 +113,6 @@ impl Prefix {
             return Err(HeaderError::Magic);
         }
         let format = cursor.u32()?;
-        if format > FORMAT {
-            return Err(HeaderError::Newer(format));
-        }
         let body_bytes = cursor.u32()? as usize;
         if body_bytes > JOURNAL_HEADER_BYTES_MAX {
             return Err(HeaderError::Length(body_bytes));
@@ -156,6 +159,8 @@ mod tests {
     fn a_newer_format_is_refused_in_words() {
         let mut encoded = header().encode();
         encoded[8] = 2;
+        let crc = checksum(2, &encoded[PREFIX_BYTES..]);
+        encoded[PREFIX_BYTES - 4..PREFIX_BYTES].copy_from_slice(&crc.to_le_bytes());
         let error = JournalHeader::decode(&encoded).unwrap_err();
         assert_eq!(error.to_string(), "its format 2 is newer than this program's 1");
     }

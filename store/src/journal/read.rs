@@ -30,7 +30,15 @@ pub enum JournalError {
         /// What the system said.
         source: io::Error,
     },
-    /// The header is damaged, or not a journal's, or from a newer program.
+    /// A newer program wrote it.
+    #[error("{path} has format {format}, newer than this program's", path = .path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        format: u32,
+    },
+    /// The header is damaged, or not a journal's.
     #[error("cannot use {path}: {reason}", path = .path.display())]
     Header {
         /// The file.
@@ -70,8 +78,10 @@ impl Journal {
         let mut bytes = vec![0; PREFIX_BYTES];
         let filled = files::read_at(&file, 0, &mut bytes).map_err(read)?;
         bytes.truncate(filled);
-        let refuse =
-            |error: HeaderError| JournalError::Header { path: path.clone(), reason: words(&error) };
+        let refuse = |error: HeaderError| match error {
+            HeaderError::Newer(format) => JournalError::Newer { path: path.clone(), format },
+            error => JournalError::Header { path: path.clone(), reason: words(&error) },
+        };
         let body_bytes = JournalHeader::body_bytes(&bytes).map_err(refuse)?;
         bytes.resize(PREFIX_BYTES + body_bytes, 0);
         let filled = files::read_at(&file, 0, &mut bytes).map_err(read)?;

@@ -120,6 +120,11 @@ pub(crate) fn hash(previous: &str, json: &str) -> String {
     hex(&hasher.finalize())
 }
 
+/// SHA-256 of bytes, in hexadecimal.
+pub(crate) fn hash_bytes(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
 /// Lower-case hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {

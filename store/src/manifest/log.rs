@@ -26,7 +26,7 @@ impl ManifestLog {
     /// Goes on with the manifest that was read. One that does not end whole is left as it is, and
     /// a new file is begun.
     pub(crate) fn open(dir: &Path, manifest: Manifest) -> Result<Self, ManifestError> {
-        let whole = manifest.is_whole() && manifest.number > 0;
+        let whole = manifest.is_whole();
         let mut log = Self {
             dir: dir.to_path_buf(),
             number: manifest.position.number,

@@ -32,5 +32,6 @@
 //! entry that removes it is on disk. Journals are sealed in the order of their numbers.
 
 pub(crate) mod entry;
+pub(crate) mod live;
 pub(crate) mod log;
 pub(crate) mod read;

@@ -88,7 +88,7 @@ pub(crate) struct Manifest {
 
 impl Manifest {
     pub(crate) fn is_whole(&self) -> bool {
-        self.ending == Ending::Whole && self.number == self.position.number
+        self.ending == Ending::Whole && self.number > 0 && self.number == self.position.number
     }
 }
 

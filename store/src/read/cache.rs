@@ -1,11 +1,23 @@
 //! What a reader keeps from one snapshot to the next.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::damage::Damage;
 use crate::journal::index::FrameIndex;
-use crate::limits::JOURNAL_INDEXES_MAX;
-use crate::manifest::read::Manifest;
+use crate::limits::{JOURNAL_INDEXES_MAX, OPEN_SEGMENTS_MAX};
+use crate::manifest::entry::State;
+use crate::manifest::read::Position;
+use crate::read::segments::OpenSegment;
+
+/// The manifest as it was at some position.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub(super) position: Position,
+    pub(super) state: State,
+    /// What was found wrong with it.
+    pub(super) damage: Vec<Damage>,
+}
 
 /// Salt of a journal and its frames.
 type KnownIndex = ([u8; 16], Arc<FrameIndex>);
@@ -13,16 +25,18 @@ type KnownIndex = ([u8; 16], Arc<FrameIndex>);
 /// Shared by a reader and its snapshots.
 #[derive(Debug, Default)]
 pub(super) struct Cache {
-    manifest: Mutex<Option<Arc<Manifest>>>,
+    manifest: Mutex<Option<Arc<Known>>>,
     indexes: Mutex<BTreeMap<u64, KnownIndex>>,
+    /// Segments by path, those opened last at the back.
+    segments: Mutex<VecDeque<(String, OpenSegment)>>,
 }
 
 impl Cache {
-    pub(super) fn manifest(&self) -> Option<Arc<Manifest>> {
+    pub(super) fn manifest(&self) -> Option<Arc<Known>> {
         lock(&self.manifest).as_ref().map(Arc::clone)
     }
 
-    pub(super) fn keep_manifest(&self, manifest: &Arc<Manifest>) {
+    pub(super) fn keep_manifest(&self, manifest: &Arc<Known>) {
         *lock(&self.manifest) = Some(Arc::clone(manifest));
     }
 
@@ -38,6 +52,21 @@ impl Cache {
         indexes.insert(number, (salt, Arc::clone(index)));
         while indexes.len() > JOURNAL_INDEXES_MAX {
             indexes.pop_first();
+        }
+    }
+
+    /// A segment that is open already.
+    pub(super) fn segment(&self, path: &str) -> Option<OpenSegment> {
+        let segments = lock(&self.segments);
+        let found = segments.iter().find(|(known, _)| known == path)?;
+        Some(found.1.clone())
+    }
+
+    pub(super) fn keep_segment(&self, path: &str, segment: &OpenSegment) {
+        let mut segments = lock(&self.segments);
+        segments.push_back((path.to_owned(), segment.clone()));
+        while segments.len() > OPEN_SEGMENTS_MAX {
+            segments.pop_front();
         }
     }
 

@@ -28,9 +28,11 @@ mod batch;
 mod cache;
 mod reader;
 mod scan;
+mod segments;
 mod snapshot;
 
 pub use batch::ScanBatch;
+pub(crate) use reader::ends;
 pub use reader::{ReadError, Reader};
 pub use scan::{RowParts, Scan, ScanRequest};
 pub use snapshot::{Estimate, Snapshot};

@@ -10,8 +10,9 @@ use crate::journal::header::JournalHeader;
 use crate::journal::read::{Journal, JournalError};
 use crate::layout;
 use crate::limits::PIN_ATTEMPTS;
-use crate::manifest::read::{self as manifest, Manifest, ManifestError};
-use crate::read::cache::Cache;
+use crate::manifest::live;
+use crate::manifest::read::{self as manifest, Ending, Manifest, ManifestError};
+use crate::read::cache::{Cache, Known};
 use crate::read::snapshot::{Pinned, Snapshot};
 use crate::slots::{self, SlotsError, Stored};
 
@@ -143,17 +144,40 @@ impl Reader {
     }
 
     /// The manifest as it stands now.
-    fn manifest(&self) -> Result<Arc<Manifest>, ReadError> {
+    fn manifest(&self) -> Result<Arc<Known>, ReadError> {
         let position = manifest::position(&self.dir).map_err(ReadError::Manifest)?;
         if let Some(known) = self.cache.manifest()
             && known.position == position
         {
             return Ok(known);
         }
-        let manifest = Arc::new(manifest::read(&self.dir).map_err(ReadError::Manifest)?);
-        self.cache.keep_manifest(&manifest);
-        self.cache.drop_indexes(manifest.state.sealed_through);
-        Ok(manifest)
+        let manifest = manifest::read(&self.dir).map_err(ReadError::Manifest)?;
+        let known = Arc::new(self.settle(manifest)?);
+        self.cache.keep_manifest(&known);
+        self.cache.drop_indexes(known.state.sealed_through);
+        Ok(known)
+    }
+
+    /// Adds to a manifest that does not end whole the segments that it must have named.
+    fn settle(&self, manifest: Manifest) -> Result<Known, ReadError> {
+        let (position, mut damage) = (manifest.position, Vec::new());
+        if manifest.is_whole() {
+            return Ok(Known { position, state: manifest.state, damage });
+        }
+        if let Ending::Broken(offset) = manifest.ending {
+            let detail = format!("the entry at byte {offset} is wrong, and others follow");
+            damage.push(Damage::new(DamageKind::ManifestBroken, "manifest", detail));
+        }
+        let mut state = manifest.state;
+        let list = |source| ReadError::List { path: self.dir.clone(), source };
+        let dir = layout::journal_dir(&self.dir);
+        let journals = files::numbered(&dir, layout::JOURNAL_EXTENSION).map_err(list)?;
+        let unnamed = live::unnamed(&self.dir, &state, &journals).map_err(list)?;
+        for (name, error) in &unnamed.unreadable {
+            damage.push(Damage::new(DamageKind::Segment, name, error));
+        }
+        state.add(&unnamed.adopted);
+        Ok(Known { position, state, damage })
     }
 
     /// Opens the journals above `sealed_through`; `None` when one went away meanwhile.

@@ -11,7 +11,9 @@ use crate::damage::{Damage, DamageKind};
 use crate::journal::index::FrameAt;
 use crate::limits::BATCH_ROWS;
 use crate::read::batch::{BootIds, RawBatch, ScanBatch};
+use crate::manifest::entry::SegmentEntry;
 use crate::read::reader::ReadError;
+use crate::read::segments::SegmentPart;
 use crate::read::snapshot::{Inner, Pinned};
 use crate::rows::{RowDecoder, Wanted};
 use crate::schema::{ColumnSource, ColumnType, TableSchema};
@@ -107,6 +109,8 @@ fn wanted(table: &'static TableSchema, index: usize) -> Result<Wanted<'static>, 
 pub struct Scan {
     snapshot: Arc<Inner>,
     projection: Projection,
+    segments: VecDeque<SegmentEntry>,
+    segment: Option<SegmentPart>,
     journals: VecDeque<JournalPart>,
 }
 
@@ -133,14 +137,43 @@ impl Scan {
                 journals.push_back(JournalPart { journal: index, frames });
             }
         }
-        Ok(Self { snapshot, projection, journals })
+        let mut segments: VecDeque<_> =
+            snapshot.segments(table.name, &projection.time).cloned().collect();
+        segments.make_contiguous().sort_by_key(|segment| segment.min_time_ns);
+        Ok(Self { snapshot, projection, segments, segment: None, journals })
     }
-}
 
-impl Iterator for Scan {
-    type Item = Result<ScanBatch, ReadError>;
+    /// The next rows of a segment; `None` when all segments are read.
+    fn next_of_segments(&mut self) -> Option<Result<ScanBatch, ReadError>> {
+        loop {
+            if let Some(part) = &mut self.segment {
+                match part.next(&self.projection) {
+                    Ok(Some(batch)) if batch.is_empty() => continue,
+                    Ok(Some(batch)) => return Some(Ok(batch)),
+                    Ok(None) => {}
+                    Err(error) => {
+                        let (kind, detail) = (DamageKind::Segment, error.to_string());
+                        self.snapshot.report_segment(kind, &part.entry, &detail);
+                    }
+                }
+            }
+            let entry = self.segments.pop_front();
+            if entry.is_none() {
+                self.segment = None;
+            }
+            match self.snapshot.open(entry.as_ref()?) {
+                Ok(segment) => {
+                    self.segment = entry.zip(segment).map(|(entry, segment)| {
+                        SegmentPart::new(entry, segment, &self.projection)
+                    });
+                }
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
 
-    fn next(&mut self) -> Option<Self::Item> {
+    /// The next rows of a journal; `None` when all journals are read.
+    fn next_of_journals(&mut self) -> Option<Result<ScanBatch, ReadError>> {
         loop {
             let part = self.journals.front_mut()?;
             let taken = take_frames(&mut part.frames);
@@ -154,6 +187,14 @@ impl Iterator for Scan {
                 other => return Some(other),
             }
         }
+    }
+}
+
+impl Iterator for Scan {
+    type Item = Result<ScanBatch, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.next_of_segments().or_else(|| self.next_of_journals())
     }
 }
 

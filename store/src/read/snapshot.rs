@@ -1,5 +1,6 @@
 //! One state of the store, pinned.
 
+use std::io;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,11 +11,12 @@ use crate::journal::read::Journal;
 use crate::layout;
 use crate::limits::DAMAGE_MAX;
 use crate::manifest::entry::SegmentEntry;
-use crate::manifest::read::Manifest;
-use crate::read::cache::Cache;
+use crate::read::cache::{Cache, Known};
 use crate::read::reader::ReadError;
 use crate::read::scan::{Scan, ScanRequest};
+use crate::read::segments::OpenSegment;
 use crate::schema::TableSchema;
+use crate::segment::read::SegmentFile;
 
 /// A journal and the frames in it that count.
 #[derive(Debug)]
@@ -62,7 +64,7 @@ pub struct Estimate {
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) dir: PathBuf,
-    manifest: Arc<Manifest>,
+    manifest: Arc<Known>,
     pub(super) journals: Vec<Pinned>,
     damage: Mutex<Vec<Damage>>,
     pub(super) cache: Arc<Cache>,
@@ -87,12 +89,13 @@ pub struct Snapshot {
 impl Snapshot {
     pub(super) fn new(
         dir: PathBuf,
-        manifest: Arc<Manifest>,
+        manifest: Arc<Known>,
         journals: Vec<Pinned>,
         damage: Vec<Damage>,
         cache: Arc<Cache>,
     ) -> Self {
         let inner = Inner { dir, manifest, journals, damage: Mutex::new(damage), cache };
+        inner.manifest.damage.iter().cloned().for_each(|damage| inner.report(damage));
         for journal in &inner.journals {
             holes(journal).for_each(|damage| inner.report(damage));
         }
@@ -149,6 +152,41 @@ impl Snapshot {
 }
 
 impl Inner {
+    /// Opens a segment; `None` when it is missing or damaged, which is noted.
+    pub(super) fn open(&self, entry: &SegmentEntry) -> Result<Option<OpenSegment>, ReadError> {
+        if let Some(known) = self.cache.segment(&entry.path) {
+            return Ok(Some(known));
+        }
+        let path = self.dir.join(&entry.path);
+        let file = match SegmentFile::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.report_segment(DamageKind::SegmentMissing, entry, "it is not there");
+                return Ok(None);
+            }
+            Err(source) => return Err(ReadError::Segment { path, source }),
+        };
+        match file.metadata() {
+            Ok(metadata) => {
+                let segment = OpenSegment { file, metadata };
+                self.cache.keep_segment(&entry.path, &segment);
+                Ok(Some(segment))
+            }
+            Err(error) => {
+                self.report_segment(DamageKind::Segment, entry, &error.to_string());
+                Ok(None)
+            }
+        }
+    }
+
+    pub(super) fn report_segment(&self, kind: DamageKind, entry: &SegmentEntry, detail: &str) {
+        let damage = Damage::new(kind, &entry.path, detail)
+            .table(&entry.table)
+            .times(entry.min_time_ns, entry.max_time_ns)
+            .rows(entry.rows);
+        self.report(damage);
+    }
+
     /// The segments of a table whose times overlap a range.
     pub(super) fn segments<'a>(
         &'a self,

@@ -1,0 +1,158 @@
+//! Opening segments.
+//!
+//! The Parquet decoder returns errors for most damage and panics for some; both end here as
+//! [`Unreadable`], since a panic in a virtual table's callback would end the process.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use parquet::errors::ParquetError;
+use parquet::file::reader::{ChunkReader, Length};
+use sha2::{Digest, Sha256};
+
+use crate::files;
+use crate::manifest::entry::{SegmentEntry, hex};
+use crate::segment::{FORMAT, key};
+
+/// Bytes read at a time to hash a file.
+const HASH_BYTES: usize = 256 << 10;
+
+/// A segment's content is damaged, in words.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Unreadable(pub(crate) String);
+
+/// Runs a step of decoding; a panic in it becomes an error.
+pub(crate) fn guarded<T, E: std::fmt::Display>(
+    step: impl FnOnce() -> Result<T, E>,
+) -> Result<T, Unreadable> {
+    match catch_unwind(AssertUnwindSafe(step)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(Unreadable(error.to_string())),
+        Err(_panic) => Err(Unreadable("the decoder gave up".to_owned())),
+    }
+}
+
+/// An open segment that any number of scans read at once.
+#[derive(Clone, Debug)]
+pub(crate) struct SegmentFile {
+    file: Arc<File>,
+    bytes: u64,
+}
+
+impl SegmentFile {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        let bytes = file.metadata()?.len();
+        Ok(Self { file: Arc::new(file), bytes })
+    }
+
+    /// Reads the footer.
+    pub(crate) fn metadata(&self) -> Result<ArrowReaderMetadata, Unreadable> {
+        guarded(|| ArrowReaderMetadata::load(self, ArrowReaderOptions::new()))
+    }
+
+    /// SHA-256 of the whole file, in hexadecimal.
+    fn sha256(&self) -> io::Result<String> {
+        let mut hasher = Sha256::new();
+        let mut offset = 0;
+        let mut buffer = vec![0; HASH_BYTES];
+        loop {
+            let count = files::read_at(&self.file, offset, &mut buffer)?;
+            if count == 0 {
+                return Ok(hex(&hasher.finalize()));
+            }
+            hasher.update(buffer.get(..count).unwrap_or_default());
+            offset += count as u64;
+        }
+    }
+}
+
+impl Length for SegmentFile {
+    fn len(&self) -> u64 {
+        self.bytes
+    }
+}
+
+impl ChunkReader for SegmentFile {
+    type T = SegmentStream;
+
+    fn get_read(&self, start: u64) -> Result<SegmentStream, ParquetError> {
+        let file = Arc::clone(&self.file);
+        Ok(SegmentStream { file, offset: start, buffer: Vec::new(), taken: 0 })
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
+        if start.checked_add(length as u64).is_none_or(|end| end > self.bytes) {
+            return Err(ParquetError::EOF("it ends before its content does".to_owned()));
+        }
+        Ok(files::read_exact_at(&self.file, start, length)?.into())
+    }
+}
+
+/// Reads on from some offset, independent of other readers of the file.
+#[derive(Debug)]
+pub(crate) struct SegmentStream {
+    file: Arc<File>,
+    offset: u64,
+    buffer: Vec<u8>,
+    taken: usize,
+}
+
+impl Read for SegmentStream {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if self.taken == self.buffer.len() {
+            self.buffer.resize(out.len().max(8 << 10), 0);
+            let filled = files::read_at(&self.file, self.offset, &mut self.buffer)?;
+            self.buffer.truncate(filled);
+            self.offset += filled as u64;
+            self.taken = 0;
+        }
+        let rest = self.buffer.get(self.taken..).unwrap_or_default();
+        let count = rest.len().min(out.len());
+        if let (Some(out), Some(rest)) = (out.get_mut(..count), rest.get(..count)) {
+            out.copy_from_slice(rest);
+        }
+        self.taken += count;
+        Ok(count)
+    }
+}
+
+/// What a segment says of itself; `name` is its path relative to the data folder.
+pub(crate) fn describe(dir: &Path, name: &str) -> Result<SegmentEntry, Unreadable> {
+    let failed = |error: io::Error| Unreadable(error.to_string());
+    let file = SegmentFile::open(&dir.join(name)).map_err(failed)?;
+    let metadata = file.metadata()?;
+    let pairs = metadata.metadata().file_metadata().key_value_metadata();
+    let text = |key: &str| {
+        let pair = pairs.into_iter().flatten().find(|pair| pair.key == key);
+        pair.and_then(|pair| pair.value.clone())
+            .ok_or_else(|| Unreadable(format!("its metadata has no {key}")))
+    };
+    let number = |key: &str| {
+        let number = text(key)?.parse::<i64>();
+        number.map_err(|error| Unreadable(format!("its {key} is no number: {error}")))
+    };
+    let format = number(key::FORMAT)?;
+    if format > i64::from(FORMAT) {
+        return Err(Unreadable(format!("its format {format} is newer than this program's")));
+    }
+    Ok(SegmentEntry {
+        path: name.to_owned(),
+        table: text(key::TABLE)?,
+        level: u32::try_from(number(key::LEVEL)?).unwrap_or(u32::MAX),
+        journal: number(key::JOURNAL)?.cast_unsigned(),
+        sha256: file.sha256().map_err(failed)?,
+        bytes: file.bytes,
+        rows: number(key::ROWS)?.cast_unsigned(),
+        first_eid: number(key::FIRST_EID)?,
+        last_eid: number(key::LAST_EID)?,
+        min_time_ns: number(key::MIN_TIME)?,
+        max_time_ns: number(key::MAX_TIME)?,
+    })
+}

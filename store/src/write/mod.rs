@@ -1,0 +1,12 @@
+//! Writing: the one writer of a store, what it finds when it opens it, and the sealer beside it.
+
+mod error;
+mod options;
+mod recover;
+mod seal;
+mod sealer;
+mod writer;
+
+pub use error::{AppendError, HeartbeatError, OpenError, WriteError};
+pub use options::{Appended, Opened, Synced, WriterOptions};
+pub use writer::Writer;

@@ -1,0 +1,58 @@
+//! What the writer is told and what it answers.
+
+use std::time::Duration;
+
+use crate::damage::Damage;
+use crate::limits::{JOURNAL_AGE, JOURNAL_BYTES};
+
+/// How to write.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct WriterOptions {
+    /// The host's boot id, which every row carries.
+    pub boot_id: [u8; 16],
+    /// Bytes of a journal before the next one is begun; 8 MiB.
+    pub journal_bytes_max: u64,
+    /// Age of a journal before the next one is begun; 5 minutes.
+    pub journal_age_max: Duration,
+}
+
+impl WriterOptions {
+    /// The usual options.
+    #[must_use]
+    pub const fn new(boot_id: [u8; 16]) -> Self {
+        Self { boot_id, journal_bytes_max: JOURNAL_BYTES, journal_age_max: JOURNAL_AGE }
+    }
+}
+
+/// What was found when the store was opened.
+#[derive(Clone, Debug, Default)]
+pub struct Opened {
+    /// Per source, the watermark up to which the run before had all on disk, in nanoseconds since
+    /// the Unix epoch. Empty at the first start, or when the heartbeat is damaged.
+    pub last_heartbeat: Vec<(String, i64)>,
+    /// What was found torn, damaged or unknown. Those for which
+    /// [`crate::DamageKind::loses_rows`] holds are gaps. A finding is repeated at the next start
+    /// when this run ends before it has sealed the journal concerned.
+    pub recovered: Vec<Damage>,
+    /// Whether there was no store before.
+    pub first_start: bool,
+}
+
+/// Rows that were appended: readers see them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// Number of the first row.
+    pub first_eid: i64,
+    /// Number of the last row; those between follow one by one.
+    pub last_eid: i64,
+    /// How many rows.
+    pub rows: u64,
+}
+
+/// Rows that are on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Synced {
+    /// Per table, the number of the last row; 0 when it has none.
+    pub last_eid: Vec<(&'static str, i64)>,
+}

@@ -1,0 +1,304 @@
+//! What the writer finds when it opens a store, and what it does about it.
+//!
+//! Nothing is repaired in place. Journals of earlier runs are checked frame by frame and handed to
+//! the sealer; a manifest that does not end whole is gone on with in a new file; what no entry
+//! names is moved to `orphans/` or adopted. Removed are only `*.tmp` files and journals that a
+//! trusted entry replaces.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::UNIX_EPOCH;
+
+use crate::damage::{Damage, DamageKind};
+use crate::files;
+use crate::journal::index::{FrameIndex, Hole};
+use crate::journal::read::{Journal, JournalError};
+use crate::layout;
+use crate::lock::{Lock, LockError};
+use crate::manifest::entry::{Entry, State, hash_bytes};
+use crate::manifest::live;
+use crate::manifest::log::ManifestLog;
+use crate::manifest::read::{self as manifest, Ending, Manifest, ManifestError};
+use crate::read::ends;
+use crate::slots::{Slots, Stored};
+use crate::write::error::OpenError;
+use crate::write::options::Opened;
+use crate::write::seal::{self, Full};
+
+/// A store made ready for writing.
+pub(super) struct Recovery {
+    pub(super) opened: Opened,
+    pub(super) manifest: ManifestLog,
+    /// Journals of earlier runs that are still to be sealed.
+    pub(super) unsealed: Vec<Full>,
+    /// Number for the first new journal.
+    pub(super) next_journal: u64,
+    /// Per table, the largest eid found.
+    pub(super) last_eids: BTreeMap<String, i64>,
+}
+
+/// Takes the lock and puts the folder in order.
+pub(super) fn recover(dir: &Path) -> Result<(Lock, Recovery), OpenError> {
+    create_folders(dir)?;
+    let lock = Lock::take(dir).map_err(|error| match error {
+        LockError::Held { pid } => OpenError::Locked { path: dir.to_path_buf(), pid },
+        LockError::Io(source) => OpenError::Lock { path: dir.to_path_buf(), source },
+    })?;
+    remove_temporary(dir)?;
+    let found = manifest::read(dir).map_err(OpenError::Manifest)?;
+    let mut numbers = journal_numbers(dir)?;
+    let mut opened = Opened {
+        first_start: found.number == 0
+            && numbers.is_empty()
+            && !layout::leases_path(dir).exists(),
+        ..Opened::default()
+    };
+    remove_sealed(dir, &found.state, &mut numbers)?;
+    let manifest = recover_manifest(dir, found, &numbers, &mut opened)?;
+    let mut last_eids = last_eids(&manifest.state);
+    let next_journal =
+        numbers.last().copied().unwrap_or(0).max(manifest.state.sealed_through) + 1;
+    let unsealed = recover_journals(dir, &numbers, &mut last_eids, &mut opened)?;
+    Ok((lock, Recovery { opened, manifest, unsealed, next_journal, last_eids }))
+}
+
+/// The finding that the marks of used row numbers were lost.
+pub(super) fn leases_damage() -> Damage {
+    let detail = "the marks of used row numbers are lost; numbering skips ahead";
+    Damage::new(DamageKind::Leases, "leases", detail)
+}
+
+/// Opens the heartbeat and reads what the run before noted.
+pub(super) fn heartbeat(
+    dir: &Path,
+    opened: &mut Opened,
+) -> Result<(Slots, Vec<(String, i64)>), OpenError> {
+    let (slots, stored) =
+        Slots::open(&layout::heartbeat_path(dir)).map_err(OpenError::Heartbeat)?;
+    let last = match stored {
+        Stored::Value(last) => last,
+        Stored::Nothing => Vec::new(),
+        Stored::Damaged => {
+            let detail = "it cannot be read; when the run before ended is unknown";
+            opened.recovered.push(Damage::new(DamageKind::Heartbeat, "heartbeat", detail));
+            Vec::new()
+        }
+    };
+    Ok((slots, last))
+}
+
+fn create_folders(dir: &Path) -> Result<(), OpenError> {
+    let failed = |path: &Path| {
+        let path = path.to_path_buf();
+        move |source| OpenError::Folder { path, source }
+    };
+    files::create_dir_private(dir).map_err(failed(dir))?;
+    let folders =
+        [layout::journal_dir(dir), layout::manifest_dir(dir), layout::segments_dir(dir)];
+    for folder in folders {
+        files::create_dir_private(&folder).map_err(failed(&folder))?;
+    }
+    files::sync_dir(dir).map_err(failed(dir))
+}
+
+/// Removes what an earlier run did not finish writing.
+fn remove_temporary(dir: &Path) -> Result<(), OpenError> {
+    let segments = layout::segments_dir(dir);
+    let mut folders = vec![layout::journal_dir(dir), layout::manifest_dir(dir)];
+    let listed = files::names(&segments)
+        .map_err(|source| OpenError::Folder { path: segments.clone(), source })?;
+    folders.extend(listed.iter().map(|table| segments.join(table)).filter(|path| path.is_dir()));
+    for folder in folders {
+        let failed = |source| OpenError::Folder { path: folder.clone(), source };
+        for name in files::names(&folder).map_err(failed)? {
+            let extension = name.rsplit_once('.').map(|(_, extension)| extension);
+            if extension == Some(layout::TEMPORARY_EXTENSION) {
+                std::fs::remove_file(folder.join(name)).map_err(failed)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn journal_numbers(dir: &Path) -> Result<Vec<u64>, OpenError> {
+    let path = layout::journal_dir(dir);
+    files::numbered(&path, layout::JOURNAL_EXTENSION)
+        .map_err(|source| OpenError::Folder { path, source })
+}
+
+/// Removes journals that a trusted entry replaces: the run before ended before it could.
+fn remove_sealed(dir: &Path, state: &State, numbers: &mut Vec<u64>) -> Result<(), OpenError> {
+    for number in numbers.iter().filter(|number| **number <= state.sealed_through) {
+        let path = layout::journal_path(dir, *number);
+        std::fs::remove_file(&path).map_err(|source| OpenError::Folder { path, source })?;
+    }
+    numbers.retain(|number| *number > state.sealed_through);
+    Ok(())
+}
+
+/// Goes on with the manifest, and settles what it does not name.
+fn recover_manifest(
+    dir: &Path,
+    found: Manifest,
+    journals: &[u64],
+    opened: &mut Opened,
+) -> Result<ManifestLog, OpenError> {
+    let folder = |source| OpenError::Folder { path: layout::segments_dir(dir), source };
+    let unnamed = live::unnamed(dir, &found.state, journals).map_err(folder)?;
+    for name in &unnamed.orphans {
+        put_aside(dir, name)?;
+        let detail = "no entry of the manifest names it; it was moved to orphans";
+        opened.recovered.push(Damage::new(DamageKind::Orphan, name, detail));
+    }
+    for (name, error) in &unnamed.unreadable {
+        put_aside(dir, name)?;
+        opened.recovered.push(Damage::new(DamageKind::Segment, name, error));
+    }
+    for entry in &unnamed.adopted {
+        let detail = "no trusted entry of the manifest names it; it was taken up again";
+        opened.recovered.push(Damage::new(DamageKind::Adopted, &entry.path, detail));
+    }
+    let damaged = keep_damaged(dir, &found).map_err(OpenError::Manifest)?;
+    let mut log = ManifestLog::open(dir, found).map_err(OpenError::Manifest)?;
+    if damaged.is_some() || !unnamed.adopted.is_empty() {
+        let what = damaged.as_ref().map_or("segments that no entry named", |kept| kept.what);
+        let (kept, sha256) = damaged.map(|kept| (kept.name, kept.sha256)).unzip();
+        if let Some(kept) = &kept {
+            let detail = format!("{what}; the damaged part is kept as {kept}");
+            let kind = if what == TORN { DamageKind::ManifestTorn } else { DamageKind::ManifestBroken };
+            opened.recovered.push(Damage::new(kind, "manifest", detail));
+        }
+        let what = what.to_owned();
+        log.append(&Entry::Recovered { what, kept, sha256, files: unnamed.adopted })
+            .map_err(OpenError::Manifest)?;
+    }
+    Ok(log)
+}
+
+const TORN: &str = "the manifest ended within an entry";
+const BROKEN: &str = "the manifest was damaged before its end";
+
+/// A copy of the damaged part of the manifest.
+struct Kept {
+    what: &'static str,
+    name: String,
+    sha256: String,
+}
+
+/// Keeps what of the manifest cannot be trusted; `None` when all can.
+fn keep_damaged(dir: &Path, found: &Manifest) -> Result<Option<Kept>, ManifestError> {
+    let newest = found.position.number;
+    let (what, offset) = match found.ending {
+        _ if newest == 0 => return Ok(None),
+        _ if found.number != newest => (BROKEN, 0),
+        Ending::Whole => return Ok(None),
+        Ending::Torn(offset) => (TORN, offset),
+        Ending::Broken(offset) => (BROKEN, offset),
+    };
+    let path = layout::manifest_path(dir, newest);
+    let content =
+        std::fs::read(&path).map_err(|source| ManifestError::Read { path: path.clone(), source })?;
+    let start = usize::try_from(offset).unwrap_or(usize::MAX);
+    let damaged = content.get(start..).unwrap_or_default();
+    let kept = layout::manifest_torn_path(dir, newest);
+    files::create_durable(&kept, damaged)
+        .map_err(|source| ManifestError::Write { path: kept, source })?;
+    let name = format!("manifest.torn-{newest}");
+    Ok(Some(Kept { what, name, sha256: hash_bytes(damaged) }))
+}
+
+/// Moves a file to `orphans/`. Its folders become part of its name there.
+fn put_aside(dir: &Path, name: &str) -> Result<(), OpenError> {
+    let orphans = layout::orphans_dir(dir);
+    let moved = files::create_dir_private(&orphans).and_then(|()| {
+        let flat = name.replace('/', "-");
+        let free = (0u32..).map(|number| match number {
+            0 => orphans.join(&flat),
+            number => orphans.join(format!("{flat}.{number}")),
+        });
+        let target = free.into_iter().find(|path| !path.exists());
+        files::rename_durable(&dir.join(name), &target.unwrap_or_else(|| orphans.join(&flat)))
+    });
+    moved.map_err(|source| OpenError::Folder { path: orphans, source })
+}
+
+fn last_eids(state: &State) -> BTreeMap<String, i64> {
+    let mut last_eids = BTreeMap::new();
+    for file in state.files.values() {
+        raise(&mut last_eids, &file.table, file.last_eid);
+    }
+    last_eids
+}
+
+fn raise(last_eids: &mut BTreeMap<String, i64>, table: &str, eid: i64) {
+    let last = last_eids.entry(table.to_owned()).or_insert(0);
+    *last = (*last).max(eid);
+}
+
+/// Checks the journals of earlier runs, frame by frame.
+fn recover_journals(
+    dir: &Path,
+    numbers: &[u64],
+    last_eids: &mut BTreeMap<String, i64>,
+    opened: &mut Opened,
+) -> Result<Vec<Full>, OpenError> {
+    let mut journals = Vec::new();
+    for number in numbers {
+        match Journal::open(dir, *number) {
+            Ok(journal) => journals.push(journal),
+            Err(error @ JournalError::Header { .. }) => {
+                let name = format!("journal/{number}.{}", layout::JOURNAL_EXTENSION);
+                put_aside(dir, &name)?;
+                opened.recovered.push(Damage::new(DamageKind::JournalHeader, name, error));
+            }
+            Err(error) => return Err(OpenError::Recover(error)),
+        }
+    }
+    let mut unsealed = Vec::new();
+    for (journal, end) in journals.iter().zip(ends(&journals)) {
+        check(journal, end, last_eids, &mut opened.recovered).map_err(OpenError::Recover)?;
+        unsealed.push(Full { number: journal.key().number, end });
+    }
+    Ok(unsealed)
+}
+
+fn check(
+    journal: &Journal,
+    end: u64,
+    last_eids: &mut BTreeMap<String, i64>,
+    recovered: &mut Vec<Damage>,
+) -> Result<(), JournalError> {
+    let index = journal.index(None, end)?;
+    for frame in &index.frames {
+        let table = journal.header.tables.get(usize::from(frame.header.table));
+        let Some(table) = table else { continue };
+        raise(last_eids, &table.name, frame.header.last_eid());
+        if journal.payload(frame)?.is_none() {
+            recovered.push(seal::damaged(journal, table, frame, "its checksum is wrong"));
+        }
+    }
+    let name = format!("journal/{}.{}", journal.key().number, layout::JOURNAL_EXTENSION);
+    recovered.extend(index.holes.iter().map(|hole| hole_damage(&name, hole)));
+    recovered.extend(torn_tail(journal, &index, &name));
+    Ok(())
+}
+
+fn hole_damage(name: &str, hole: &Hole) -> Damage {
+    let (offset, bytes, frames) = (hole.offset, hole.bytes, hole.frames);
+    let detail =
+        format!("{bytes} bytes from {offset} on hold no valid frame; {frames} are missing");
+    Damage::new(DamageKind::Hole, name, detail).times(hole.time_ns.0, hole.time_ns.1)
+}
+
+fn torn_tail(journal: &Journal, index: &FrameIndex, name: &str) -> Option<Damage> {
+    let rest = index.seen.saturating_sub(index.end);
+    if rest == 0 {
+        return None;
+    }
+    let detail = format!("the last {rest} bytes are no whole frame");
+    let from = index.frames.last().map_or(journal.header.created_ns, |f| f.header.max_time_ns);
+    let modified = journal.file.metadata().and_then(|metadata| metadata.modified()).ok();
+    let since = modified.and_then(|modified| modified.duration_since(UNIX_EPOCH).ok());
+    let to = since.and_then(|since| i64::try_from(since.as_nanos()).ok()).unwrap_or(from);
+    Some(Damage::new(DamageKind::TornTail, name, detail).times(from, to.max(from)))
+}

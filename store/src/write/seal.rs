@@ -1,0 +1,156 @@
+//! Sealing one journal: its rows, sorted, as one segment per table.
+
+use std::path::Path;
+
+use arrow::array::Int64Array;
+
+use crate::damage::{Damage, DamageKind};
+use crate::journal::index::{FrameAt, FrameIndex};
+use crate::journal::read::{Journal, JournalError};
+use crate::layout;
+use crate::manifest::entry::{Entry, SegmentEntry};
+use crate::manifest::log::ManifestLog;
+use crate::manifest::read::ManifestError;
+use crate::rows::{RowDecoder, Wanted};
+use crate::schema::TableSchema;
+use crate::segment::write::{self, SegmentRows, SegmentWriteError};
+use crate::wire::WireTable;
+
+/// A journal that is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Full {
+    pub(crate) number: u64,
+    /// Where it ends; `u64::MAX` for all of it.
+    pub(crate) end: u64,
+}
+
+/// Why a journal was not sealed. It stays, and is read as it is.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SealError {
+    #[error("cannot read journal {number}")]
+    Journal { number: u64, source: JournalError },
+    #[error("cannot write a segment of journal {number}")]
+    Segment { number: u64, source: SegmentWriteError },
+    #[error("cannot note the sealing of journal {number}")]
+    Manifest { number: u64, source: ManifestError },
+}
+
+/// Seals a journal and removes it. Frames that cannot be read are added to `damage`.
+pub(crate) fn seal(
+    dir: &Path,
+    manifest: &mut ManifestLog,
+    tables: &[&'static TableSchema],
+    full: Full,
+    damage: &mut Vec<Damage>,
+) -> Result<(), SealError> {
+    let number = full.number;
+    let failed = |source| SealError::Journal { number, source };
+    let journal = Journal::open(dir, number).map_err(failed)?;
+    let index = journal.index(None, full.end).map_err(failed)?;
+    let mut files = Vec::new();
+    for id in 0..journal.header.tables.len() {
+        let rows = decode(&journal, &index, id, tables, damage).map_err(failed)?;
+        if let Some(rows) = rows {
+            let written = write::write(dir, number, rows);
+            files.push(written.map_err(|source| SealError::Segment { number, source })?);
+        }
+    }
+    finish(dir, manifest, number, files)
+}
+
+/// Notes that segments replace a journal, then removes it.
+fn finish(
+    dir: &Path,
+    manifest: &mut ManifestLog,
+    number: u64,
+    files: Vec<SegmentEntry>,
+) -> Result<(), SealError> {
+    manifest
+        .append(&Entry::Seal { journal: number, files })
+        .map_err(|source| SealError::Manifest { number, source })?;
+    if let Err(error) = std::fs::remove_file(layout::journal_path(dir, number)) {
+        // The entry removes it for every reader, and the next start removes the file.
+        tracing::warn!(error = %error, number, "A sealed journal cannot be removed");
+    }
+    Ok(())
+}
+
+/// The rows of the table with index `id` in the journal's schema; `None` when there are none.
+fn decode(
+    journal: &Journal,
+    index: &FrameIndex,
+    id: usize,
+    tables: &[&'static TableSchema],
+    damage: &mut Vec<Damage>,
+) -> Result<Option<SegmentRows>, JournalError> {
+    let Some(table) = journal.header.tables.get(id) else { return Ok(None) };
+    let mut frames: Vec<FrameAt> = index.frames.clone();
+    frames.retain(|frame| usize::from(frame.header.table) == id);
+    let decoder = RowDecoder::new(table, wanted(table));
+    while !frames.is_empty() {
+        let mut batch = decoder.batch();
+        let mut bad = None;
+        for (position, frame) in frames.iter().enumerate() {
+            let decoded = match journal.payload(frame)? {
+                Some(payload) => batch.decode(&payload, frame.header.rows).map_err(|e| e.to_string()),
+                None => Err("its checksum is wrong".to_owned()),
+            };
+            if let Err(reason) = decoded {
+                bad = Some((position, reason));
+                break;
+            }
+        }
+        let Some((position, reason)) = bad else {
+            return Ok(Some(SegmentRows {
+                table: table.clone(),
+                columns: batch.finish(),
+                eid: eids(&frames),
+                clock_offset_ns: offsets(&frames),
+                boot_id: journal.header.boot_id,
+                bloom: bloom(table, tables),
+            }));
+        };
+        damage.push(damaged(journal, table, &frames.remove(position), &reason));
+    }
+    Ok(None)
+}
+
+fn wanted(table: &WireTable) -> Vec<Wanted<'_>> {
+    let wanted = table.columns.iter().map(|column| Wanted {
+        name: &column.name,
+        column_type: column.column_type,
+        nullable: column.nullable,
+    });
+    wanted.collect()
+}
+
+/// The columns that are to have a bloom filter, by the tables that this run knows.
+fn bloom(table: &WireTable, tables: &[&'static TableSchema]) -> Vec<&'static str> {
+    let known = tables.iter().find(|known| known.name == table.name);
+    let columns = known.into_iter().flat_map(|known| known.stored());
+    columns.filter(|(_, column, _)| column.bloom).map(|(_, column, _)| column.name).collect()
+}
+
+pub(crate) fn damaged(journal: &Journal, table: &WireTable, frame: &FrameAt, why: &str) -> Damage {
+    let header = &frame.header;
+    let file = format!("journal/{}.{}", journal.key().number, layout::JOURNAL_EXTENSION);
+    let detail = format!("frame {} cannot be read: {why}", header.number);
+    Damage::new(DamageKind::Frame, file, detail)
+        .table(&table.name)
+        .times(header.min_time_ns, header.max_time_ns)
+        .rows(u64::from(header.rows))
+}
+
+fn eids(frames: &[FrameAt]) -> Int64Array {
+    let numbers =
+        frames.iter().flat_map(|frame| frame.header.first_eid..=frame.header.last_eid());
+    Int64Array::from_iter_values(numbers)
+}
+
+fn offsets(frames: &[FrameAt]) -> Int64Array {
+    let offsets = frames.iter().flat_map(|frame| {
+        std::iter::repeat_n(frame.header.clock_offset_ns, frame.header.rows as usize)
+    });
+    Int64Array::from_iter_values(offsets)
+}
+

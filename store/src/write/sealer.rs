@@ -1,0 +1,135 @@
+//! The thread that seals full journals.
+//!
+//! It runs at low priority and takes one journal at a time, in the order of their numbers. Its
+//! queue is bounded: further full journals wait on disk, where readers read them as they are. A
+//! journal that cannot be sealed (a full disk) is tried again after a while, and the others wait,
+//! since the manifest says up to which number journals are sealed. It owns the manifest while it
+//! runs.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use crate::damage::Damage;
+use crate::limits::{SEAL_QUEUE_MAX, SEAL_RETRY};
+use crate::manifest::log::ManifestLog;
+use crate::schema::TableSchema;
+use crate::write::error::OpenError;
+use crate::write::seal::{self, Full};
+
+/// Niceness of the thread, from 0 to 19.
+const NICENESS: i32 = 10;
+
+/// What the sealer could not read.
+type Findings = Arc<Mutex<Vec<Damage>>>;
+
+/// The writer's side.
+#[derive(Debug)]
+pub(super) struct Sealer {
+    queue: SyncSender<Full>,
+    /// Journals that found the queue full.
+    waiting: VecDeque<Full>,
+    thread: JoinHandle<()>,
+    findings: Findings,
+}
+
+impl Sealer {
+    pub(super) fn start(
+        dir: &Path,
+        manifest: ManifestLog,
+        tables: &'static [&'static TableSchema],
+        unsealed: Vec<Full>,
+    ) -> Result<Self, OpenError> {
+        let (queue, full) = sync_channel(SEAL_QUEUE_MAX);
+        let findings = Findings::default();
+        let work = Work { dir: dir.to_path_buf(), manifest, tables, findings: Arc::clone(&findings) };
+        let builder = Builder::new().name("sealer".to_owned());
+        let thread = builder.spawn(move || work.run(&full)).map_err(OpenError::Sealer)?;
+        let mut sealer = Self { queue, waiting: unsealed.into(), thread, findings };
+        sealer.offer();
+        Ok(sealer)
+    }
+
+    /// Adds a journal that is full.
+    pub(super) fn add(&mut self, number: u64, end: u64) {
+        self.waiting.push_back(Full { number, end });
+        self.offer();
+    }
+
+    /// Hands over what waits, as far as there is room.
+    pub(super) fn offer(&mut self) {
+        while let Some(full) = self.waiting.front() {
+            match self.queue.try_send(*full) {
+                Ok(()) => self.waiting.pop_front(),
+                Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => break,
+            };
+        }
+    }
+
+    /// What could not be read since the last call.
+    pub(super) fn take_findings(&self) -> Vec<Damage> {
+        let mut findings = self.findings.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut findings)
+    }
+
+    /// Seals what waits and ends the thread; says whether it ended well.
+    pub(super) fn finish(self) -> bool {
+        let Self { queue, waiting, thread, .. } = self;
+        let handed_over = waiting.into_iter().all(|full| queue.send(full).is_ok());
+        drop(queue);
+        thread.join().is_ok() && handed_over
+    }
+}
+
+/// The thread's side.
+struct Work {
+    dir: PathBuf,
+    manifest: ManifestLog,
+    tables: &'static [&'static TableSchema],
+    findings: Findings,
+}
+
+impl Work {
+    fn run(mut self, queue: &Receiver<Full>) {
+        if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
+            tracing::debug!(error = %error, "The sealer runs at normal priority");
+        }
+        let mut pending = VecDeque::new();
+        let mut open = true;
+        while open {
+            // With a failed journal at the front, wait a while; else for the next one.
+            let wait = if pending.is_empty() { Duration::MAX } else { SEAL_RETRY };
+            match queue.recv_timeout(wait) {
+                Ok(full) => pending.push_back(full),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => open = false,
+            }
+            while let Some(full) = pending.front()
+                && self.seal(*full)
+            {
+                pending.pop_front();
+            }
+        }
+    }
+
+    fn seal(&mut self, full: Full) -> bool {
+        let mut damage = Vec::new();
+        let sealed = seal::seal(&self.dir, &mut self.manifest, self.tables, full, &mut damage);
+        match sealed {
+            Ok(()) => {
+                let mut findings = self.findings.lock().unwrap_or_else(PoisonError::into_inner);
+                findings.extend(damage);
+                true
+            }
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                let cause = error.source().map(ToString::to_string).unwrap_or_default();
+                tracing::warn!(error = %error, cause, "A journal stays unsealed for now");
+                false
+            }
+        }
+    }
+}

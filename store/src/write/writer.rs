@@ -1,0 +1,292 @@
+//! The one writer of a store.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::damage::Damage;
+use crate::journal::append::{Draft, JournalWriter, Unsynced};
+use crate::lease::Leases;
+use crate::limits::{TABLES_MAX, UNSYNCED_BYTES_MAX};
+use crate::lock::Lock;
+use crate::schema::TableSchema;
+use crate::segment::{BOOT_ID, CLOCK_OFFSET, EID};
+use crate::slots::Slots;
+use crate::table::EventTable;
+use crate::wire::WireTable;
+use crate::write::error::{AppendError, HeartbeatError, OpenError, WriteError};
+use crate::write::options::{Appended, Opened, Synced, WriterOptions};
+use crate::write::recover;
+use crate::write::sealer::Sealer;
+
+/// Appends rows to a store. There is one per data folder; it holds the folder's lock.
+#[derive(Debug)]
+pub struct Writer {
+    dir: PathBuf,
+    options: WriterOptions,
+    tables: &'static [&'static TableSchema],
+    wire: Vec<WireTable>,
+    leases: Leases,
+    heartbeat: Slots,
+    journal: JournalWriter,
+    unsynced: Unsynced,
+    /// The journal is of no more use: a write or sync has failed, and no new one could be begun.
+    broken: bool,
+    clock_offset_ns: i64,
+    sealer: Sealer,
+    _lock: Lock,
+}
+
+impl Writer {
+    /// Opens the store in `dir`, creating it when it is missing, and hands what an earlier run
+    /// left unsealed to the sealer.
+    ///
+    /// # Errors
+    /// When another process has it open, or when a file cannot be used.
+    pub fn open(
+        dir: &Path,
+        tables: &'static [&'static TableSchema],
+        options: WriterOptions,
+    ) -> Result<(Self, Opened), OpenError> {
+        let wire = describe(tables)?;
+        let (lock, recovery) = recover::recover(dir)?;
+        let mut opened = recovery.opened;
+        let (leases, damaged) =
+            Leases::open(dir, tables, &recovery.last_eids).map_err(OpenError::Leases)?;
+        opened.recovered.extend(damaged.then(recover::leases_damage));
+        let (heartbeat, last) = recover::heartbeat(dir, &mut opened)?;
+        opened.last_heartbeat = last;
+
+        let none = Unsynced::default();
+        let (number, boot_id) = (recovery.next_journal, options.boot_id);
+        let journal = JournalWriter::create(dir, number, boot_id, &wire, u64::MAX, &none)
+            .map_err(|source| OpenError::Journal { path: dir.to_path_buf(), source })?;
+        let sealer = Sealer::start(dir, recovery.manifest, tables, recovery.unsealed)?;
+        let writer = Self {
+            dir: dir.to_path_buf(),
+            options,
+            tables,
+            wire,
+            leases,
+            heartbeat,
+            journal,
+            unsynced: none,
+            broken: false,
+            clock_offset_ns: 0,
+            sealer,
+            _lock: lock,
+        };
+        Ok((writer, opened))
+    }
+
+    /// Sets what boot-time nanoseconds plus it is real time, for the rows appended from now on.
+    pub fn set_clock_offset(&mut self, offset_ns: i64) {
+        self.clock_offset_ns = offset_ns;
+    }
+
+    /// Appends rows. When it returns they are with the kernel and every reader sees them; they
+    /// are on disk after the next [`Self::sync`]. `None` when there were no rows.
+    ///
+    /// A row longer than [`crate::limits::ROW_BYTES_MAX`] is left out and a warning logged.
+    ///
+    /// # Errors
+    /// When rows cannot be written. Those of earlier frames of the same call (4,096 rows or 1 MiB
+    /// each) are appended all the same.
+    pub fn append<T: EventTable>(
+        &mut self,
+        rows: impl IntoIterator<Item = T>,
+    ) -> Result<Option<Appended>, AppendError> {
+        let table = self.table_index(T::SCHEMA.name)?;
+        let mut rows = rows.into_iter();
+        let mut appended: Option<Appended> = None;
+        let mut refused = 0;
+        loop {
+            self.make_ready()?;
+            let Some(draft) = self.unsynced.draft(&mut rows, &mut refused) else { break };
+            let first_eid = self.write(table, draft)?;
+            let last_eid = first_eid + i64::from(draft.rows) - 1;
+            let total = appended.get_or_insert(Appended { first_eid, last_eid, rows: 0 });
+            total.last_eid = last_eid;
+            total.rows += u64::from(draft.rows);
+        }
+        if refused > 0 {
+            tracing::error!(table = T::SCHEMA.name, refused, "Rows over the size limit are lost");
+        }
+        Ok(appended)
+    }
+
+    /// Puts every appended row on disk.
+    ///
+    /// # Errors
+    /// When that is not certain. The rows are kept in memory and written to a new journal as soon
+    /// as one can be begun.
+    pub fn sync(&mut self) -> Result<Synced, WriteError> {
+        self.sync_journal().map_err(WriteError::Sync)?;
+        Ok(Synced { last_eid: self.leases.last_given() })
+    }
+
+    /// Notes, per source, the watermark up to which every event is stored and synced, in
+    /// nanoseconds since the Unix epoch. Call it after [`Self::sync`]; it is on disk on return.
+    ///
+    /// # Errors
+    /// When it cannot be written. The one before it stands.
+    pub fn heartbeat(&mut self, watermarks: &[(&str, i64)]) -> Result<(), HeartbeatError> {
+        self.heartbeat.write(&watermarks).map_err(HeartbeatError)
+    }
+
+    /// Begins a new journal when the present one is old enough, and hands full ones to the
+    /// sealer. Call it at least every few seconds.
+    ///
+    /// # Errors
+    /// When no new journal can be begun. The old one is used on.
+    pub fn tick(&mut self) -> Result<(), WriteError> {
+        self.sealer.offer();
+        if self.is_due() { self.rotate() } else { Ok(()) }
+    }
+
+    /// What the sealer could not read since the last call: rows that were on disk and are lost.
+    #[must_use]
+    pub fn take_damage(&mut self) -> Vec<Damage> {
+        self.sealer.take_findings()
+    }
+
+    /// Syncs, seals what is left, and gives back unused row numbers.
+    ///
+    /// # Errors
+    /// When rows may not be on disk, or the sealer has failed. The folder's lock is free in any
+    /// case.
+    pub fn close(mut self) -> Result<(), WriteError> {
+        self.sync_journal().map_err(WriteError::Sync)?;
+        self.sealer.add(self.journal.number(), u64::MAX);
+        let sealed = self.sealer.finish();
+        self.leases.close().map_err(WriteError::Leases)?;
+        sealed.then_some(()).ok_or(WriteError::Sealer)
+    }
+
+    fn table_index(&self, name: &'static str) -> Result<usize, AppendError> {
+        let index = self.tables.iter().position(|table| table.name == name);
+        index.ok_or(AppendError::UnknownTable { table: name })
+    }
+
+    /// Sees to it that there is a journal with room.
+    fn make_ready(&mut self) -> Result<(), AppendError> {
+        if self.broken {
+            self.replace_journal().map_err(AppendError::Write)?;
+        }
+        if self.unsynced.bytes() >= UNSYNCED_BYTES_MAX {
+            self.sync_journal().map_err(AppendError::Write)?;
+        }
+        if self.journal.bytes >= self.options.journal_bytes_max
+            && let Err(WriteError::Rotate(error) | WriteError::Sync(error)) = self.rotate()
+        {
+            // The old journal still takes rows, unless it is broken.
+            tracing::warn!(error = %error, "No new journal could be begun; using the old one on");
+            if self.broken {
+                return Err(AppendError::Write(error));
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the drafted frame; returns the first row's number.
+    fn write(&mut self, table: usize, draft: Draft) -> Result<i64, AppendError> {
+        let table_id = u16::try_from(table).unwrap_or(u16::MAX);
+        let first_eid = match self.leases.give(table, draft.rows) {
+            Ok(first_eid) => first_eid,
+            Err(error) => {
+                self.unsynced.discard();
+                return Err(AppendError::Leases(error));
+            }
+        };
+        let offset_ns = self.clock_offset_ns;
+        let frame = self.unsynced.finish(draft, table_id, first_eid, offset_ns, &self.journal);
+        if let Err(error) = self.journal.write(frame) {
+            tracing::warn!(error = %error, "The journal cannot be written; beginning a new one");
+            self.broken = true;
+            if let Err(error) = self.replace_journal() {
+                self.unsynced.discard();
+                return Err(AppendError::Write(error));
+            }
+        }
+        Ok(first_eid)
+    }
+
+    fn sync_journal(&mut self) -> io::Result<()> {
+        if !self.broken {
+            if self.unsynced.is_empty() {
+                return Ok(());
+            }
+            match self.journal.sync() {
+                Ok(()) => {
+                    self.unsynced.clear();
+                    return Ok(());
+                }
+                Err(error) => {
+                    tracing::warn!(error = %error, "The journal cannot be synced; beginning a new one");
+                    self.broken = true;
+                }
+            }
+        }
+        self.replace_journal()
+    }
+
+    /// Gives up a journal at its last synced frame and writes the rest to a new one.
+    fn replace_journal(&mut self) -> io::Result<()> {
+        let end = self.journal.synced_bytes;
+        let next = self.create_next(end)?;
+        self.sealer.add(self.journal.number(), end);
+        self.journal = next;
+        self.unsynced.clear();
+        self.broken = false;
+        Ok(())
+    }
+
+    fn is_due(&self) -> bool {
+        let old = self.journal.created.elapsed() >= self.options.journal_age_max;
+        self.broken
+            || self.journal.bytes >= self.options.journal_bytes_max
+            || (old && self.journal.frames > 0)
+    }
+
+    fn rotate(&mut self) -> Result<(), WriteError> {
+        let number = self.journal.number();
+        self.sync_journal().map_err(WriteError::Sync)?;
+        if self.journal.number() != number {
+            return Ok(()); // The sync failed and has begun a new one.
+        }
+        let next = self.create_next(u64::MAX).map_err(WriteError::Rotate)?;
+        self.sealer.add(number, u64::MAX);
+        self.journal = next;
+        Ok(())
+    }
+
+    /// Creates the next journal. `end` is where the present one ends; what is unsynced goes over.
+    fn create_next(&self, end: u64) -> io::Result<JournalWriter> {
+        let (number, boot_id) = (self.journal.number() + 1, self.options.boot_id);
+        JournalWriter::create(&self.dir, number, boot_id, &self.wire, end, &self.unsynced)
+    }
+}
+
+/// Checks the tables and describes them for the journal's header.
+fn describe(tables: &'static [&'static TableSchema]) -> Result<Vec<WireTable>, OpenError> {
+    let mut names = BTreeMap::new();
+    let mut wire = Vec::with_capacity(tables.len());
+    for table in tables {
+        let refuse = |reason| OpenError::Table { table: table.name, reason };
+        if names.insert(table.name, ()).is_some() {
+            return Err(refuse("another table has its name"));
+        }
+        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+        if table.name.is_empty() || !table.name.bytes().all(plain) {
+            return Err(refuse("its name is not snake case"));
+        }
+        if table.stored().any(|(_, column, _)| [EID, BOOT_ID, CLOCK_OFFSET].contains(&column.name)) {
+            return Err(refuse("a column has a name that the store uses"));
+        }
+        wire.push(WireTable::of(table).ok_or_else(|| refuse("it has no time column"))?);
+        if wire.len() > TABLES_MAX {
+            return Err(refuse("there are too many tables"));
+        }
+    }
+    Ok(wire)
+}
