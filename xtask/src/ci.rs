@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use walkdir::WalkDir;
 
+use crate::build_ebpf;
 use crate::check_macos;
 use crate::process::{cargo, root, run};
 use crate::tidy;
@@ -29,6 +30,7 @@ const STEPS: &[(&str, Step)] = &[
     ("advisories", advisories),
     ("clippy", clippy),
     ("doc", doc),
+    ("build-ebpf", || build_ebpf::run(true)),
     ("check-macos", check_macos::run),
 ];
 

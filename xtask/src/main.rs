@@ -18,6 +18,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 mod bench;
+mod build_ebpf;
 mod check_macos;
 mod ci;
 mod process;
@@ -47,6 +48,12 @@ enum Command {
     Tidy,
     /// Install the tools that `ci` needs
     Tools,
+    /// Build the kernel probes
+    BuildEbpf {
+        /// Only compare the committed object with a new build
+        #[arg(long)]
+        check: bool,
+    },
     /// Type-check the workspace for macOS, with no SDK
     CheckMacos,
     /// Build the release program and measure it
@@ -63,6 +70,7 @@ fn main() -> ExitCode {
         Command::Ci { steps } => ci::run_steps(&steps),
         Command::Tidy => tidy::run(),
         Command::Tools => tools::install_all(),
+        Command::BuildEbpf { check } => build_ebpf::run(check),
         Command::CheckMacos => check_macos::run(),
         Command::Bench { names } => bench::run(&names),
     };
