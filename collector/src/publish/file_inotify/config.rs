@@ -17,7 +17,7 @@ pub struct FileInotifyConfig {
     /// Patterns of paths to leave out, each with everything below it. The collector's own data
     /// folder belongs here.
     pub exclude: Vec<String>,
-    /// Entries of which the baseline keeps what `stat(2)` said, about 150 bytes each. After an
+    /// Entries of which the baseline keeps what `stat(2)` said, about 200 bytes each. After an
     /// overflow, changes to entries beyond it cannot be found.
     pub baseline_entries_max: usize,
     /// How long [`super::FileInotify::attach`] may take to add watches. What is left is watched

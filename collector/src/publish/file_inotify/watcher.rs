@@ -37,6 +37,21 @@ pub enum AttachError {
     NothingWatched,
 }
 
+impl AttachError {
+    /// What the user can do about it, where something can be done.
+    #[must_use]
+    pub fn mend(&self) -> Option<String> {
+        match self {
+            Self::Pattern(_) => Some("correct the pattern in the section [file]".to_owned()),
+            Self::Init(_) => Some("raise the sysctl fs.inotify.max_user_instances".to_owned()),
+            Self::NothingWatched => Some(
+                "set categories in the section [file] to folders that the collector may read"
+                    .to_owned(),
+            ),
+        }
+    }
+}
+
 /// Everything but the queue itself.
 #[derive(Debug)]
 pub(super) struct Watcher {

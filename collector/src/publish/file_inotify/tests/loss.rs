@@ -178,6 +178,10 @@ fn attaching_says_why_it_cannot() {
     };
     let error = FileInotify::attach(&pattern("relative")).unwrap_err();
     assert_eq!(error.to_string(), "the paths to watch cannot be used");
+    assert_eq!(
+        error.mend().as_deref(),
+        Some("correct the pattern in the section [file]")
+    );
     let error = FileInotify::attach(&FileInotifyConfig {
         categories: BTreeMap::new(),
         ..FileInotifyConfig::default()

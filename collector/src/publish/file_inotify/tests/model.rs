@@ -23,7 +23,9 @@ impl Random {
     /// One of few directories, so that they are used again and again.
     fn directory(&mut self, top: &Path) -> PathBuf {
         let depth = 1 + self.below(3);
-        (0..depth).fold(top.to_path_buf(), |path, _| path.join(["a", "b", "c"][self.below(3)]))
+        (0..depth).fold(top.to_path_buf(), |path, _| {
+            path.join(["a", "b", "c"][self.below(3)])
+        })
     }
 
     fn file(&mut self, top: &Path) -> PathBuf {
