@@ -42,4 +42,4 @@ pub use source::{EsLoss, EsLossKind, EsSource, Received};
 #[cfg(target_os = "macos")]
 pub use client::{EsClient, StartError};
 #[cfg(target_os = "macos")]
-pub use system::{SystemError, boot_time_ns};
+pub use system::{SystemError, boot_session_uuid, boot_time_ns};

@@ -7,8 +7,8 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::ptr;
 
-/// Longest version of the system in bytes; "26.1.1" has 6.
-const VERSION_BYTES_MAX: usize = 32;
+/// Longest text of a sysctl that is read, in bytes; a UUID has 36.
+const TEXT_BYTES_MAX: usize = 64;
 
 /// What the system would not say.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +76,13 @@ pub(crate) fn process_start_ns(pid: u32) -> Option<i64> {
     let mut info = MaybeUninit::<libc::proc_bsdinfo>::zeroed();
     // SAFETY: the system writes at most the given number of bytes.
     let written = unsafe {
-        libc::proc_pidinfo(pid, libc::PROC_PIDTBSDINFO, 0, info.as_mut_ptr().cast(), BYTES)
+        libc::proc_pidinfo(
+            pid,
+            libc::PROC_PIDTBSDINFO,
+            0,
+            info.as_mut_ptr().cast(),
+            BYTES,
+        )
     };
     if written != BYTES {
         return None;
@@ -85,7 +91,17 @@ pub(crate) fn process_start_ns(pid: u32) -> Option<i64> {
     let info = unsafe { info.assume_init() };
     let seconds = i64::try_from(info.pbi_start_tvsec).ok()?;
     let micros = i64::try_from(info.pbi_start_tvusec).ok()?;
-    seconds.checked_mul(1_000_000_000)?.checked_add(micros.checked_mul(1_000)?)
+    seconds
+        .checked_mul(1_000_000_000)?
+        .checked_add(micros.checked_mul(1_000)?)
+}
+
+/// The UUID that the kernel drew at boot, in text form.
+///
+/// # Errors
+/// When the system does not say.
+pub fn boot_session_uuid() -> Result<String, SystemError> {
+    text(c"kern.bootsessionuuid")
 }
 
 /// Major, minor and patch version of the system.
@@ -93,10 +109,7 @@ pub(crate) fn process_start_ns(pid: u32) -> Option<i64> {
 /// # Errors
 /// When the system does not say, or not in numbers.
 pub(crate) fn version() -> Result<(u64, u64, u64), SystemError> {
-    let mut bytes = [0; VERSION_BYTES_MAX];
-    let length = read(c"kern.osproductversion", &mut bytes)?;
-    let text = String::from_utf8_lossy(bytes.get(..length).unwrap_or_default());
-    let text = text.trim_end_matches('\0');
+    let text = text(c"kern.osproductversion")?;
     let mut numbers = text.split('.').map(str::parse::<u64>);
     let mut next = || numbers.next().unwrap_or(Ok(0));
     match (next(), next(), next()) {
@@ -105,6 +118,14 @@ pub(crate) fn version() -> Result<(u64, u64, u64), SystemError> {
             text: text.to_owned(),
         }),
     }
+}
+
+/// Reads a sysctl that is text.
+fn text(name: &'static CStr) -> Result<String, SystemError> {
+    let mut bytes = [0; TEXT_BYTES_MAX];
+    let length = read(name, &mut bytes)?;
+    let text = String::from_utf8_lossy(bytes.get(..length).unwrap_or_default());
+    Ok(text.trim_end_matches('\0').to_owned())
 }
 
 /// Reads a sysctl and returns its size.
