@@ -124,19 +124,27 @@ settings! {
     }
 }
 
+/// The places whose changes matter most on a host where nothing was configured.
 fn default_categories() -> BTreeMap<String, Vec<String>> {
     let category = |name: &str, patterns: &[&str]| {
-        (
-            name.to_owned(),
-            patterns.iter().map(|&pattern| pattern.to_owned()).collect(),
-        )
+        (name.to_owned(), patterns.iter().map(|&pattern| pattern.to_owned()).collect())
     };
     BTreeMap::from([
+        category("boot", &["/boot/%%"]),
         category("configuration", &["/etc/%%"]),
         category(
             "programs",
-            &["/usr/bin/%%", "/usr/sbin/%%", "/usr/local/bin/%%"],
+            &[
+                "/usr/bin/%%",
+                "/usr/sbin/%%",
+                "/bin/%%",
+                "/sbin/%%",
+                "/usr/local/bin/%%",
+                "/usr/local/sbin/%%",
+            ],
         ),
+        category("scheduled", &["/var/spool/cron/%%"]),
+        category("ssh", &["/root/.ssh/%%", "/home/%/.ssh/%%"]),
     ])
 }
 

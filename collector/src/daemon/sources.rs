@@ -73,6 +73,70 @@ impl SourceReport {
     }
 }
 
+/// The configured sources of this system, in the order in which they are started.
+#[cfg(target_os = "linux")]
+pub(super) fn list(config: &Config, data_dir: &Path) -> Vec<Source> {
+    use crate::publish::file_inotify::{FileInotify, FileInotifyConfig};
+    use crate::publish::process_ebpf::{ProcessEbpf, ProcessEbpfConfig};
+
+    let mut sources = Vec::new();
+    if config.process.enabled {
+        let settings = ProcessEbpfConfig {
+            ring_bytes: config.process.ring_bytes,
+            ..ProcessEbpfConfig::default()
+        };
+        sources.push(Source {
+            name: "process_ebpf",
+            kinds: &["exec", "fork", "exit"],
+            attach: Box::new(move || match ProcessEbpf::attach(&settings) {
+                Ok(publisher) => Ok(Box::new(publisher)),
+                Err(error) => Err(Refusal { fix: error.mend(), reason: chain(error) }),
+            }),
+        });
+    }
+    if config.file.enabled {
+        let mut settings = FileInotifyConfig {
+            categories: config.file.categories.clone(),
+            ..FileInotifyConfig::default()
+        };
+        settings.exclude.extend(config.file.exclude.iter().cloned());
+        settings.exclude.push(data_dir.to_string_lossy().into_owned());
+        sources.push(Source {
+            name: "file_inotify",
+            kinds: &["file"],
+            attach: Box::new(move || match FileInotify::attach(&settings) {
+                Ok(publisher) => Ok(Box::new(publisher)),
+                Err(error) => Err(Refusal { fix: error.mend(), reason: chain(error) }),
+            }),
+        });
+    }
+    sources
+}
+
+/// The configured sources of this system, in the order in which they are started.
+#[cfg(target_os = "macos")]
+pub(super) fn list(config: &Config, _data_dir: &Path) -> Vec<Source> {
+    use crate::publish::process_es::ProcessEs;
+
+    let mut sources = Vec::new();
+    if config.process.enabled {
+        sources.push(Source {
+            name: "process_es",
+            kinds: &["exec", "fork", "exit"],
+            attach: Box::new(|| match ProcessEs::attach() {
+                Ok(publisher) => Ok(Box::new(publisher)),
+                Err(error) => Err(Refusal { fix: None, reason: chain(error) }),
+            }),
+        });
+    }
+    sources
+}
+
+/// An error with all its causes, on one line.
+fn chain(error: impl std::error::Error + Send + Sync + 'static) -> String {
+    format!("{:#}", anyhow::Error::from(error))
+}
+
 /// Attaches every configured source, says what each can see, and detaches them again.
 #[must_use]
 pub fn sources(config: &Config, data_dir: &Path) -> Vec<SourceReport> {

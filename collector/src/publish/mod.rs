@@ -6,6 +6,14 @@
 //!
 //! **Invariant:** no publisher knows SQL or a file of the store.
 
+#[cfg(target_os = "linux")]
+pub mod btf;
+#[cfg(target_os = "linux")]
+pub mod file_inotify;
+#[cfg(target_os = "linux")]
+pub mod process_ebpf;
+pub mod process_es;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SendError, SyncSender};

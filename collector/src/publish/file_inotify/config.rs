@@ -26,40 +26,13 @@ pub struct FileInotifyConfig {
 }
 
 impl Default for FileInotifyConfig {
-    /// The places of Linux whose changes matter most, and no pseudo file systems.
+    /// No categories, and no pseudo file systems in those that the caller adds.
     fn default() -> Self {
         Self {
-            categories: default_categories(),
+            categories: BTreeMap::new(),
             exclude: ["/proc", "/sys", "/dev"].map(str::to_owned).to_vec(),
             baseline_entries_max: 65_536,
             setup_max: Duration::from_secs(5),
         }
     }
-}
-
-/// Categories for a host on which nothing was configured.
-#[must_use]
-pub fn default_categories() -> BTreeMap<String, Vec<String>> {
-    let categories: [(&str, &[&str]); 5] = [
-        ("configuration", &["/etc/%%"]),
-        (
-            "programs",
-            &[
-                "/usr/bin/%%",
-                "/usr/sbin/%%",
-                "/bin/%%",
-                "/sbin/%%",
-                "/usr/local/bin/%%",
-                "/usr/local/sbin/%%",
-            ],
-        ),
-        ("boot", &["/boot/%%"]),
-        ("ssh", &["/root/.ssh/%%", "/home/%/.ssh/%%"]),
-        ("scheduled", &["/var/spool/cron/%%"]),
-    ];
-    let owned = |patterns: &[&str]| patterns.iter().map(|&pattern| pattern.to_owned()).collect();
-    categories
-        .into_iter()
-        .map(|(name, patterns)| (name.to_owned(), owned(patterns)))
-        .collect()
 }

@@ -36,7 +36,7 @@ mod translate;
 mod tree;
 mod watcher;
 
-pub use config::{FileInotifyConfig, default_categories};
+pub use config::FileInotifyConfig;
 pub use pattern::PatternError;
 pub use run::FileInotify;
 pub use watcher::AttachError;
