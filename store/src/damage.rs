@@ -72,9 +72,20 @@ pub struct Damage {
 }
 
 impl Damage {
-    pub(crate) fn new(kind: DamageKind, file: impl Into<String>, detail: impl fmt::Display) -> Self {
+    pub(crate) fn new(
+        kind: DamageKind,
+        file: impl Into<String>,
+        detail: impl fmt::Display,
+    ) -> Self {
         let (file, detail) = (file.into(), detail.to_string());
-        Self { kind, file, table: None, time_ns: None, rows: None, detail }
+        Self {
+            kind,
+            file,
+            table: None,
+            time_ns: None,
+            rows: None,
+            detail,
+        }
     }
 
     pub(crate) fn table(mut self, table: &str) -> Self {

@@ -54,7 +54,7 @@ pub const ROW_GROUP_ROWS: usize = 128 * 1024;
 /// Rows in one page of a segment's column.
 pub const PAGE_ROWS: usize = 8 * 1024;
 
-/// Bytes of a manifest file before the next one is begun.
+/// Bytes of entries in a manifest file, its checkpoint not counted, before the next one is begun.
 pub const MANIFEST_BYTES: u64 = 1 << 20;
 
 /// Bytes of a manifest file that a reader accepts.
@@ -75,5 +75,5 @@ pub const JOURNAL_INDEXES_MAX: usize = 64;
 /// Rows in one batch of a scan, as far as frames and row groups allow.
 pub const BATCH_ROWS: usize = 8 * 1024;
 
-/// Entries in a snapshot's list of damage; more are counted as one.
+/// Entries in a snapshot's list of damage; more are left out.
 pub const DAMAGE_MAX: usize = 1024;

@@ -71,16 +71,27 @@ impl Journal {
     /// Opens journal `number` of the store in `dir`.
     pub(crate) fn open(dir: &Path, number: u64) -> Result<Self, JournalError> {
         let path = layout::journal_path(dir, number);
-        let file = File::open(&path)
-            .map_err(|source| JournalError::Open { path: path.clone(), source })?;
-        let read = |source| JournalError::Read { path: path.clone(), source };
+        let file = File::open(&path).map_err(|source| JournalError::Open {
+            path: path.clone(),
+            source,
+        })?;
+        let read = |source| JournalError::Read {
+            path: path.clone(),
+            source,
+        };
         let length = file.metadata().map_err(read)?.len();
         let mut bytes = vec![0; PREFIX_BYTES];
         let filled = files::read_at(&file, 0, &mut bytes).map_err(read)?;
         bytes.truncate(filled);
         let refuse = |error: HeaderError| match error {
-            HeaderError::Newer(format) => JournalError::Newer { path: path.clone(), format },
-            error => JournalError::Header { path: path.clone(), reason: words(&error) },
+            HeaderError::Newer(format) => JournalError::Newer {
+                path: path.clone(),
+                format,
+            },
+            error => JournalError::Header {
+                path: path.clone(),
+                reason: words(&error),
+            },
         };
         let body_bytes = JournalHeader::body_bytes(&bytes).map_err(refuse)?;
         bytes.resize(PREFIX_BYTES + body_bytes, 0);
@@ -91,7 +102,13 @@ impl Journal {
             let reason = format!("its header says that it is number {}", header.key.number);
             return Err(JournalError::Header { path, reason });
         }
-        Ok(Self { path, file, header, frames_start: bytes.len() as u64, length })
+        Ok(Self {
+            path,
+            file,
+            header,
+            frames_start: bytes.len() as u64,
+            length,
+        })
     }
 
     pub(crate) const fn key(&self) -> JournalKey {
@@ -112,7 +129,10 @@ impl Journal {
         if index.seen < limit {
             Arc::make_mut(&mut index)
                 .extend(&self.file, &self.key(), limit)
-                .map_err(|source| JournalError::Read { path: self.path.clone(), source })?;
+                .map_err(|source| JournalError::Read {
+                    path: self.path.clone(),
+                    source,
+                })?;
         }
         Ok(index)
     }
@@ -122,8 +142,12 @@ impl Journal {
         let offset = frame.offset + HEADER_BYTES as u64;
         let length = frame.header.payload_bytes as usize;
         let mut payload = vec![0; length];
-        let filled = files::read_at(&self.file, offset, &mut payload)
-            .map_err(|source| JournalError::Read { path: self.path.clone(), source })?;
+        let filled = files::read_at(&self.file, offset, &mut payload).map_err(|source| {
+            JournalError::Read {
+                path: self.path.clone(),
+                source,
+            }
+        })?;
         let whole = filled == length && crc32c::crc32c(&payload) == frame.header.payload_crc;
         Ok(whole.then_some(payload))
     }
@@ -133,5 +157,116 @@ fn words(error: &HeaderError) -> String {
     match error {
         HeaderError::Malformed(source) => format!("{error}: {source}"),
         _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+    use crate::fixture::{SMALL, Small};
+    use crate::journal::frame::FrameHeader;
+    use crate::table::EventTable;
+    use crate::wire::WireTable;
+
+    /// A journal of format 1 with two frames, as the first version wrote it.
+    const GOLDEN: &str = "tests/fixtures/journal-format-1.bj";
+
+    fn rows(numbers: std::ops::Range<i64>) -> Vec<Small> {
+        let row = |number: i64| Small {
+            time_ns: 1_764_000_000_000_000_000 + number,
+            pid: 70_000 + number as u32,
+            path: (number != 2).then(|| format!("/bin/{number}")),
+        };
+        numbers.map(row).collect()
+    }
+
+    fn frame(number: u64, first_eid: i64, rows: &[Small], key: &JournalKey) -> Vec<u8> {
+        let mut payload = Vec::new();
+        rows.iter().for_each(|row| row.encode(&mut payload));
+        let header = FrameHeader {
+            payload_bytes: payload.len() as u32,
+            number,
+            table: 0,
+            rows: rows.len() as u32,
+            first_eid,
+            min_time_ns: rows[0].time_ns,
+            max_time_ns: rows[rows.len() - 1].time_ns,
+            clock_offset_ns: 1_763_990_000_000_000_000,
+            payload_crc: crc32c::crc32c(&payload),
+        };
+        [header.encode(key).to_vec(), payload].concat()
+    }
+
+    fn golden() -> Vec<u8> {
+        let key = JournalKey {
+            number: 7,
+            salt: *b"salt of a golden",
+        };
+        let header = JournalHeader {
+            key,
+            boot_id: *b"boot of a golden",
+            created_ns: 1_764_000_000_000_000_000,
+            previous_end: u64::MAX,
+            tables: vec![WireTable::of(SMALL).unwrap()],
+        };
+        let frames = [
+            frame(0, 1, &rows(0..3), &key),
+            frame(1, 4, &rows(3..5), &key),
+        ];
+        [header.encode(), frames.concat()].concat()
+    }
+
+    /// Bytes on disk never change their meaning: a new format gets a new number and a new fixture.
+    #[test]
+    fn the_golden_journal_is_still_written_byte_for_byte() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(GOLDEN);
+        assert_eq!(std::fs::read(path).unwrap(), golden());
+    }
+
+    #[test]
+    fn the_golden_journal_is_still_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = layout::journal_path(dir.path(), 7);
+        std::fs::create_dir(layout::journal_dir(dir.path())).unwrap();
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join(GOLDEN);
+        std::fs::copy(golden, &path).unwrap();
+        let journal = Journal::open(dir.path(), 7).unwrap();
+        let index = journal.index(None, u64::MAX).unwrap();
+        let mut lines = format!("{:?}\n", index.holes);
+        for frame in &index.frames {
+            let payload = journal.payload(frame).unwrap().unwrap();
+            let hex: String = payload.iter().map(|byte| format!("{byte:02x}")).collect();
+            lines += &format!(
+                "{} at {}: {} rows {hex}\n",
+                frame.header.number, frame.offset, frame.header.rows
+            );
+        }
+        expect![[r#"
+            []
+            0 at 122: 3 rows fd000094cf4ef9f530fc7011010001062f62696e2f30fd020094cf4ef9f530fc7111010001062f62696e2f31fd040094cf4ef9f530fc7211010000
+            1 at 245: 2 rows fd060094cf4ef9f530fc7311010001062f62696e2f33fd080094cf4ef9f530fc7411010001062f62696e2f34
+        "#]].assert_eq(&lines);
+    }
+
+    /// The index goes on where it was when the file has grown, and finds the same frames.
+    #[test]
+    fn an_index_grows_with_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(layout::journal_dir(dir.path())).unwrap();
+        let bytes = golden();
+        let mut known = None;
+        for length in 0..=bytes.len() {
+            std::fs::write(layout::journal_path(dir.path(), 7), &bytes[..length]).unwrap();
+            let Ok(journal) = Journal::open(dir.path(), 7) else {
+                continue;
+            };
+            let grown = journal.index(known.take(), u64::MAX).unwrap();
+            let fresh = journal.index(None, u64::MAX).unwrap();
+            assert_eq!(grown, fresh, "at {length}");
+            known = Some(grown);
+        }
+        assert_eq!(known.unwrap().frames.len(), 2);
     }
 }

@@ -18,6 +18,8 @@ pub(crate) struct ManifestLog {
     /// The newest manifest file; `None` after a failed write, since its end is then unknown.
     file: Option<File>,
     bytes: u64,
+    /// Size of the checkpoint that opens the file, or would open a new one.
+    checkpoint_bytes: u64,
     head: String,
     pub(crate) state: State,
 }
@@ -32,6 +34,7 @@ impl ManifestLog {
             number: manifest.position.number,
             file: None,
             bytes: manifest.position.bytes,
+            checkpoint_bytes: 0,
             head: manifest.head,
             state: manifest.state,
         };
@@ -40,6 +43,8 @@ impl ManifestLog {
             let mut options = File::options();
             let file = options.append(true).open(&path);
             log.file = Some(file.map_err(|source| ManifestError::Write { path, source })?);
+            let checkpoint = log.state.checkpoint(log.number, &log.head);
+            log.checkpoint_bytes = encode(&log.head, &checkpoint).0.len() as u64;
         } else {
             log.begin_file()?;
         }
@@ -48,7 +53,7 @@ impl ManifestLog {
 
     /// Appends an entry; it is on disk on return.
     pub(crate) fn append(&mut self, entry: &Entry) -> Result<(), ManifestError> {
-        if self.file.is_none() || self.bytes >= MANIFEST_BYTES {
+        if self.file.is_none() || self.bytes >= self.checkpoint_bytes + MANIFEST_BYTES {
             self.begin_file()?;
         }
         let (line, hash) = encode(&self.head, entry);
@@ -73,12 +78,16 @@ impl ManifestLog {
             .map_err(|source| self.write_error(source))?;
         self.file = Some(file);
         self.bytes = line.len() as u64;
+        self.checkpoint_bytes = self.bytes;
         self.head = hash;
         Ok(())
     }
 
     fn write_error(&self, source: io::Error) -> ManifestError {
-        ManifestError::Write { path: layout::manifest_path(&self.dir, self.number), source }
+        ManifestError::Write {
+            path: layout::manifest_path(&self.dir, self.number),
+            source,
+        }
     }
 }
 

@@ -98,19 +98,26 @@ pub(super) struct RawBatch {
 
 impl RawBatch {
     /// The batch that was requested; `None` when a column has another type than it must.
-    pub(super) fn finish(mut self, projection: &Projection) -> Result<Option<ScanBatch>, ArrowError> {
+    pub(super) fn finish(
+        mut self,
+        projection: &Projection,
+    ) -> Result<Option<ScanBatch>, ArrowError> {
         if self.partial {
             self.keep_in_range(projection)?;
         }
         let skipped = usize::from(!self.with_time);
         let mut columns = Vec::with_capacity(projection.requested.len());
         for slot in &projection.requested {
-            let array = slot.checked_sub(skipped).and_then(|index| self.columns.get(index));
+            let array = slot
+                .checked_sub(skipped)
+                .and_then(|index| self.columns.get(index));
             let column_type = projection.slots.get(*slot).map(|slot| slot.column_type);
-            let column = array.zip(column_type).and_then(|(array, column_type)| {
-                ColumnArray::of(array, column_type)
-            });
-            let Some(column) = column else { return Ok(None) };
+            let column = array
+                .zip(column_type)
+                .and_then(|(array, column_type)| ColumnArray::of(array, column_type));
+            let Some(column) = column else {
+                return Ok(None);
+            };
             columns.push(column);
         }
         let time_ns = self.columns.first().filter(|_| self.with_time);
@@ -125,8 +132,13 @@ impl RawBatch {
     }
 
     fn keep_in_range(&mut self, projection: &Projection) -> Result<(), ArrowError> {
-        let Some(times) = self.columns.first().and_then(int64) else { return Ok(()) };
-        let in_range = times.values().iter().map(|time| projection.time.contains(time));
+        let Some(times) = self.columns.first().and_then(int64) else {
+            return Ok(());
+        };
+        let in_range = times
+            .values()
+            .iter()
+            .map(|time| projection.time.contains(time));
         let mask: BooleanArray = in_range.map(Some).collect();
         if mask.true_count() == self.rows {
             return Ok(());
@@ -134,7 +146,10 @@ impl RawBatch {
         for column in &mut self.columns {
             *column = filter(column, &mask)?;
         }
-        for column in [&mut self.eid, &mut self.clock_offset_ns].into_iter().flatten() {
+        for column in [&mut self.eid, &mut self.clock_offset_ns]
+            .into_iter()
+            .flatten()
+        {
             *column = filter(column, &mask)?;
         }
         if let Some(keys) = self.boot.as_mut().and_then(|boot| boot.keys.as_mut()) {
@@ -147,5 +162,8 @@ impl RawBatch {
 }
 
 fn int64(array: &ArrayRef) -> Option<Int64Array> {
-    array.as_primitive_opt::<Int64Type>().filter(|array| array.null_count() == 0).cloned()
+    array
+        .as_primitive_opt::<Int64Type>()
+        .filter(|array| array.null_count() == 0)
+        .cloned()
 }

@@ -10,8 +10,8 @@ use crate::columns;
 use crate::damage::{Damage, DamageKind};
 use crate::journal::index::FrameAt;
 use crate::limits::BATCH_ROWS;
-use crate::read::batch::{BootIds, RawBatch, ScanBatch};
 use crate::manifest::entry::SegmentEntry;
+use crate::read::batch::{BootIds, RawBatch, ScanBatch};
 use crate::read::reader::ReadError;
 use crate::read::segments::SegmentPart;
 use crate::read::snapshot::{Inner, Pinned};
@@ -44,7 +44,15 @@ impl ScanRequest {
     /// A request for some columns and all else that the store knows of a row.
     #[must_use]
     pub const fn new(time: RangeInclusive<i64>, columns: Vec<usize>) -> Self {
-        Self { time, columns, parts: RowParts { time_ns: true, eid: true, boot: true } }
+        Self {
+            time,
+            columns,
+            parts: RowParts {
+                time_ns: true,
+                eid: true,
+                boot: true,
+            },
+        }
     }
 }
 
@@ -62,7 +70,9 @@ pub(super) struct Projection {
 
 impl Projection {
     fn new(table: &'static TableSchema, request: &ScanRequest) -> Result<Self, ReadError> {
-        let time = table.time.ok_or(ReadError::NotEvents { table: table.name })?;
+        let time = table
+            .time
+            .ok_or(ReadError::NotEvents { table: table.name })?;
         let mut indices = vec![time];
         let mut slots = vec![wanted(table, time)?];
         let mut requested = Vec::with_capacity(request.columns.len());
@@ -74,7 +84,13 @@ impl Projection {
                 slots.push(wanted(table, *index)?);
             }
         }
-        Ok(Self { table, time: request.time.clone(), parts: request.parts, slots, requested })
+        Ok(Self {
+            table,
+            time: request.time.clone(),
+            parts: request.parts,
+            slots,
+            requested,
+        })
     }
 
     /// Whether the time is to be decoded. It must be where rows may be out of range.
@@ -84,7 +100,11 @@ impl Projection {
 
     /// The columns to decode.
     pub(super) fn wanted(&self, with_time: bool) -> Vec<Wanted<'static>> {
-        self.slots.iter().skip(usize::from(!with_time)).copied().collect()
+        self.slots
+            .iter()
+            .skip(usize::from(!with_time))
+            .copied()
+            .collect()
     }
 
     /// Whether all times from `min` to `max` are in range.
@@ -99,9 +119,15 @@ fn wanted(table: &'static TableSchema, index: usize) -> Result<Wanted<'static>, 
         ColumnSource::Stored(column_type) => Some((column, column_type)),
         ColumnSource::Computed(_) => None,
     });
-    let (column, column_type): (_, ColumnType) =
-        stored.ok_or(ReadError::Column { table: table.name, index })?;
-    Ok(Wanted { name: column.name, column_type, nullable: column.nullable })
+    let (column, column_type): (_, ColumnType) = stored.ok_or(ReadError::Column {
+        table: table.name,
+        index,
+    })?;
+    Ok(Wanted {
+        name: column.name,
+        column_type,
+        nullable: column.nullable,
+    })
 }
 
 /// Rows of one table, batch by batch, in no particular order. Holds what it needs open.
@@ -131,16 +157,31 @@ impl Scan {
         let projection = Projection::new(table, request)?;
         let mut journals = VecDeque::new();
         for (index, journal) in snapshot.journals.iter().enumerate() {
-            let frames: VecDeque<_> =
-                journal.frames(table.name, &projection.time).copied().collect();
+            let frames: VecDeque<_> = journal
+                .frames(table.name, &projection.time)
+                .copied()
+                .collect();
             if !frames.is_empty() {
-                journals.push_back(JournalPart { journal: index, frames });
+                journals.push_back(JournalPart {
+                    journal: index,
+                    frames,
+                });
             }
         }
-        let mut segments: VecDeque<_> =
-            snapshot.segments(table.name, &projection.time).cloned().collect();
-        segments.make_contiguous().sort_by_key(|segment| segment.min_time_ns);
-        Ok(Self { snapshot, projection, segments, segment: None, journals })
+        let mut segments: VecDeque<_> = snapshot
+            .segments(table.name, &projection.time)
+            .cloned()
+            .collect();
+        segments
+            .make_contiguous()
+            .sort_by_key(|segment| segment.min_time_ns);
+        Ok(Self {
+            snapshot,
+            projection,
+            segments,
+            segment: None,
+            journals,
+        })
     }
 
     /// The next rows of a segment; `None` when all segments are read.
@@ -163,9 +204,9 @@ impl Scan {
             }
             match self.snapshot.open(entry.as_ref()?) {
                 Ok(segment) => {
-                    self.segment = entry.zip(segment).map(|(entry, segment)| {
-                        SegmentPart::new(entry, segment, &self.projection)
-                    });
+                    self.segment = entry
+                        .zip(segment)
+                        .map(|(entry, segment)| SegmentPart::new(entry, segment, &self.projection));
                 }
                 Err(error) => return Some(Err(error)),
             }
@@ -220,9 +261,18 @@ fn read_frames(
 ) -> Result<ScanBatch, ReadError> {
     let mut whole = Vec::with_capacity(frames.len());
     for frame in frames {
-        match journal.journal.payload(&frame).map_err(ReadError::Journal)? {
+        match journal
+            .journal
+            .payload(&frame)
+            .map_err(ReadError::Journal)?
+        {
             Some(payload) => whole.push((frame, payload)),
-            None => snapshot.report(damaged(journal, projection, &frame, "its checksum is wrong")),
+            None => snapshot.report(damaged(
+                journal,
+                projection,
+                &frame,
+                "its checksum is wrong",
+            )),
         }
     }
     loop {
@@ -236,12 +286,7 @@ fn read_frames(
     }
 }
 
-fn damaged(
-    journal: &Pinned,
-    projection: &Projection,
-    frame: &FrameAt,
-    reason: &str,
-) -> Damage {
+fn damaged(journal: &Pinned, projection: &Projection, frame: &FrameAt, reason: &str) -> Damage {
     let header = &frame.header;
     let detail = format!("frame {} cannot be read: {reason}", header.number);
     Damage::new(DamageKind::Frame, journal.name(), detail)
@@ -262,19 +307,28 @@ fn decode_frames(
     frames: &[(FrameAt, Vec<u8>)],
 ) -> Result<ScanBatch, Undecodable> {
     let table = frames.first().and_then(|(frame, _)| {
-        journal.journal.header.tables.get(usize::from(frame.header.table))
+        journal
+            .journal
+            .header
+            .tables
+            .get(usize::from(frame.header.table))
     });
-    let Some(table) = table else { return Ok(empty(projection)) };
-    let partial = frames.iter().any(|(frame, _)| {
-        !projection.covers(frame.header.min_time_ns, frame.header.max_time_ns)
-    });
+    let Some(table) = table else {
+        return Ok(empty(projection));
+    };
+    let partial = frames
+        .iter()
+        .any(|(frame, _)| !projection.covers(frame.header.min_time_ns, frame.header.max_time_ns));
     let with_time = projection.with_time(partial);
     let decoder = RowDecoder::new(table, projection.wanted(with_time));
     let mut batch = decoder.batch();
     for (index, (frame, payload)) in frames.iter().enumerate() {
         batch
             .decode(payload, frame.header.rows)
-            .map_err(|error| Undecodable { index, reason: error.to_string() })?;
+            .map_err(|error| Undecodable {
+                index,
+                reason: error.to_string(),
+            })?;
     }
     let parts = projection.parts;
     let boot_id = journal.journal.header.boot_id;
@@ -285,28 +339,52 @@ fn decode_frames(
         partial,
         eid: parts.eid.then(|| Arc::new(eids(frames)) as _),
         clock_offset_ns: parts.boot.then(|| Arc::new(offsets(frames)) as _),
-        boot: parts.boot.then(|| BootIds { ids: vec![boot_id], keys: None }),
+        boot: parts.boot.then(|| BootIds {
+            ids: vec![boot_id],
+            keys: None,
+        }),
     };
-    #[expect(clippy::expect_used, reason = "the columns were just built with these types")]
-    let batch = raw.finish(projection).expect("columns of one length can be filtered");
-    #[expect(clippy::expect_used, reason = "the columns were just built with these types")]
+    #[expect(
+        clippy::expect_used,
+        reason = "the columns were just built with these types"
+    )]
+    let batch = raw
+        .finish(projection)
+        .expect("columns of one length can be filtered");
+    #[expect(
+        clippy::expect_used,
+        reason = "the columns were just built with these types"
+    )]
     let batch = batch.expect("the builders have the columns' types");
     Ok(batch)
 }
 
 fn empty(projection: &Projection) -> ScanBatch {
-    let columns =
-        projection.slots.iter().map(|slot| columns::absent(slot.column_type, slot.nullable, 0));
-    let raw = RawBatch { columns: columns.collect(), with_time: true, ..RawBatch::default() };
-    #[expect(clippy::expect_used, reason = "the columns were just built with these types")]
-    let batch = raw.finish(projection).ok().flatten().expect("the columns' types are right");
+    let columns = projection
+        .slots
+        .iter()
+        .map(|slot| columns::absent(slot.column_type, slot.nullable, 0));
+    let raw = RawBatch {
+        columns: columns.collect(),
+        with_time: true,
+        ..RawBatch::default()
+    };
+    #[expect(
+        clippy::expect_used,
+        reason = "the columns were just built with these types"
+    )]
+    let batch = raw
+        .finish(projection)
+        .ok()
+        .flatten()
+        .expect("the columns' types are right");
     batch
 }
 
 fn eids(frames: &[(FrameAt, Vec<u8>)]) -> Int64Array {
-    let numbers = frames.iter().flat_map(|(frame, _)| {
-        frame.header.first_eid..=frame.header.last_eid()
-    });
+    let numbers = frames
+        .iter()
+        .flat_map(|(frame, _)| frame.header.first_eid..=frame.header.last_eid());
     Int64Array::from_iter_values(numbers)
 }
 

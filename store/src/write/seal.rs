@@ -30,7 +30,10 @@ pub(crate) enum SealError {
     #[error("cannot read journal {number}")]
     Journal { number: u64, source: JournalError },
     #[error("cannot write a segment of journal {number}")]
-    Segment { number: u64, source: SegmentWriteError },
+    Segment {
+        number: u64,
+        source: SegmentWriteError,
+    },
     #[error("cannot note the sealing of journal {number}")]
     Manifest { number: u64, source: ManifestError },
 }
@@ -66,7 +69,10 @@ fn finish(
     files: Vec<SegmentEntry>,
 ) -> Result<(), SealError> {
     manifest
-        .append(&Entry::Seal { journal: number, files })
+        .append(&Entry::Seal {
+            journal: number,
+            files,
+        })
         .map_err(|source| SealError::Manifest { number, source })?;
     if let Err(error) = std::fs::remove_file(layout::journal_path(dir, number)) {
         // The entry removes it for every reader, and the next start removes the file.
@@ -83,7 +89,9 @@ fn decode(
     tables: &[&'static TableSchema],
     damage: &mut Vec<Damage>,
 ) -> Result<Option<SegmentRows>, JournalError> {
-    let Some(table) = journal.header.tables.get(id) else { return Ok(None) };
+    let Some(table) = journal.header.tables.get(id) else {
+        return Ok(None);
+    };
     let mut frames: Vec<FrameAt> = index.frames.clone();
     frames.retain(|frame| usize::from(frame.header.table) == id);
     let decoder = RowDecoder::new(table, wanted(table));
@@ -92,7 +100,9 @@ fn decode(
         let mut bad = None;
         for (position, frame) in frames.iter().enumerate() {
             let decoded = match journal.payload(frame)? {
-                Some(payload) => batch.decode(&payload, frame.header.rows).map_err(|e| e.to_string()),
+                Some(payload) => batch
+                    .decode(&payload, frame.header.rows)
+                    .map_err(|e| e.to_string()),
                 None => Err("its checksum is wrong".to_owned()),
             };
             if let Err(reason) = decoded {
@@ -128,12 +138,19 @@ fn wanted(table: &WireTable) -> Vec<Wanted<'_>> {
 fn bloom(table: &WireTable, tables: &[&'static TableSchema]) -> Vec<&'static str> {
     let known = tables.iter().find(|known| known.name == table.name);
     let columns = known.into_iter().flat_map(|known| known.stored());
-    columns.filter(|(_, column, _)| column.bloom).map(|(_, column, _)| column.name).collect()
+    columns
+        .filter(|(_, column, _)| column.bloom)
+        .map(|(_, column, _)| column.name)
+        .collect()
 }
 
 pub(crate) fn damaged(journal: &Journal, table: &WireTable, frame: &FrameAt, why: &str) -> Damage {
     let header = &frame.header;
-    let file = format!("journal/{}.{}", journal.key().number, layout::JOURNAL_EXTENSION);
+    let file = format!(
+        "journal/{}.{}",
+        journal.key().number,
+        layout::JOURNAL_EXTENSION
+    );
     let detail = format!("frame {} cannot be read: {why}", header.number);
     Damage::new(DamageKind::Frame, file, detail)
         .table(&table.name)
@@ -142,8 +159,9 @@ pub(crate) fn damaged(journal: &Journal, table: &WireTable, frame: &FrameAt, why
 }
 
 fn eids(frames: &[FrameAt]) -> Int64Array {
-    let numbers =
-        frames.iter().flat_map(|frame| frame.header.first_eid..=frame.header.last_eid());
+    let numbers = frames
+        .iter()
+        .flat_map(|frame| frame.header.first_eid..=frame.header.last_eid());
     Int64Array::from_iter_values(numbers)
 }
 
@@ -153,4 +171,3 @@ fn offsets(frames: &[FrameAt]) -> Int64Array {
     });
     Int64Array::from_iter_values(offsets)
 }
-

@@ -21,6 +21,7 @@ use crate::write::error::OpenError;
 use crate::write::seal::{self, Full};
 
 /// Niceness of the thread, from 0 to 19.
+#[cfg(target_os = "linux")]
 const NICENESS: i32 = 10;
 
 /// What the sealer could not read.
@@ -29,10 +30,11 @@ type Findings = Arc<Mutex<Vec<Damage>>>;
 /// The writer's side.
 #[derive(Debug)]
 pub(super) struct Sealer {
-    queue: SyncSender<Full>,
+    /// `None` once the thread was told to end.
+    queue: Option<SyncSender<Full>>,
     /// Journals that found the queue full.
     waiting: VecDeque<Full>,
-    thread: JoinHandle<()>,
+    thread: Option<JoinHandle<()>>,
     findings: Findings,
 }
 
@@ -45,10 +47,22 @@ impl Sealer {
     ) -> Result<Self, OpenError> {
         let (queue, full) = sync_channel(SEAL_QUEUE_MAX);
         let findings = Findings::default();
-        let work = Work { dir: dir.to_path_buf(), manifest, tables, findings: Arc::clone(&findings) };
+        let work = Work {
+            dir: dir.to_path_buf(),
+            manifest,
+            tables,
+            findings: Arc::clone(&findings),
+        };
         let builder = Builder::new().name("sealer".to_owned());
-        let thread = builder.spawn(move || work.run(&full)).map_err(OpenError::Sealer)?;
-        let mut sealer = Self { queue, waiting: unsealed.into(), thread, findings };
+        let thread = builder
+            .spawn(move || work.run(&full))
+            .map_err(OpenError::Sealer)?;
+        let mut sealer = Self {
+            queue: Some(queue),
+            waiting: unsealed.into(),
+            thread: Some(thread),
+            findings,
+        };
         sealer.offer();
         Ok(sealer)
     }
@@ -61,8 +75,8 @@ impl Sealer {
 
     /// Hands over what waits, as far as there is room.
     pub(super) fn offer(&mut self) {
-        while let Some(full) = self.waiting.front() {
-            match self.queue.try_send(*full) {
+        while let (Some(queue), Some(full)) = (&self.queue, self.waiting.front()) {
+            match queue.try_send(*full) {
                 Ok(()) => self.waiting.pop_front(),
                 Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => break,
             };
@@ -76,11 +90,28 @@ impl Sealer {
     }
 
     /// Seals what waits and ends the thread; says whether it ended well.
-    pub(super) fn finish(self) -> bool {
-        let Self { queue, waiting, thread, .. } = self;
-        let handed_over = waiting.into_iter().all(|full| queue.send(full).is_ok());
-        drop(queue);
-        thread.join().is_ok() && handed_over
+    pub(super) fn finish(mut self) -> bool {
+        let queue = self.queue.take();
+        let mut waiting = self.waiting.drain(..);
+        let handed_over = queue.is_some_and(|queue| waiting.all(|full| queue.send(full).is_ok()));
+        drop(waiting);
+        self.join() && handed_over
+    }
+
+    fn join(&mut self) -> bool {
+        self.thread
+            .take()
+            .is_none_or(|thread| thread.join().is_ok())
+    }
+}
+
+impl Drop for Sealer {
+    /// Waits for the thread: it must not touch the folder once the lock is given up.
+    fn drop(&mut self) {
+        self.queue = None;
+        if !self.join() {
+            tracing::error!("The sealer has failed; journals stay unsealed");
+        }
     }
 }
 
@@ -94,14 +125,16 @@ struct Work {
 
 impl Work {
     fn run(mut self, queue: &Receiver<Full>) {
-        if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
-            tracing::debug!(error = %error, "The sealer runs at normal priority");
-        }
+        lower_priority();
         let mut pending = VecDeque::new();
         let mut open = true;
         while open {
             // With a failed journal at the front, wait a while; else for the next one.
-            let wait = if pending.is_empty() { Duration::MAX } else { SEAL_RETRY };
+            let wait = if pending.is_empty() {
+                Duration::MAX
+            } else {
+                SEAL_RETRY
+            };
             match queue.recv_timeout(wait) {
                 Ok(full) => pending.push_back(full),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -117,7 +150,13 @@ impl Work {
 
     fn seal(&mut self, full: Full) -> bool {
         let mut damage = Vec::new();
-        let sealed = seal::seal(&self.dir, &mut self.manifest, self.tables, full, &mut damage);
+        let sealed = seal::seal(
+            &self.dir,
+            &mut self.manifest,
+            self.tables,
+            full,
+            &mut damage,
+        );
         match sealed {
             Ok(()) => {
                 let mut findings = self.findings.lock().unwrap_or_else(PoisonError::into_inner);
@@ -131,5 +170,14 @@ impl Work {
                 false
             }
         }
+    }
+}
+
+/// Makes the calling thread yield to all others. On Linux a priority is a thread's own; on macOS
+/// it would be the whole process's.
+fn lower_priority() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
+        tracing::debug!(error = %error, "The sealer runs at normal priority");
     }
 }

@@ -53,14 +53,20 @@ impl Writer {
         let mut opened = recovery.opened;
         let (leases, damaged) =
             Leases::open(dir, tables, &recovery.last_eids).map_err(OpenError::Leases)?;
-        opened.recovered.extend(damaged.then(recover::leases_damage));
+        opened
+            .recovered
+            .extend(damaged.then(recover::leases_damage));
         let (heartbeat, last) = recover::heartbeat(dir, &mut opened)?;
         opened.last_heartbeat = last;
 
         let none = Unsynced::default();
         let (number, boot_id) = (recovery.next_journal, options.boot_id);
-        let journal = JournalWriter::create(dir, number, boot_id, &wire, u64::MAX, &none)
-            .map_err(|source| OpenError::Journal { path: dir.to_path_buf(), source })?;
+        let journal = JournalWriter::create(dir, number, boot_id, &wire, u64::MAX, &none).map_err(
+            |source| OpenError::Journal {
+                path: dir.to_path_buf(),
+                source,
+            },
+        )?;
         let sealer = Sealer::start(dir, recovery.manifest, tables, recovery.unsealed)?;
         let writer = Self {
             dir: dir.to_path_buf(),
@@ -102,15 +108,25 @@ impl Writer {
         let mut refused = 0;
         loop {
             self.make_ready()?;
-            let Some(draft) = self.unsynced.draft(&mut rows, &mut refused) else { break };
+            let Some(draft) = self.unsynced.draft(&mut rows, &mut refused) else {
+                break;
+            };
             let first_eid = self.write(table, draft)?;
             let last_eid = first_eid + i64::from(draft.rows) - 1;
-            let total = appended.get_or_insert(Appended { first_eid, last_eid, rows: 0 });
+            let total = appended.get_or_insert(Appended {
+                first_eid,
+                last_eid,
+                rows: 0,
+            });
             total.last_eid = last_eid;
             total.rows += u64::from(draft.rows);
         }
         if refused > 0 {
-            tracing::error!(table = T::SCHEMA.name, refused, "Rows over the size limit are lost");
+            tracing::error!(
+                table = T::SCHEMA.name,
+                refused,
+                "Rows over the size limit are lost"
+            );
         }
         Ok(appended)
     }
@@ -122,7 +138,9 @@ impl Writer {
     /// as one can be begun.
     pub fn sync(&mut self) -> Result<Synced, WriteError> {
         self.sync_journal().map_err(WriteError::Sync)?;
-        Ok(Synced { last_eid: self.leases.last_given() })
+        Ok(Synced {
+            last_eid: self.leases.last_given(),
+        })
     }
 
     /// Notes, per source, the watermark up to which every event is stored and synced, in
@@ -199,7 +217,9 @@ impl Writer {
             }
         };
         let offset_ns = self.clock_offset_ns;
-        let frame = self.unsynced.finish(draft, table_id, first_eid, offset_ns, &self.journal);
+        let frame = self
+            .unsynced
+            .finish(draft, table_id, first_eid, offset_ns, &self.journal);
         if let Err(error) = self.journal.write(frame) {
             tracing::warn!(error = %error, "The journal cannot be written; beginning a new one");
             self.broken = true;
@@ -272,7 +292,10 @@ fn describe(tables: &'static [&'static TableSchema]) -> Result<Vec<WireTable>, O
     let mut names = BTreeMap::new();
     let mut wire = Vec::with_capacity(tables.len());
     for table in tables {
-        let refuse = |reason| OpenError::Table { table: table.name, reason };
+        let refuse = |reason| OpenError::Table {
+            table: table.name,
+            reason,
+        };
         if names.insert(table.name, ()).is_some() {
             return Err(refuse("another table has its name"));
         }
@@ -280,7 +303,10 @@ fn describe(tables: &'static [&'static TableSchema]) -> Result<Vec<WireTable>, O
         if table.name.is_empty() || !table.name.bytes().all(plain) {
             return Err(refuse("its name is not snake case"));
         }
-        if table.stored().any(|(_, column, _)| [EID, BOOT_ID, CLOCK_OFFSET].contains(&column.name)) {
+        if table
+            .stored()
+            .any(|(_, column, _)| [EID, BOOT_ID, CLOCK_OFFSET].contains(&column.name))
+        {
             return Err(refuse("a column has a name that the store uses"));
         }
         wire.push(WireTable::of(table).ok_or_else(|| refuse("it has no time column"))?);
@@ -289,4 +315,138 @@ fn describe(tables: &'static [&'static TableSchema]) -> Result<Vec<WireTable>, O
         }
     }
     Ok(wire)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{SMALL, Small};
+    use crate::layout;
+    use crate::read::{Reader, ScanRequest};
+    use crate::table::ValueRef;
+
+    static TABLES: &[&TableSchema] = &[SMALL];
+
+    fn open(dir: &Path) -> Writer {
+        let (writer, opened) = Writer::open(dir, TABLES, WriterOptions::new([1; 16])).unwrap();
+        assert_eq!(opened.recovered, []);
+        writer
+    }
+
+    fn rows(pids: std::ops::Range<u32>) -> Vec<Small> {
+        pids.map(|pid| Small {
+            time_ns: i64::from(pid),
+            pid,
+            path: None,
+        })
+        .collect()
+    }
+
+    /// The pids by eid.
+    fn read(dir: &Path) -> Vec<(i64, u32)> {
+        let snapshot = Reader::open(dir).unwrap().snapshot().unwrap();
+        let mut found = Vec::new();
+        for batch in snapshot
+            .scan(SMALL, &ScanRequest::new(0..=i64::MAX, vec![1]))
+            .unwrap()
+        {
+            let batch = batch.unwrap();
+            for row in 0..batch.len() {
+                let ValueRef::U32(pid) = batch.columns()[0].value(row) else {
+                    panic!("no pid")
+                };
+                found.push((batch.eid().unwrap().value(row), pid));
+            }
+        }
+        assert_eq!(snapshot.damage(), []);
+        found.sort_unstable();
+        found
+    }
+
+    fn expected(pids: std::ops::Range<u32>) -> Vec<(i64, u32)> {
+        pids.map(|pid| (i64::from(pid) + 1, pid)).collect()
+    }
+
+    /// What happens after a failed write or sync, as if one had failed.
+    #[test]
+    fn unsynced_rows_go_over_to_a_new_journal() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = open(dir.path());
+        writer.append(rows(0..5)).unwrap();
+        writer.sync().unwrap();
+        writer.append(rows(5..7)).unwrap();
+        writer.append(rows(7..9)).unwrap();
+        writer.broken = true;
+        assert_eq!(read(dir.path()), expected(0..9));
+        writer.append(rows(9..12)).unwrap();
+        assert_eq!(writer.journal.number(), 2);
+        assert_eq!(writer.journal.frames, 3, "two frames went over");
+        assert_eq!(read(dir.path()), expected(0..12));
+        writer.broken = true;
+        writer.sync().unwrap();
+        assert_eq!(writer.journal.number(), 3);
+        assert_eq!(read(dir.path()), expected(0..12));
+        drop(writer);
+        assert_eq!(read(dir.path()), expected(0..12));
+        open(dir.path()).close().unwrap();
+        assert_eq!(read(dir.path()), expected(0..12), "sealed by the next run");
+    }
+
+    /// While no new journal can be begun, appends fail, nothing acknowledged is lost, and the
+    /// first that can be written again goes on.
+    #[test]
+    fn a_full_disk_is_survived() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = open(dir.path());
+        writer.append(rows(0..5)).unwrap();
+        writer.broken = true;
+        let obstacle = layout::journal_path(dir.path(), 2).with_extension("tmp");
+        std::fs::create_dir(&obstacle).unwrap();
+        for _ in 0..3 {
+            let error = writer.append(rows(90..92)).unwrap_err();
+            assert!(matches!(error, AppendError::Write(_)), "{error}");
+            assert!(matches!(writer.sync().unwrap_err(), WriteError::Sync(_)));
+            assert!(writer.tick().is_err());
+            assert_eq!(read(dir.path()), expected(0..5));
+        }
+        std::fs::remove_dir(&obstacle).unwrap();
+        writer.append(rows(5..8)).unwrap();
+        assert_eq!(read(dir.path()), expected(0..8));
+        writer.close().unwrap();
+        assert_eq!(read(dir.path()), expected(0..8));
+    }
+
+    #[test]
+    fn a_row_over_the_limit_is_left_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = open(dir.path());
+        let long = "x".repeat(crate::limits::ROW_BYTES_MAX);
+        let row = |pid, path: &str| Small {
+            time_ns: 0,
+            pid,
+            path: Some(path.to_owned()),
+        };
+        let appended = writer
+            .append([row(0, "a"), row(1, &long), row(2, "b")])
+            .unwrap();
+        assert_eq!(appended.map(|appended| appended.rows), Some(2));
+        let fits = &long[..long.len() - 64];
+        writer.append([row(3, fits)]).unwrap();
+        assert_eq!(read(dir.path()), [(1, 0), (2, 2), (3, 3)]);
+        writer.close().unwrap();
+        assert_eq!(read(dir.path()), [(1, 0), (2, 2), (3, 3)]);
+    }
+
+    #[test]
+    fn a_journal_is_rotated_by_age_and_an_empty_one_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = open(dir.path());
+        writer.options.journal_age_max = std::time::Duration::ZERO;
+        writer.tick().unwrap();
+        assert_eq!(writer.journal.number(), 1);
+        writer.append(rows(0..2)).unwrap();
+        writer.tick().unwrap();
+        assert_eq!(writer.journal.number(), 2);
+        assert_eq!(read(dir.path()), expected(0..2));
+    }
 }

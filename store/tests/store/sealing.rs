@@ -1,0 +1,134 @@
+//! Rotation and sealing beside readers.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use bygone_store::{EventTable, Reader};
+
+use crate::fixture::{SampleEvents, count, files, open_small, read_snapshot, rows, samples};
+
+/// Readers at work while journals rotate, are sealed and go: each snapshot is a prefix of what
+/// was appended, holds all that was acknowledged before it was taken, and is never shorter than
+/// the one before.
+#[test]
+fn readers_see_every_row_once_while_journals_are_sealed() {
+    const ROWS: i64 = 6_000;
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, _) = open_small(dir.path(), 8 << 10);
+    writer.append(samples(0..10)).unwrap();
+    let (acknowledged, done) = (AtomicU64::new(10), AtomicBool::new(false));
+    let reader = Reader::open(dir.path()).unwrap();
+    let watch = || {
+        let mut before = 0;
+        let mut snapshots = 0;
+        loop {
+            let last = done.load(Ordering::SeqCst);
+            let expected = acknowledged.load(Ordering::SeqCst);
+            let snapshot = reader.snapshot().unwrap();
+            let rows = read_snapshot(&snapshot, i64::MIN, i64::MAX);
+            let eids: Vec<i64> = rows.iter().map(|(eid, _)| *eid).collect();
+            assert_eq!(eids, (1..=rows.len() as i64).collect::<Vec<_>>());
+            assert_eq!(count(&snapshot, i64::MIN, i64::MAX), rows.len());
+            assert_eq!(snapshot.damage(), []);
+            assert!(rows.len() as u64 >= expected && rows.len() >= before);
+            before = rows.len();
+            snapshots += 1;
+            if last {
+                assert_eq!(rows.len() as i64, ROWS);
+                return snapshots;
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        let readers = [scope.spawn(watch), scope.spawn(watch)];
+        for start in (10..ROWS).step_by(10) {
+            let appended = writer.append(samples(start..start + 10)).unwrap().unwrap();
+            acknowledged.store(appended.last_eid as u64, Ordering::SeqCst);
+            writer.tick().unwrap();
+        }
+        writer.close().unwrap();
+        done.store(true, Ordering::SeqCst);
+        for reader in readers {
+            assert!(reader.join().unwrap() > 1);
+        }
+    });
+    assert!(files(dir.path(), "segments").len() > 10);
+    assert_eq!(rows(dir.path()), samples(0..ROWS));
+}
+
+/// A snapshot stays what it was while its journals are sealed and removed.
+#[test]
+fn a_snapshot_outlives_its_journals() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, _) = open_small(dir.path(), 8 << 10);
+    writer.append(samples(0..500)).unwrap();
+    let snapshot = Reader::open(dir.path()).unwrap().snapshot().unwrap();
+    for start in 5..50 {
+        writer
+            .append(samples(start * 100..start * 100 + 100))
+            .unwrap();
+    }
+    writer.close().unwrap();
+    assert_eq!(count(&snapshot, i64::MIN, i64::MAX), 500);
+    let rows: Vec<_> = read_snapshot(&snapshot, i64::MIN, i64::MAX)
+        .into_iter()
+        .map(|(_, row)| row)
+        .collect();
+    assert_eq!(rows, samples(0..500));
+    assert_eq!(snapshot.damage(), []);
+}
+
+/// What other Parquet readers rely on: plain columns, order, page index, bloom filters.
+#[test]
+fn segments_are_plain_parquet() {
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+    use parquet::file::reader::{FileReader, SerializedFileReader};
+
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, _) = open_small(dir.path(), 8 << 20);
+    let mut shuffled = samples(0..3_000);
+    shuffled.reverse();
+    writer.append(shuffled).unwrap();
+    writer.close().unwrap();
+    let segment = files(dir.path(), "segments").remove(0);
+    let open = || std::fs::File::open(&segment).unwrap();
+
+    let reader = SerializedFileReader::new(open()).unwrap();
+    let group = reader.metadata().row_group(0);
+    for column in group.columns() {
+        let name = column.column_path().string();
+        assert_eq!(
+            column.bloom_filter_offset().is_some(),
+            name == "path",
+            "{name}"
+        );
+        assert!(column.column_index_offset().is_some(), "{name}");
+        assert!(column.offset_index_offset().is_some(), "{name}");
+    }
+    let builder = ParquetRecordBatchReaderBuilder::try_new(open()).unwrap();
+    let names: Vec<_> = builder
+        .schema()
+        .fields()
+        .iter()
+        .map(|field| field.name().clone())
+        .collect();
+    let own: Vec<_> = SampleEvents::SCHEMA
+        .stored()
+        .map(|(_, column, _)| column.name)
+        .collect();
+    assert_eq!(names[..own.len()], own);
+    assert_eq!(names[own.len()..], ["eid", "boot_id", "clock_offset_ns"]);
+    let mut last = i64::MIN;
+    for batch in builder.build().unwrap() {
+        let batch = batch.unwrap();
+        let times = batch.column_by_name("time_ns").unwrap();
+        let times = times
+            .as_any()
+            .downcast_ref::<arrow::array::Int64Array>()
+            .unwrap();
+        for time in times.values() {
+            assert!(*time >= last);
+            last = *time;
+        }
+    }
+    assert_eq!(last, 2_999_000);
+}
