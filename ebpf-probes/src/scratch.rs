@@ -28,7 +28,7 @@ pub fn claim() -> Option<*mut Slot> {
     let mut count = 0;
     while count < SLOTS_PER_CPU {
         let index = first + count;
-        if CLAIMS.insert(&index, &1, u64::from(BPF_NOEXIST)).is_ok() {
+        if CLAIMS.insert(index, 1, u64::from(BPF_NOEXIST)).is_ok() {
             let slot = SLOTS.get_ptr_mut(index)?;
             // SAFETY: the slot is ours until it is released, and lives as long as the map.
             unsafe {
@@ -68,7 +68,7 @@ pub fn release(slot: *mut Slot) {
         (*slot).index
     };
     // A claim that is there can be removed; there is nobody to tell if it were not.
-    let _removed = CLAIMS.remove(&index);
+    let _removed = CLAIMS.remove(index);
 }
 
 #[inline(always)]

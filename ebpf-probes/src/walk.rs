@@ -52,7 +52,9 @@ pub fn walk(context: RawTracePointContext) -> i32 {
 /// One walk; then the other by a tail call through `programs`, or the end of the record.
 #[inline(always)]
 pub fn step<C: EbpfContext>(context: &C, programs: &ProgramArray) {
-    let Some(slot_pointer) = scratch::claimed() else { return };
+    let Some(slot_pointer) = scratch::claimed() else {
+        return;
+    };
     // SAFETY: the slot is ours and lives as long as the map.
     let slot = unsafe { &mut *slot_pointer };
     let before = slot.tail_len;
@@ -132,7 +134,11 @@ fn append(slot: &mut Slot, limit: u64, name: u64) -> bool {
     }
     // SAFETY: the tail has COMPONENT_MAX bytes from `offset` on.
     let read = unsafe {
-        string(slot.tail.as_mut_ptr().add(offset as usize), COMPONENT_MAX as u32, name)
+        string(
+            slot.tail.as_mut_ptr().add(offset as usize),
+            COMPONENT_MAX as u32,
+            name,
+        )
     };
     slot.tail_len = offset + read;
     read != 0
@@ -145,7 +151,11 @@ fn finish(slot: &mut Slot) {
     if slot.script != 0 && offset <= (TAIL_BYTES - PATH_MAX) as u64 {
         // SAFETY: the tail has PATH_MAX bytes from `offset` on.
         let read = unsafe {
-            string(slot.tail.as_mut_ptr().add(offset as usize), PATH_MAX as u32, slot.script)
+            string(
+                slot.tail.as_mut_ptr().add(offset as usize),
+                PATH_MAX as u32,
+                slot.script,
+            )
         };
         slot.record.script_len = read as u32;
         slot.tail_len = offset + read;

@@ -67,8 +67,14 @@ fn push_escaped(out: &mut String, byte: u8) {
 
 /// The byte that `text` begins with, if it begins with `\xHH`.
 fn escaped(text: &[u8]) -> Option<u8> {
-    let [b'\\', b'x', high, low, ..] = text else { return None };
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let [b'\\', b'x', high, low, ..] = text else {
+        return None;
+    };
+    let digit = |byte: u8| {
+        char::from(byte)
+            .to_digit(16)
+            .and_then(|digit| u8::try_from(digit).ok())
+    };
     Some(digit(*high)? << 4 | digit(*low)?)
 }
 

@@ -79,8 +79,10 @@ impl Btf {
     /// When the kernel has none, or it cannot be read.
     pub fn of_kernel() -> Result<Self, BtfError> {
         let path = Path::new(KERNEL_BTF);
-        let bytes = std::fs::read(path)
-            .map_err(|source| BtfError::Read { path: path.to_owned(), source })?;
+        let bytes = std::fs::read(path).map_err(|source| BtfError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
         Self::parse(bytes)
     }
 
@@ -109,7 +111,12 @@ impl Btf {
         let types = section(types_off, types_len).ok_or_else(|| format("types are cut short"))?;
         let (strings_at, _) =
             section(strings_off, strings_len).ok_or_else(|| format("names are cut short"))?;
-        let mut btf = Self { bytes, strings_at, types: vec![0], names: HashMap::new() };
+        let mut btf = Self {
+            bytes,
+            strings_at,
+            types: vec![0],
+            names: HashMap::new(),
+        };
         btf.index(types.0, types.1)?;
         Ok(btf)
     }
@@ -118,7 +125,8 @@ impl Btf {
     /// `None` when the struct has no such member, or it does not begin at a byte.
     #[must_use]
     pub fn member(&self, structure: &str, path: &str) -> Option<u32> {
-        path.split('|').find_map(|path| self.dotted(structure, path))
+        path.split('|')
+            .find_map(|path| self.dotted(structure, path))
     }
 
     /// Size of a struct or union in bytes.
@@ -158,21 +166,35 @@ impl Btf {
     fn index(&mut self, start: usize, end: usize) -> Result<(), BtfError> {
         let mut at = start;
         while at < end {
-            let cut = || BtfError::Format { what: "a type is cut short" };
+            let cut = || BtfError::Format {
+                what: "a type is cut short",
+            };
             let found = type_at(&self.bytes, at).ok_or_else(cut)?;
-            let extra = extra_bytes(found.kind, found.count as usize)
-                .ok_or(BtfError::Format { what: "a type is of an unknown kind" })?;
+            let extra = extra_bytes(found.kind, found.count as usize).ok_or(BtfError::Format {
+                what: "a type is of an unknown kind",
+            })?;
             let id = u32::try_from(self.types.len())
-                .map_err(|_| BtfError::Format { what: "there are too many types" })?;
+                .ok()
+                .ok_or(BtfError::Format {
+                    what: "there are too many types",
+                })?;
             self.types.push(at);
             self.enter(found, id);
             at = found.rest_at + extra;
         }
-        if at == end { Ok(()) } else { Err(BtfError::Format { what: "the last type is cut short" }) }
+        if at == end {
+            Ok(())
+        } else {
+            Err(BtfError::Format {
+                what: "the last type is cut short",
+            })
+        }
     }
 
     fn enter(&mut self, found: Type, id: u32) {
-        let Some(name) = self.string(found.name_at).filter(|name| !name.is_empty()) else { return };
+        let Some(name) = self.string(found.name_at).filter(|name| !name.is_empty()) else {
+            return;
+        };
         let name: Box<[u8]> = name.into();
         match found.kind {
             KIND_STRUCT | KIND_UNION | KIND_ENUM => {
@@ -193,7 +215,7 @@ impl Btf {
             bits = bits.checked_add(member_bits)?;
             id = member_type;
         }
-        (bits % 8 == 0).then_some(bits / 8)
+        bits.is_multiple_of(8).then_some(bits / 8)
     }
 
     /// Offset in bits and type of the member called `name`, looked for in anonymous members too.
@@ -207,8 +229,11 @@ impl Btf {
             let member_name = self.string(word(&self.bytes, at)?)?;
             let member_type = word(&self.bytes, at + 4)?;
             let raw = word(&self.bytes, at + 8)?;
-            let (bits, is_bitfield) =
-                if found.bitfields { (raw & 0xff_ffff, raw >> 24 != 0) } else { (raw, false) };
+            let (bits, is_bitfield) = if found.bitfields {
+                (raw & 0xff_ffff, raw >> 24 != 0)
+            } else {
+                (raw, false)
+            };
             if member_name == name.as_bytes() {
                 return (!is_bitfield).then_some((bits, member_type));
             }
@@ -244,7 +269,9 @@ impl Btf {
     }
 
     fn string(&self, offset: u32) -> Option<&[u8]> {
-        let rest = self.bytes.get(self.strings_at.checked_add(offset as usize)?..)?;
+        let rest = self
+            .bytes
+            .get(self.strings_at.checked_add(offset as usize)?..)?;
         let end = rest.iter().position(|byte| *byte == 0)?;
         rest.get(..end)
     }

@@ -47,7 +47,10 @@ pub struct ProcessEbpfConfig {
 
 impl Default for ProcessEbpfConfig {
     fn default() -> Self {
-        Self { ring_bytes: RING_BYTES_DEFAULT, force_exit_fallback: false }
+        Self {
+            ring_bytes: RING_BYTES_DEFAULT,
+            force_exit_fallback: false,
+        }
     }
 }
 
@@ -66,7 +69,10 @@ impl ProcessEbpf {
     /// In words that say what is missing: types, a right, a member of a kernel struct.
     pub fn attach(config: &ProcessEbpfConfig) -> Result<Self, AttachError> {
         let attached = load::attach(config)?;
-        Ok(Self { attached, clock: Clock::new() })
+        Ok(Self {
+            attached,
+            clock: Clock::new(),
+        })
     }
 }
 
@@ -85,7 +91,11 @@ impl Publisher for ProcessEbpf {
             blind_to: self.blind_to(kind, disabled.is_some()),
             reason: disabled.clone(),
         };
-        CLASSES.iter().zip(&self.attached.disabled).map(capability).collect()
+        CLASSES
+            .iter()
+            .zip(&self.attached.disabled)
+            .map(capability)
+            .collect()
     }
 
     fn run(self: Box<Self>, sink: &Sink, stop: &Stop) -> Result<(), PublishError> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
-use object::build::elf::{Builder, SectionData};
+use object::build::elf::{Builder, Section, SectionData};
 use object::read::elf::ElfFile64;
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _, RelocationTarget};
 
@@ -18,15 +18,20 @@ pub(super) fn stripped(bytes: &[u8]) -> Result<Vec<u8>> {
         let name = section.name.as_slice();
         section.delete = name.starts_with(b".debug_") || name.starts_with(b".rel.debug_");
     }
-    // The linker keeps the names of sections and symbols in one table; the writer wants two.
-    let names = builder.sections.add();
-    names.name = b".shstrtab".as_slice().into();
-    names.sh_type = object::elf::SHT_STRTAB;
-    names.sh_addralign = 1;
-    names.data = SectionData::SectionString;
+    let is_names = |section: &Section<'_>| matches!(section.data, SectionData::SectionString);
+    if !builder.sections.iter().any(is_names) {
+        // The linker keeps the names of sections and symbols in one table; the writer wants two.
+        let names = builder.sections.add();
+        names.name = b".shstrtab".as_slice().into();
+        names.sh_type = object::elf::SHT_STRTAB;
+        names.sh_addralign = 1;
+        names.data = SectionData::SectionString;
+    }
     builder.delete_orphans();
     let mut out = Vec::new();
-    builder.write(&mut out).context("cannot write the built object")?;
+    builder
+        .write(&mut out)
+        .context("cannot write the built object")?;
     Ok(out)
 }
 
@@ -37,7 +42,9 @@ pub(super) fn stripped(bytes: &[u8]) -> Result<Vec<u8>> {
 pub(super) fn differences(committed: &[u8], built: &[u8]) -> Result<Vec<String>> {
     let committed = stable_parts(committed).context("cannot read the committed object")?;
     let built = stable_parts(built).context("cannot read the built object")?;
-    let names = committed.keys().chain(built.keys().filter(|name| !committed.contains_key(*name)));
+    let names = committed
+        .keys()
+        .chain(built.keys().filter(|name| !committed.contains_key(*name)));
     let difference = |name: &String| match (committed.get(name), built.get(name)) {
         (Some(_), None) => Some(format!("{name} is committed and no longer built")),
         (None, Some(_)) => Some(format!("{name} is built and not committed")),
@@ -73,13 +80,29 @@ fn stable_parts(bytes: &[u8]) -> Result<BTreeMap<String, Vec<u8>>> {
         }
     }
     for symbol in file.symbols().filter(|symbol| symbol.is_definition()) {
-        let place = format!("{:?} {} {}", symbol.section(), symbol.address(), symbol.size());
-        let section = symbol.section_index().and_then(|index| file.section_by_index(index).ok());
+        let place = format!(
+            "{:?} {} {}",
+            symbol.section(),
+            symbol.address(),
+            symbol.size()
+        );
+        let section = symbol
+            .section_index()
+            .and_then(|index| file.section_by_index(index).ok());
         let section = section.and_then(|section| section.name().ok().map(str::to_owned));
-        if section.as_deref().is_some_and(|name| !name.starts_with(".debug_")) {
-            let place = place.split_once(' ').map_or("", |(_, rest)| rest).to_owned();
+        if section
+            .as_deref()
+            .is_some_and(|name| !name.starts_with(".debug_"))
+        {
+            let place = place
+                .split_once(' ')
+                .map_or("", |(_, rest)| rest)
+                .to_owned();
             let name = symbol.name()?;
-            parts.insert(format!("symbol `{name}` of {section:?}"), place.into_bytes());
+            parts.insert(
+                format!("symbol `{name}` of {section:?}"),
+                place.into_bytes(),
+            );
         }
     }
     Ok(parts)
@@ -118,17 +141,25 @@ mod tests {
     #[test]
     fn one_changed_instruction_is_a_difference() {
         let object = committed();
-        let found = object.windows(12).position(|window| window == b"Dual MIT/GPL").unwrap();
+        let found = object
+            .windows(12)
+            .position(|window| window == b"Dual MIT/GPL")
+            .unwrap();
         let mut changed = object.clone();
         changed[found] = b'd';
-        assert_eq!(differences(&object, &changed).unwrap(), ["section `license` differs"]);
+        assert_eq!(
+            differences(&object, &changed).unwrap(),
+            ["section `license` differs"]
+        );
     }
 
     #[test]
     fn the_committed_object_names_no_folder_of_a_machine() {
         let object = committed();
         for name in ["/home/", "/root/", "/work/", "/tmp/", "/Users/"] {
-            let found = object.windows(name.len()).any(|window| window == name.as_bytes());
+            let found = object
+                .windows(name.len())
+                .any(|window| window == name.as_bytes());
             assert!(!found, "{name}");
         }
     }

@@ -46,7 +46,10 @@ impl Toolchain {
         let compiler = Compiler::ask()?;
         ensure_source(&compiler)?;
         let linker = ensure_linker(&compiler)?;
-        Ok(Self { sysroot: compiler.sysroot, linker })
+        Ok(Self {
+            sysroot: compiler.sysroot,
+            linker,
+        })
     }
 }
 
@@ -83,7 +86,9 @@ fn ensure_source(compiler: &Compiler) -> Result<()> {
     }
     println!("installing the source of core {}", compiler.version);
     // Where there is no rustup, or it has no downloads, the package does the same.
-    let rustup = Command::new("rustup").args(["component", "add", "rust-src"]).status();
+    let rustup = Command::new("rustup")
+        .args(["component", "add", "rust-src"])
+        .status();
     if rustup.is_ok_and(|status| status.success()) && compiler.has_source() {
         return Ok(());
     }
@@ -103,7 +108,10 @@ fn ensure_source(compiler: &Compiler) -> Result<()> {
     if compiler.has_source() {
         return Ok(());
     }
-    bail!("the package that was unpacked to {} has no core", unpacked.display())
+    bail!(
+        "the package that was unpacked to {} has no core",
+        unpacked.display()
+    )
 }
 
 /// Downloads and unpacks Debian's package of the compiler's source; returns where it is.
@@ -123,7 +131,9 @@ fn debian_source(version: &str) -> Result<PathBuf> {
         .find(|candidate| candidate.starts_with(&format!("{version}+")))
         .with_context(|| format!("no suite of Debian looked at has rust-src {version}"))?;
     let wanted = format!("rust-src={package}");
-    run(apt.command("apt-get", &["-qq", "download", &wanted]).current_dir(&folder))?;
+    run(apt
+        .command("apt-get", &["-qq", "download", &wanted])
+        .current_dir(&folder))?;
     let archive = fs::read_dir(&folder)
         .context("cannot list the download")?
         .filter_map(|entry| Some(entry.ok()?.path()))
@@ -148,11 +158,12 @@ impl Apt {
         }
         let mirror = debian_mirror();
         let keys = "[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]";
-        let list: String =
-            SUITES.iter().map(|suite| format!("deb {keys} {mirror} {suite} main\n")).collect();
+        let list: String = SUITES
+            .iter()
+            .map(|suite| format!("deb {keys} {mirror} {suite} main\n"))
+            .collect();
         let sources = apt.join("sources.list");
-        fs::write(&sources, list)
-            .with_context(|| format!("cannot write {}", sources.display()))?;
+        fs::write(&sources, list).with_context(|| format!("cannot write {}", sources.display()))?;
         let options = vec![
             format!("Dir::Etc::sourcelist={}", sources.display()),
             "Dir::Etc::sourceparts=/dev/null".to_owned(),
@@ -176,10 +187,14 @@ impl Apt {
 
 /// The mirror that this machine's apt uses for Debian, else the public one.
 fn debian_mirror() -> String {
-    let parts = fs::read_dir("/etc/apt/sources.list.d").into_iter().flatten();
+    let parts = fs::read_dir("/etc/apt/sources.list.d")
+        .into_iter()
+        .flatten();
     let mut files: Vec<PathBuf> = parts.filter_map(|entry| Some(entry.ok()?.path())).collect();
     files.push(PathBuf::from("/etc/apt/sources.list"));
-    let texts = files.iter().filter_map(|path| fs::read_to_string(path).ok());
+    let texts = files
+        .iter()
+        .filter_map(|path| fs::read_to_string(path).ok());
     texts
         .filter_map(|text| mirror_in(&text))
         .next()
@@ -188,12 +203,15 @@ fn debian_mirror() -> String {
 
 /// The first address in a list of sources whose last part is `debian`.
 fn mirror_in(text: &str) -> Option<String> {
-    let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
+    let lines = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with('#'));
     let mut words = lines.flat_map(str::split_whitespace);
-    let is_mirror = |word: &&str| {
-        word.contains("://") && word.trim_end_matches('/').ends_with("/debian")
-    };
-    words.find(is_mirror).map(|word| word.trim_end_matches('/').to_owned())
+    let is_mirror =
+        |word: &&str| word.contains("://") && word.trim_end_matches('/').ends_with("/debian");
+    words
+        .find(is_mirror)
+        .map(|word| word.trim_end_matches('/').to_owned())
 }
 
 fn ensure_linker(compiler: &Compiler) -> Result<PathBuf> {
@@ -225,12 +243,7 @@ fn ensure_linker(compiler: &Compiler) -> Result<PathBuf> {
     bail!("{} does not run", linker.display())
 }
 
-fn install_linker(
-    compiler: &Compiler,
-    folder: &Path,
-    links: &Path,
-    library: &Path,
-) -> Result<()> {
+fn install_linker(compiler: &Compiler, folder: &Path, links: &Path, library: &Path) -> Result<()> {
     let build = folder.join("build");
     let flags = [
         format!("-Lnative={}", links.display()),
@@ -240,7 +253,12 @@ fn install_linker(
     let mut install = cargo();
     install
         .args(["install", "--quiet", "--locked", "--force", "bpf-linker"])
-        .args(["--version", LINKER_VERSION, "--no-default-features", "--features"])
+        .args([
+            "--version",
+            LINKER_VERSION,
+            "--no-default-features",
+            "--features",
+        ])
         .arg(format!("llvm-{}", compiler.llvm_major))
         .arg("--root")
         .arg(folder)
@@ -259,7 +277,10 @@ fn llvm_library(folder: &Path) -> Result<PathBuf> {
         .with_context(|| format!("cannot list {}", folder.display()))?
         .filter_map(|entry| Some(entry.ok()?.path()));
     let is_llvm = |path: &PathBuf| {
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
         name.starts_with("libLLVM.so") || (name.starts_with("libLLVM-") && name.ends_with(".so"))
     };
     // The versioned one is the library itself; the other may be a linker script.
@@ -273,14 +294,18 @@ fn llvm_library(folder: &Path) -> Result<PathBuf> {
 fn cache() -> Result<PathBuf> {
     let base = match env::var_os("XDG_CACHE_HOME") {
         Some(cache) if !cache.is_empty() => PathBuf::from(cache),
-        _ => env::home_dir().context("no home folder to keep tools in")?.join(".cache"),
+        _ => env::home_dir()
+            .context("no home folder to keep tools in")?
+            .join(".cache"),
     };
     Ok(base.join("bygone"))
 }
 
 fn output(command: &mut Command) -> Result<String> {
     let program = command.get_program().to_owned();
-    let output = command.output().with_context(|| format!("cannot start {}", program.display()))?;
+    let output = command
+        .output()
+        .with_context(|| format!("cannot start {}", program.display()))?;
     if !output.status.success() {
         bail!("{} ended with {}", program.display(), output.status);
     }
@@ -296,7 +321,13 @@ mod tests {
         let new = "Types: deb\n# http://a.example/x/debian\nURIs: http://b.example/debian/\n";
         assert_eq!(mirror_in(new).as_deref(), Some("http://b.example/debian"));
         let old = "deb [signed-by=/k] https://c.example/m/debian bookworm main\n";
-        assert_eq!(mirror_in(old).as_deref(), Some("https://c.example/m/debian"));
-        assert_eq!(mirror_in("deb https://d.example/debian-security bookworm main"), None);
+        assert_eq!(
+            mirror_in(old).as_deref(),
+            Some("https://c.example/m/debian")
+        );
+        assert_eq!(
+            mirror_in("deb https://d.example/debian-security bookworm main"),
+            None
+        );
     }
 }

@@ -1,1 +1,360 @@
-//! Tests.
+//! Tests of the decoder: records captured from a kernel, and what could be done to them.
+//!
+//! The captures are in `fixtures/`. `BYGONE_CAPTURE=1 cargo test -p bygone captures` writes new
+//! ones.
+
+use expect_test::expect;
+
+use super::{DecodeError, Record, absolute, decode, split_arguments};
+use crate::events::ProcessEvent;
+
+const EXEC: &[u8] = include_bytes!("fixtures/exec.bin");
+const SCRIPT: &[u8] = include_bytes!("fixtures/script.bin");
+const SNAPSHOT: &[u8] = include_bytes!("fixtures/snapshot.bin");
+const FORK: &[u8] = include_bytes!("fixtures/fork.bin");
+const EXIT: &[u8] = include_bytes!("fixtures/exit.bin");
+
+const ALL: [&[u8]; 5] = [EXEC, SCRIPT, SNAPSHOT, FORK, EXIT];
+
+fn record(bytes: &[u8]) -> Record {
+    decode(bytes, 1_000_000_000).unwrap()
+}
+
+#[test]
+fn the_captured_exec_decodes_as_before() {
+    expect![[r#"
+        Exec(
+            ExecEvent {
+                time_ns: 4344624797890,
+                process: ProcessKey {
+                    pid: 1758,
+                    start_ns: 4343624585575,
+                },
+                tid: 1758,
+                parent: Some(
+                    ProcessKey {
+                        pid: 1753,
+                        start_ns: 4343262949436,
+                    },
+                ),
+                snapshot: false,
+                start_exact: true,
+                credentials: Credentials {
+                    uid: 0,
+                    euid: 0,
+                    suid: 0,
+                    fsuid: Some(
+                        0,
+                    ),
+                    gid: 0,
+                    egid: 0,
+                    sgid: 0,
+                    fsgid: Some(
+                        0,
+                    ),
+                    auid: None,
+                    audit_session_id: None,
+                },
+                session_id: Some(
+                    3989,
+                ),
+                cgroup_id: Some(
+                    1,
+                ),
+                namespaces: Some(
+                    Namespaces {
+                        pid: 4026531836,
+                        mount: 4026531832,
+                        network: 4026531833,
+                        user: 4026531837,
+                    },
+                ),
+                path: Some(
+                    "/usr/bin/echo",
+                ),
+                path_truncated: false,
+                script_path: None,
+                file: Some(
+                    ProgramFile {
+                        device: 65024,
+                        inode: 247145,
+                        mode: 33261,
+                        owner_uid: 0,
+                        owner_gid: 0,
+                        atime: Some(
+                            1795566927,
+                        ),
+                        mtime: Some(
+                            1663687647,
+                        ),
+                        ctime: Some(
+                            1663687647,
+                        ),
+                        btime: None,
+                    },
+                ),
+                cwd: Some(
+                    "/usr",
+                ),
+                arguments: Some(
+                    [
+                        [
+                            47,
+                            98,
+                            105,
+                            110,
+                            47,
+                            101,
+                            99,
+                            104,
+                            111,
+                        ],
+                        [
+                            111,
+                            110,
+                            101,
+                        ],
+                        [],
+                        [
+                            116,
+                            1,
+                            119,
+                            111,
+                        ],
+                    ],
+                ),
+                arguments_bytes: 20,
+                arguments_truncated: false,
+                kernel_thread: false,
+            },
+        )
+    "#]]
+    .assert_debug_eq(&record(EXEC).event);
+}
+
+#[test]
+fn the_captured_script_keeps_both_paths() {
+    let ProcessEvent::Exec(exec) = record(SCRIPT).event else {
+        panic!("not an exec")
+    };
+    expect![[r#"
+        (
+            Some(
+                "/usr/bin/dash",
+            ),
+            Some(
+                "/tmp/bygone-fixture",
+            ),
+            Some(
+                [
+                    [
+                        47,
+                        98,
+                        105,
+                        110,
+                        47,
+                        115,
+                        104,
+                    ],
+                    [
+                        47,
+                        116,
+                        109,
+                        112,
+                        47,
+                        98,
+                        121,
+                        103,
+                        111,
+                        110,
+                        101,
+                        45,
+                        102,
+                        105,
+                        120,
+                        116,
+                        117,
+                        114,
+                        101,
+                    ],
+                ],
+            ),
+            Some(
+                "/",
+            ),
+        )
+    "#]]
+    .assert_debug_eq(&(exec.path, exec.script_path, exec.arguments, exec.cwd));
+}
+
+#[test]
+fn the_captured_snapshot_carries_its_start_and_no_arguments() {
+    let record = record(SNAPSHOT);
+    assert!(record.is_snapshot());
+    let ProcessEvent::Exec(exec) = record.event else {
+        panic!("not an exec")
+    };
+    assert_eq!(
+        exec.time_ns,
+        i64::try_from(exec.process.start_ns).unwrap() + 1_000_000_000
+    );
+    assert_eq!(exec.arguments, None);
+    assert!(exec.arguments_bytes > 0);
+}
+
+#[test]
+fn the_captured_fork_decodes_as_before() {
+    expect![[r#"
+        Fork(
+            ForkEvent {
+                time_ns: 4344624589922,
+                process: ProcessKey {
+                    pid: 1758,
+                    start_ns: 4343624585575,
+                },
+                parent: Some(
+                    ProcessKey {
+                        pid: 1753,
+                        start_ns: 4343262949436,
+                    },
+                ),
+                caller: ProcessKey {
+                    pid: 1753,
+                    start_ns: 4343262949436,
+                },
+                clone_flags: Some(
+                    16640,
+                ),
+                uid: 0,
+                gid: 0,
+                path: None,
+            },
+        )
+    "#]]
+    .assert_debug_eq(&record(FORK).event);
+}
+
+#[test]
+fn the_captured_exit_decodes_as_before() {
+    expect![[r#"
+        Exit(
+            ExitEvent {
+                time_ns: 4344626066500,
+                process: ProcessKey {
+                    pid: 1758,
+                    start_ns: 4343624585575,
+                },
+                parent: Some(
+                    ProcessKey {
+                        pid: 1753,
+                        start_ns: 4343262949436,
+                    },
+                ),
+                uid: 0,
+                gid: 0,
+                exit_code: Some(
+                    0,
+                ),
+                signal: None,
+                core_dumped: false,
+                cpu_ns: Some(
+                    655792,
+                ),
+                path: None,
+            },
+        )
+    "#]]
+    .assert_debug_eq(&record(EXIT).event);
+}
+
+#[test]
+fn a_record_of_any_other_length_is_refused() {
+    for bytes in ALL {
+        for length in 0..bytes.len() {
+            assert!(decode(&bytes[..length], 0).is_err(), "length {length}");
+        }
+        let mut longer = bytes.to_vec();
+        longer.push(0);
+        assert!(matches!(
+            decode(&longer, 0),
+            Err(DecodeError::Length { .. })
+        ));
+        // The right length stated, and still too much for what it holds.
+        let length = u32::try_from(longer.len()).unwrap();
+        longer[4..8].copy_from_slice(&length.to_le_bytes());
+        assert!(decode(&longer, 0).is_err());
+    }
+}
+
+#[test]
+fn garbled_records_never_panic() {
+    for bytes in ALL {
+        for at in 0..bytes.len() {
+            for value in [0, 1, 0x7f, 0x80, 0xff] {
+                let mut garbled = bytes.to_vec();
+                garbled[at] = value;
+                let decoded = decode(&garbled, i64::MAX);
+                assert!(decoded.is_err() || decoded.is_ok_and(|record| record.class < 3));
+            }
+        }
+    }
+}
+
+#[test]
+fn an_unknown_kind_is_named() {
+    let mut bytes = EXIT.to_vec();
+    bytes[0] = 77;
+    assert_eq!(decode(&bytes, 0), Err(DecodeError::Kind { kind: 77 }));
+}
+
+#[test]
+fn parts_that_do_not_add_up_are_refused() {
+    // The length of the arguments, the first part of the tail.
+    let at = std::mem::offset_of!(bygone_probe_abi::ExecRecord, arguments_len);
+    for value in [0_u32, 1, u32::MAX] {
+        let mut bytes = EXEC.to_vec();
+        bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
+        assert_eq!(decode(&bytes, 0), Err(DecodeError::Parts));
+    }
+}
+
+#[test]
+fn components_become_a_path() {
+    assert_eq!(
+        absolute(b"ls\0bin\0usr\0", true, false).as_deref(),
+        Some("/usr/bin/ls")
+    );
+    assert_eq!(absolute(b"", true, false).as_deref(), Some("/"));
+    assert_eq!(absolute(b"", false, false), None);
+    assert_eq!(
+        absolute(b"memfd:x\0", false, true).as_deref(),
+        Some("memfd:x")
+    );
+    assert_eq!(absolute(b"a\0b\0/\0", false, true).as_deref(), Some("b/a"));
+    assert_eq!(absolute(b"c\0b\0", false, false).as_deref(), Some("b/c"));
+    assert_eq!(
+        absolute(b"\xff\0d\0", true, false).as_deref(),
+        Some("/d/\\xff")
+    );
+}
+
+#[test]
+fn arguments_are_split_at_their_ends() {
+    let split = |bytes: &[u8]| split_arguments(bytes);
+    assert_eq!(split(b""), Vec::<Vec<u8>>::new());
+    assert_eq!(split(b"\0"), [b""]);
+    assert_eq!(split(b"a\0\0b\0"), [&b"a"[..], b"", b"b"]);
+    assert_eq!(split(b"a\0cut"), [&b"a"[..], b"cut"]);
+    assert_eq!(split(b"a\0\0"), [&b"a"[..], b""]);
+}
+
+/// Writes the fixtures when asked to; otherwise checks that they are of the kinds they should be.
+#[test]
+fn captures() {
+    if std::env::var_os("BYGONE_CAPTURE").is_some() {
+        super::super::live_tests::capture();
+        return;
+    }
+    let kinds: Vec<u8> = ALL.iter().map(|bytes| bytes[0]).collect();
+    assert_eq!(kinds, [1, 1, 1, 2, 3]);
+}

@@ -40,12 +40,19 @@ impl Recorded {
 
     /// The seen exec of the process with this pid.
     fn exec(&self, pid: u32) -> &ExecEvent {
-        let found = self.execs.iter().find(|exec| exec.process.pid == pid && !exec.snapshot);
+        let found = self
+            .execs
+            .iter()
+            .find(|exec| exec.process.pid == pid && !exec.snapshot);
         found.unwrap_or_else(|| panic!("no exec of pid {pid}"))
     }
 
     fn exit(&self, process: ProcessKey) -> &ExitEvent {
-        let found: Vec<_> = self.exits.iter().filter(|exit| exit.process == process).collect();
+        let found: Vec<_> = self
+            .exits
+            .iter()
+            .filter(|exit| exit.process == process)
+            .collect();
         assert_eq!(found.len(), 1, "exits of {process:?}");
         found[0]
     }
@@ -57,7 +64,10 @@ impl Recorded {
             if let CollectorEvent::Ledger(entry) = event
                 && entry.class == class
             {
-                assert_eq!(entry.seen, entry.stored + entry.filtered + entry.merged + entry.lost);
+                assert_eq!(
+                    entry.seen,
+                    entry.stored + entry.filtered + entry.merged + entry.lost
+                );
                 sums.0 += entry.seen;
                 sums.1 += entry.stored;
                 sums.2 += entry.lost;
@@ -77,7 +87,10 @@ fn attach(config: &ProcessEbpfConfig) -> Option<ProcessEbpf> {
         Ok(source) => Some(source),
         Err(error) => {
             let words = format!("{:#}", anyhow::Error::from(error));
-            assert!(std::env::var_os("CI").is_none(), "cannot watch processes: {words}");
+            assert!(
+                std::env::var_os("CI").is_none(),
+                "cannot watch processes: {words}"
+            );
             eprintln!("skipped: {words}");
             None
         }
@@ -99,13 +112,22 @@ fn record<T>(config: &ProcessEbpfConfig, work: impl FnOnce() -> T) -> Option<(Re
     });
     let result = work();
     stop.set();
-    reader.join().expect("the reader does not panic").expect("the source does not fail");
-    Some((collector.join().expect("the collector does not panic"), result))
+    reader
+        .join()
+        .expect("the reader does not panic")
+        .expect("the source does not fail");
+    Some((
+        collector.join().expect("the collector does not panic"),
+        result,
+    ))
 }
 
 fn quiet(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     command
 }
 
@@ -116,19 +138,67 @@ fn run(command: &mut Command) -> (u32, std::process::ExitStatus) {
     (pid, child.wait().unwrap())
 }
 
+/// A process that does nothing, for an hour.
+fn sleeper() -> std::process::Child {
+    let sleeper = quiet("/bin/sleep")
+        .args(["3600", "1"])
+        .current_dir("/usr")
+        .spawn()
+        .unwrap();
+    // It has become sleep when its name has changed; until then it is a copy of this test.
+    let name = format!("/proc/{}/comm", sleeper.id());
+    while std::fs::read_to_string(&name).unwrap().trim() != "sleep" {
+        std::thread::yield_now();
+    }
+    sleeper
+}
+
+/// Writes records of this kernel as fixtures of the decoder's tests.
+pub(super) fn capture() {
+    let mut sleeper = sleeper();
+    let mut source = attach(&ProcessEbpfConfig::default()).expect("capturing needs the right");
+    sleeper.kill().unwrap();
+    sleeper.wait().unwrap();
+    let script = Path::new("/tmp/bygone-fixture");
+    std::fs::write(script, "#!/bin/sh\n").unwrap();
+    std::fs::set_permissions(script, PermissionsExt::from_mode(0o755)).unwrap();
+    let (pid, _) = run(quiet("/bin/echo")
+        .args(["one", "", "t\u{1}wo"])
+        .current_dir("/usr"));
+    let (script_pid, _) = run(quiet(script).current_dir("/"));
+    std::fs::remove_file(script).unwrap();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/publish/process_ebpf/fixtures");
+    while let Some(item) = source.attached.ring.next() {
+        let event = super::decode::decode(&item, 0).unwrap().event;
+        let name = match &event {
+            ProcessEvent::Exec(exec) if exec.process.pid == pid => "exec.bin",
+            ProcessEvent::Exec(exec) if exec.process.pid == script_pid => "script.bin",
+            ProcessEvent::Exec(exec) if exec.process.pid == sleeper.id() => "snapshot.bin",
+            ProcessEvent::Fork(fork) if fork.process.pid == pid => "fork.bin",
+            ProcessEvent::Exit(exit) if exit.process.pid == pid => "exit.bin",
+            _ => continue,
+        };
+        std::fs::write(folder.join(name), &*item).unwrap();
+    }
+}
+
 /// Runs this very test program again, to do what [`helper`] does for `what`.
 fn own_helper(what: &str) -> Command {
     let mut command = quiet(std::env::current_exe().unwrap());
     let name = concat!(module_path!(), "::helper");
     let name = name.split_once("::").unwrap().1;
-    command.args(["--exact", name, "--nocapture"]).env("BYGONE_TEST_HELPER", what);
+    command
+        .args(["--exact", name, "--nocapture"])
+        .env("BYGONE_TEST_HELPER", what);
     command
 }
 
 /// Not a test of its own: what the other tests run in a process of its own.
 #[test]
 fn helper() {
-    let Ok(what) = std::env::var("BYGONE_TEST_HELPER") else { return };
+    let Ok(what) = std::env::var("BYGONE_TEST_HELPER") else {
+        return;
+    };
     let parked = || {
         std::thread::spawn(|| {
             loop {
@@ -162,21 +232,33 @@ fn a_storm_is_recorded_whole() {
     const COUNT: u32 = 1000;
     let work = || {
         for number in 0..COUNT {
-            assert!(run(quiet("/bin/echo").arg(format!("marker {number}"))).1.success());
+            assert!(
+                run(quiet("/bin/echo").arg(format!("marker {number}")))
+                    .1
+                    .success()
+            );
         }
     };
-    let Some((recorded, ())) = record(&ProcessEbpfConfig::default(), work) else { return };
+    let Some((recorded, ())) = record(&ProcessEbpfConfig::default(), work) else {
+        return;
+    };
     let marked: Vec<_> = recorded
         .execs
         .iter()
         .filter(|exec| {
             let arguments = exec.arguments.as_deref().unwrap_or_default();
-            exec.parent.is_some_and(|parent| parent.pid == std::process::id())
-                && arguments.get(1).is_some_and(|argument| argument.starts_with(b"marker "))
+            exec.parent
+                .is_some_and(|parent| parent.pid == std::process::id())
+                && arguments
+                    .get(1)
+                    .is_some_and(|argument| argument.starts_with(b"marker "))
         })
         .collect();
     let distinct: HashSet<_> = marked.iter().map(|exec| &exec.arguments).collect();
-    assert_eq!((marked.len(), distinct.len()), (COUNT as usize, COUNT as usize));
+    assert_eq!(
+        (marked.len(), distinct.len()),
+        (COUNT as usize, COUNT as usize)
+    );
     for exec in marked {
         let exit = recorded.exit(exec.process);
         assert_eq!((exit.exit_code, exit.signal), (Some(0), None));
@@ -203,12 +285,17 @@ fn eight_threads(config: &ProcessEbpfConfig, count: usize) {
             })
             .collect()
     };
-    let Some((recorded, pids)) = record(config, work) else { return };
+    let Some((recorded, pids)) = record(config, work) else {
+        return;
+    };
     let mut exits: HashMap<ProcessKey, u32> = HashMap::new();
     for exit in &recorded.exits {
         *exits.entry(exit.process).or_default() += 1;
     }
-    assert!(exits.values().all(|count| *count == 1), "more than one exit of a process");
+    assert!(
+        exits.values().all(|count| *count == 1),
+        "more than one exit of a process"
+    );
     for pid in pids {
         assert_eq!(recorded.exit(recorded.exec(pid).process).exit_code, Some(7));
     }
@@ -222,7 +309,10 @@ fn eight_threads_end_in_one_exit() {
 
 #[test]
 fn eight_threads_end_in_one_exit_where_the_kernel_does_not_say_which_was_last() {
-    let config = ProcessEbpfConfig { force_exit_fallback: true, ..ProcessEbpfConfig::default() };
+    let config = ProcessEbpfConfig {
+        force_exit_fallback: true,
+        ..ProcessEbpfConfig::default()
+    };
     eight_threads(&config, 200);
 }
 
@@ -230,7 +320,11 @@ fn eight_threads_end_in_one_exit_where_the_kernel_does_not_say_which_was_last() 
 fn signals_show_at_the_exit() {
     let work = || {
         let of = |signal: &str| run(quiet("/bin/sh").args(["-c", &format!("kill -{signal} $$")]));
-        (of("SEGV"), of("KILL"), run(quiet("/bin/sh").args(["-c", "exit 3"])))
+        (
+            of("SEGV"),
+            of("KILL"),
+            run(quiet("/bin/sh").args(["-c", "exit 3"])),
+        )
     };
     let Some((recorded, (segv, kill, three))) = record(&ProcessEbpfConfig::default(), work) else {
         return;
@@ -250,30 +344,49 @@ fn a_script_keeps_both_paths() {
     std::fs::write(&script, "#!/bin/sh\nexit 5\n").unwrap();
     std::fs::set_permissions(&script, PermissionsExt::from_mode(0o755)).unwrap();
     let work = || run(quiet(&script).arg("x")).0;
-    let Some((recorded, pid)) = record(&ProcessEbpfConfig::default(), work) else { return };
+    let Some((recorded, pid)) = record(&ProcessEbpfConfig::default(), work) else {
+        return;
+    };
     let exec = recorded.exec(pid);
     let shell = std::fs::canonicalize("/bin/sh").unwrap();
     assert_eq!(exec.path.as_deref(), shell.to_str());
     assert_eq!(exec.script_path.as_deref(), script.to_str());
     let name = script.to_str().unwrap().as_bytes().to_vec();
-    assert_eq!(exec.arguments, Some(vec![b"/bin/sh".to_vec(), name, b"x".to_vec()]));
+    assert_eq!(
+        exec.arguments,
+        Some(vec![b"/bin/sh".to_vec(), name, b"x".to_vec()])
+    );
     assert_eq!(recorded.exit(exec.process).exit_code, Some(5));
 }
 
 #[test]
 fn arguments_are_exact_or_marked() {
-    let many: Vec<Vec<u8>> = (0..30).map(|number| format!("{number}").into_bytes()).collect();
-    let odd = vec![b"".to_vec(), b"a\nb".to_vec(), b"\xff\xfe\xc3(".to_vec(), b"".to_vec()];
+    let many: Vec<Vec<u8>> = (0..30)
+        .map(|number| format!("{number}").into_bytes())
+        .collect();
+    let odd = vec![
+        b"".to_vec(),
+        b"a\nb".to_vec(),
+        b"\xff\xfe\xc3(".to_vec(),
+        b"".to_vec(),
+    ];
     let six = vec![vec![b'x'; 6 * 1024]];
     let long = vec![vec![b'y'; 100 * 1024], vec![b'z'; 100 * 1024]];
     let lists = [many, odd, six, long];
     let work = || -> Vec<u32> {
         let words = |list: &Vec<Vec<u8>>| -> Vec<_> {
-            list.iter().map(|word| OsStr::from_bytes(word).to_owned()).collect()
+            list.iter()
+                .map(|word| OsStr::from_bytes(word).to_owned())
+                .collect()
         };
-        lists.iter().map(|list| run(quiet("/bin/true").args(words(list))).0).collect()
+        lists
+            .iter()
+            .map(|list| run(quiet("/bin/true").args(words(list))).0)
+            .collect()
     };
-    let Some((recorded, pids)) = record(&ProcessEbpfConfig::default(), work) else { return };
+    let Some((recorded, pids)) = record(&ProcessEbpfConfig::default(), work) else {
+        return;
+    };
     for (list, pid) in lists.iter().zip(pids) {
         let exec = recorded.exec(pid);
         let mut expected = vec![b"/bin/true".to_vec()];
@@ -296,12 +409,19 @@ fn arguments_are_exact_or_marked() {
 fn an_exec_tells_who_where_and_what() {
     let folder = tempfile::tempdir().unwrap();
     let work = || run(quiet("/bin/true").current_dir(folder.path())).0;
-    let Some((recorded, pid)) = record(&ProcessEbpfConfig::default(), work) else { return };
+    let Some((recorded, pid)) = record(&ProcessEbpfConfig::default(), work) else {
+        return;
+    };
     let exec = recorded.exec(pid);
     let namespace = |name: &str| {
         let target = std::fs::read_link(format!("/proc/self/ns/{name}")).unwrap();
         let text = target.to_str().unwrap().to_owned();
-        text.split_once('[').unwrap().1.trim_end_matches(']').parse::<u32>().unwrap()
+        text.split_once('[')
+            .unwrap()
+            .1
+            .trim_end_matches(']')
+            .parse::<u32>()
+            .unwrap()
     };
     let namespaces = exec.namespaces.unwrap();
     assert_eq!(namespaces.pid, namespace("pid"));
@@ -310,12 +430,21 @@ fn an_exec_tells_who_where_and_what() {
     assert_eq!(namespaces.user, namespace("user"));
     assert_eq!(exec.tid, pid);
     assert!(!exec.snapshot && exec.start_exact && !exec.kernel_thread);
-    assert_eq!(exec.cwd.as_deref(), folder.path().canonicalize().unwrap().to_str());
+    assert_eq!(
+        exec.cwd.as_deref(),
+        folder.path().canonicalize().unwrap().to_str()
+    );
     let own = rustix::process::getuid().as_raw();
     let ids = exec.credentials;
-    assert_eq!((ids.uid, ids.euid, ids.suid, ids.fsuid), (own, own, own, Some(own)));
+    assert_eq!(
+        (ids.uid, ids.euid, ids.suid, ids.fsuid),
+        (own, own, own, Some(own))
+    );
     let session = rustix::process::getsid(None).unwrap();
-    assert_eq!(exec.session_id, Some(session.as_raw_nonzero().get().cast_unsigned()));
+    assert_eq!(
+        exec.session_id,
+        Some(session.as_raw_nonzero().get().cast_unsigned())
+    );
     let path = std::fs::canonicalize("/bin/true").unwrap();
     assert_eq!(exec.path.as_deref(), path.to_str());
     check_file(exec, &path);
@@ -327,13 +456,19 @@ fn check_file(exec: &ExecEvent, path: &Path) {
     let metadata = std::fs::metadata(path).unwrap();
     assert_eq!((file.device, file.inode), (metadata.dev(), metadata.ino()));
     assert_eq!(file.mode, metadata.mode());
-    assert_eq!((file.owner_uid, file.owner_gid), (metadata.uid(), metadata.gid()));
+    assert_eq!(
+        (file.owner_uid, file.owner_gid),
+        (metadata.uid(), metadata.gid())
+    );
     assert_eq!(file.mtime, Some(metadata.mtime()));
     assert_eq!(file.ctime, Some(metadata.ctime()));
 }
 
 fn check_fork(recorded: &Recorded, exec: &ExecEvent) {
-    let found = recorded.forks.iter().find(|fork| fork.process == exec.process);
+    let found = recorded
+        .forks
+        .iter()
+        .find(|fork| fork.process == exec.process);
     let fork = found.expect("every process seen to start was forked");
     assert_eq!(fork.parent, exec.parent);
     assert_eq!(Some(fork.caller), exec.parent);
@@ -344,13 +479,7 @@ fn check_fork(recorded: &Recorded, exec: &ExecEvent) {
 
 #[test]
 fn what_ran_before_is_found_with_its_arguments() {
-    let mut child = quiet("/bin/sleep").args(["3600", "1"]).spawn();
-    let mut sleeper = child.as_mut().unwrap();
-    // It has become sleep when its name has changed; until then it is a copy of this test.
-    let name = format!("/proc/{}/comm", sleeper.id());
-    while std::fs::read_to_string(&name).unwrap().trim() != "sleep" {
-        std::thread::yield_now();
-    }
+    let mut sleeper = sleeper();
     let recorded = record(&ProcessEbpfConfig::default(), || {
         sleeper.kill().unwrap();
         sleeper.wait().unwrap()
@@ -359,19 +488,35 @@ fn what_ran_before_is_found_with_its_arguments() {
         sleeper.kill().unwrap();
         sleeper.wait().unwrap();
     }
-    let Some((recorded, _)) = recorded else { return };
-    sleeper = child.as_mut().unwrap();
-    let all: Vec<_> =
-        recorded.execs.iter().filter(|exec| exec.process.pid == sleeper.id()).collect();
+    let Some((recorded, _)) = recorded else {
+        return;
+    };
+    let all: Vec<_> = recorded
+        .execs
+        .iter()
+        .filter(|exec| exec.process.pid == sleeper.id())
+        .collect();
     assert_eq!(all.len(), 1);
     assert!(all[0].snapshot);
     assert_eq!(recorded.exit(all[0].process).signal, Some(9));
-    let kernel: Vec<_> = recorded.execs.iter().filter(|exec| exec.kernel_thread).collect();
-    assert!(kernel.iter().all(|exec| exec.path.is_none() && exec.arguments.is_none()));
-    let own = recorded.execs.iter().find(|exec| exec.process.pid == std::process::id());
+    let kernel: Vec<_> = recorded
+        .execs
+        .iter()
+        .filter(|exec| exec.kernel_thread)
+        .collect();
+    assert!(
+        kernel
+            .iter()
+            .all(|exec| exec.path.is_none() && exec.arguments.is_none())
+    );
+    let own = recorded
+        .execs
+        .iter()
+        .find(|exec| exec.process.pid == std::process::id());
     let own = own.expect("the collector itself is recorded");
-    let arguments: Vec<Vec<u8>> =
-        std::env::args_os().map(|word| word.as_bytes().to_vec()).collect();
+    let arguments: Vec<Vec<u8>> = std::env::args_os()
+        .map(|word| word.as_bytes().to_vec())
+        .collect();
     assert_eq!(own.arguments.as_ref(), Some(&arguments));
     assert!(own.snapshot);
 }
@@ -384,7 +529,9 @@ fn paths_are_the_hosts_across_mounts_and_roots() {
     std::fs::create_dir_all(&inner).unwrap();
     let script = "mount --bind /bin \"$0\" && exec \"$0/true\"";
     let work = || {
-        run(quiet("/usr/bin/unshare").args(["--mount", "/bin/sh", "-c", script]).arg(&inner))
+        run(quiet("/usr/bin/unshare")
+            .args(["--mount", "/bin/sh", "-c", script])
+            .arg(&inner))
     };
     let Some((recorded, (pid, status))) = record(&ProcessEbpfConfig::default(), work) else {
         return;
@@ -394,10 +541,18 @@ fn paths_are_the_hosts_across_mounts_and_roots() {
         eprintln!("skipped: cannot mount");
         return;
     }
-    let last = recorded.execs.iter().rfind(|exec| exec.process.pid == pid).unwrap();
+    let last = recorded
+        .execs
+        .iter()
+        .rfind(|exec| exec.process.pid == pid)
+        .unwrap();
     assert_eq!(last.path.as_deref(), inner.join("true").to_str());
     let others = last.namespaces.unwrap().mount;
-    let own = recorded.execs.iter().find(|exec| exec.process.pid == std::process::id()).unwrap();
+    let own = recorded
+        .execs
+        .iter()
+        .find(|exec| exec.process.pid == std::process::id())
+        .unwrap();
     assert_ne!(others, own.namespaces.unwrap().mount);
 }
 
@@ -415,7 +570,10 @@ fn cpu_time_counts_all_threads() {
 
 #[test]
 fn a_ring_too_small_loses_exactly_what_it_says() {
-    let source = attach(&ProcessEbpfConfig { ring_bytes: 4096, ..ProcessEbpfConfig::default() });
+    let source = attach(&ProcessEbpfConfig {
+        ring_bytes: 4096,
+        ..ProcessEbpfConfig::default()
+    });
     let Some(source) = source else { return };
     // Nobody reads yet: the ring holds a handful of records.
     for _ in 0..100 {
@@ -430,7 +588,9 @@ fn a_ring_too_small_loses_exactly_what_it_says() {
     batches.into_iter().for_each(|batch| recorded.add(batch));
     let mut lost_in_gaps = 0;
     for event in recorded.gaps() {
-        let CollectorEvent::Gap(gap) = event else { continue };
+        let CollectorEvent::Gap(gap) = event else {
+            continue;
+        };
         lost_in_gaps += gap.lost.unwrap();
         assert!(gap.time_ns < gap.end_ns);
     }
@@ -440,12 +600,45 @@ fn a_ring_too_small_loses_exactly_what_it_says() {
     assert!(lost > 200, "{lost}");
     assert_eq!(lost, lost_in_gaps);
     let seen_execs = recorded.execs.iter().filter(|exec| !exec.snapshot).count();
-    assert_eq!(stored, (seen_execs + recorded.forks.len() + recorded.exits.len()) as u64);
+    assert_eq!(
+        stored,
+        (seen_execs + recorded.forks.len() + recorded.exits.len()) as u64
+    );
 }
 
 #[test]
 fn a_ring_of_odd_size_is_refused_in_words() {
-    let config = ProcessEbpfConfig { ring_bytes: 5000, ..ProcessEbpfConfig::default() };
+    let config = ProcessEbpfConfig {
+        ring_bytes: 5000,
+        ..ProcessEbpfConfig::default()
+    };
     let error = ProcessEbpf::attach(&config).err().unwrap();
     assert!(error.to_string().contains("power of two"), "{error}");
+}
+
+#[test]
+fn programs_are_far_from_the_verifiers_limit() {
+    let Some(source) = attach(&ProcessEbpfConfig::default()) else {
+        return;
+    };
+    for _ in 0..500 {
+        assert!(run(&mut quiet("/bin/true")).1.success());
+    }
+    let counts = source.attached.program_counts();
+    assert_eq!(counts.len(), 6);
+    for count in counts {
+        // Run times are counted only while the sysctl kernel.bpf_stats_enabled is 1.
+        println!(
+            "{count:?}, {} ns a run",
+            count.run_ns.checked_div(count.runs).unwrap_or(0)
+        );
+        assert!(
+            count.verified.is_none_or(|verified| verified < 500_000),
+            "{count:?}"
+        );
+        assert!(
+            count.skipped.is_none_or(|skipped| skipped == 0),
+            "{count:?}"
+        );
+    }
 }

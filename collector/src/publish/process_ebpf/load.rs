@@ -30,8 +30,10 @@ const LOG_TAIL_CHARS: usize = 600;
 const LOAD_TRIES: u32 = 10;
 
 /// The programs, built by `cargo xtask build-ebpf` from `ebpf-probes` and committed.
-static OBJECT: &[u8] =
-    aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/../ebpf-probes/bygone.bpf.o"));
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../ebpf-probes/bygone.bpf.o"
+));
 
 /// Program of each class, and its tracepoint.
 const EXEC: (&str, &str) = ("exec", "sched_process_exec");
@@ -125,6 +127,8 @@ pub(crate) struct Attached {
     /// Dropping these detaches the programs.
     pub(crate) links: Vec<RawTracePointLink>,
     programs: Vec<(usize, ProgramFd)>,
+    /// Programs that are not attached to a tracepoint: walks, and those of the iterator.
+    others: Vec<ProgramFd>,
     /// The kernel empties such a map when nobody holds it.
     tails: Vec<ProgramArray<MapData>>,
     /// Per class, why it is not recorded.
@@ -164,13 +168,13 @@ impl Attached {
         skipped
     }
 
-    /// Runs and nanoseconds per class, counted only while the kernel's statistics are on.
+    /// What the kernel knows of each program, those reached by tail calls last.
     #[cfg(test)]
-    pub(crate) fn run_counts(&self) -> Vec<(usize, super::sys::ProgramCounts)> {
-        let of = |(class, program): &(usize, ProgramFd)| {
-            Some((*class, program_counts(std::os::fd::AsFd::as_fd(program))?))
-        };
-        self.programs.iter().filter_map(of).collect()
+    pub(crate) fn program_counts(&self) -> Vec<super::sys::ProgramCounts> {
+        let attached = self.programs.iter().map(|(_, program)| program);
+        let all = attached.chain(&self.others);
+        all.filter_map(|program| program_counts(std::os::fd::AsFd::as_fd(program)))
+            .collect()
     }
 }
 
@@ -185,7 +189,9 @@ pub(crate) fn attach(config: &ProcessEbpfConfig) -> Result<Attached, AttachError
         resolve(&btf)
     };
     if let [Some(reason), Some(_), Some(_)] = &resolved.disabled {
-        return Err(AttachError::MissingMember { reason: reason.clone() });
+        return Err(AttachError::MissingMember {
+            reason: reason.clone(),
+        });
     }
     raise_memory_limit();
     let fallback = config.force_exit_fallback || !resolved.exit_says_last;
@@ -202,7 +208,10 @@ pub(crate) fn attach(config: &ProcessEbpfConfig) -> Result<Attached, AttachError
 /// Below kernel 5.11 maps count against a limit on locked memory. Where it cannot be raised the
 /// maps themselves will tell whether it was enough.
 fn raise_memory_limit() {
-    let unlimited = rustix::process::Rlimit { current: None, maximum: None };
+    let unlimited = rustix::process::Rlimit {
+        current: None,
+        maximum: None,
+    };
     if let Err(error) = rustix::process::setrlimit(rustix::process::Resource::Memlock, unlimited) {
         tracing::debug!(%error, "the limit on locked memory stays as it is");
     }
@@ -210,7 +219,9 @@ fn raise_memory_limit() {
 
 fn prepare(resolved: &Resolved, ring_bytes: u32, fallback: bool) -> Result<Ebpf, AttachError> {
     let cpus = aya::util::nr_cpus().map_err(|(_, error)| AttachError::Cpus(error))?;
-    let slots = u32::try_from(cpus).unwrap_or(u32::MAX).saturating_mul(SLOTS_PER_CPU);
+    let slots = u32::try_from(cpus)
+        .unwrap_or(u32::MAX)
+        .saturating_mul(SLOTS_PER_CPU);
     let ended = if fallback { ENDED_MAX } else { ENDED_UNUSED };
     let mut loader = EbpfLoader::new();
     for (name, value) in &resolved.globals {
@@ -220,10 +231,12 @@ fn prepare(resolved: &Resolved, ring_bytes: u32, fallback: bool) -> Result<Ebpf,
     loader.map_max_entries("SLOTS", slots);
     loader.map_max_entries("CLAIMS", slots);
     loader.map_max_entries("ENDED", ended);
-    loader.load(OBJECT).map_err(|error| match forbidden(&error) {
-        true => refused(),
-        false => AttachError::Prepare(Box::new(error)),
-    })
+    loader
+        .load(OBJECT)
+        .map_err(|error| match forbidden(&error) {
+            true => refused(),
+            false => AttachError::Prepare(Box::new(error)),
+        })
 }
 
 fn attach_all(
@@ -237,6 +250,7 @@ fn attach_all(
         counters: take_map(ebpf, "COUNTERS")?,
         links: Vec::new(),
         programs: Vec::new(),
+        others: Vec::new(),
         tails: Vec::new(),
         disabled,
         snapshot_error: None,
@@ -248,6 +262,7 @@ fn attach_all(
         let walk = load_tracepoint(ebpf, "walk", EXEC.1)?;
         set_tail(&mut walks, &walk, "WALK")?;
         attached.tails.push(walks);
+        attached.others.push(walk);
     }
     for (class, (program, hook)) in [EXEC, FORK, exit].into_iter().enumerate() {
         if attached.disabled.get(class).is_some_and(Option::is_some) {
@@ -273,7 +288,9 @@ fn set_tail(
     program: &ProgramFd,
     name: &'static str,
 ) -> Result<(), AttachError> {
-    programs.set(0, program, 0).map_err(|source| AttachError::Map { name, source })
+    programs
+        .set(0, program, 0)
+        .map_err(|source| AttachError::Map { name, source })
 }
 
 fn tracepoint<'a>(
@@ -281,8 +298,14 @@ fn tracepoint<'a>(
     program: &'static str,
     hook: &'static str,
 ) -> Result<&'a mut RawTracePoint, AttachError> {
-    let found = ebpf.program_mut(program).ok_or(AttachError::Part { name: program })?;
-    found.try_into().map_err(|source| AttachError::Attach { program, hook, source })
+    let found = ebpf
+        .program_mut(program)
+        .ok_or(AttachError::Part { name: program })?;
+    found.try_into().map_err(|source| AttachError::Attach {
+        program,
+        hook,
+        source,
+    })
 }
 
 fn load_tracepoint(
@@ -301,7 +324,11 @@ fn clone_fd(
     hook: &'static str,
 ) -> Result<ProgramFd, AttachError> {
     let clone = fd.and_then(|fd| fd.try_clone().map_err(ProgramError::IOError));
-    clone.map_err(|source| AttachError::Attach { program, hook, source })
+    clone.map_err(|source| AttachError::Attach {
+        program,
+        hook,
+        source,
+    })
 }
 
 fn attach_tracepoint(
@@ -311,19 +338,31 @@ fn attach_tracepoint(
 ) -> Result<RawTracePointLink, AttachError> {
     let loaded = tracepoint(ebpf, program, hook)?;
     let link = loaded.attach(hook).and_then(|id| loaded.take_link(id));
-    link.map_err(|source| AttachError::Attach { program, hook, source })
+    link.map_err(|source| AttachError::Attach {
+        program,
+        hook,
+        source,
+    })
 }
 
 /// Starts a program of no consequence and sees that every probe ran: that a program could be
 /// attached proves nothing.
 fn prove(attached: &Attached) -> Result<(), AttachError> {
-    let started = ["/bin/true", "/usr/bin/true", "/bin/sh"].iter().any(|program| {
-        let mut command = Command::new(program);
-        command.args(["-c", ":"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        command.status().is_ok()
-    });
-    let counts =
-        attached.counts().map_err(|source| AttachError::Map { name: "COUNTERS", source })?;
+    let started = ["/bin/true", "/usr/bin/true", "/bin/sh"]
+        .iter()
+        .any(|program| {
+            let mut command = Command::new(program);
+            command
+                .args(["-c", ":"])
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null());
+            command.status().is_ok()
+        });
+    let counts = attached.counts().map_err(|source| AttachError::Map {
+        name: "COUNTERS",
+        source,
+    })?;
     for ((class, of_class), disabled) in CLASSES.iter().zip(&counts).zip(&attached.disabled) {
         let seen: u64 = of_class.iter().map(|[seen, _]| seen).sum();
         if seen > 0 || disabled.is_some() {
@@ -345,7 +384,10 @@ fn snapshot(ebpf: &mut Ebpf, attached: &mut Attached) -> Result<(), String> {
     let walk = load_iterator(ebpf, "snapshot_walk", &types).map_err(words)?;
     let mut tails: ProgramArray<MapData> = take_map(ebpf, "SNAPSHOT_WALK").map_err(words)?;
     set_tail(&mut tails, &walk, "SNAPSHOT_WALK").map_err(words)?;
-    load_iterator(ebpf, "snapshot", &types).map_err(words)?;
+    attached.others.push(walk);
+    attached
+        .others
+        .push(load_iterator(ebpf, "snapshot", &types).map_err(words)?);
     let iterator = iterator(ebpf, "snapshot").map_err(words)?;
     let link = iterator.attach().and_then(|id| iterator.take_link(id));
     let file = link.map_err(|error| error.to_string())?.into_file();
@@ -363,8 +405,14 @@ fn snapshot(ebpf: &mut Ebpf, attached: &mut Attached) -> Result<(), String> {
 }
 
 fn iterator<'a>(ebpf: &'a mut Ebpf, program: &'static str) -> Result<&'a mut Iter, AttachError> {
-    let found = ebpf.program_mut(program).ok_or(AttachError::Part { name: program })?;
-    found.try_into().map_err(|source| AttachError::Attach { program, hook: "iter/task", source })
+    let found = ebpf
+        .program_mut(program)
+        .ok_or(AttachError::Part { name: program })?;
+    found.try_into().map_err(|source| AttachError::Attach {
+        program,
+        hook: "iter/task",
+        source,
+    })
 }
 
 fn load_iterator(
@@ -393,7 +441,10 @@ fn patiently(mut load: impl FnMut() -> Result<(), ProgramError>) -> Result<(), P
 /// Tells a want of rights from a program that the verifier does not take.
 fn explain(program: &'static str, hook: &'static str, error: ProgramError) -> AttachError {
     match error {
-        ProgramError::LoadError { io_error, verifier_log } => {
+        ProgramError::LoadError {
+            io_error,
+            verifier_log,
+        } => {
             let log = verifier_log.to_string();
             let log = log.trim();
             if io_error.raw_os_error() == Some(libc::EPERM) && log.is_empty() {
@@ -401,9 +452,17 @@ fn explain(program: &'static str, hook: &'static str, error: ProgramError) -> At
             }
             let skipped = log.chars().count().saturating_sub(LOG_TAIL_CHARS);
             let log = log.chars().skip(skipped).collect();
-            AttachError::Verify { program, log, source: io_error }
+            AttachError::Verify {
+                program,
+                log,
+                source: io_error,
+            }
         }
-        source => AttachError::Attach { program, hook, source },
+        source => AttachError::Attach {
+            program,
+            hook,
+            source,
+        },
     }
 }
 
@@ -411,7 +470,9 @@ fn explain(program: &'static str, hook: &'static str, error: ProgramError) -> At
 fn refused() -> AttachError {
     let missing = rights::missing();
     if !missing.is_empty() {
-        return AttachError::NoRight { missing: missing.join(" and ") };
+        return AttachError::NoRight {
+            missing: missing.join(" and "),
+        };
     }
     let why = rights::lockdown().map_or_else(
         || "no reason given, and no capability is missing; a security module may forbid it".into(),
@@ -424,7 +485,9 @@ fn refused() -> AttachError {
 fn forbidden(error: &aya::EbpfError) -> bool {
     let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = next {
-        let code = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error);
+        let code = error
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::raw_os_error);
         if code == Some(libc::EPERM) {
             return true;
         }

@@ -21,7 +21,9 @@ pub(crate) fn add_arguments(exec: &mut ExecEvent) {
     if exec.kernel_thread {
         return;
     }
-    let Some((bytes, whole)) = read_cmdline(exec.process.pid) else { return };
+    let Some((bytes, whole)) = read_cmdline(exec.process.pid) else {
+        return;
+    };
     if !is_same(exec) {
         return;
     }
@@ -37,7 +39,9 @@ pub(crate) fn add_arguments(exec: &mut ExecEvent) {
 fn read_cmdline(pid: u32) -> Option<(Vec<u8>, bool)> {
     let file = File::open(format!("/proc/{pid}/cmdline")).ok()?;
     let mut bytes = Vec::new();
-    file.take(ARGUMENTS_MAX as u64 + 1).read_to_end(&mut bytes).ok()?;
+    file.take(ARGUMENTS_MAX as u64 + 1)
+        .read_to_end(&mut bytes)
+        .ok()?;
     let whole = bytes.len() <= ARGUMENTS_MAX;
     bytes.truncate(ARGUMENTS_MAX);
     Some((bytes, whole))
@@ -45,12 +49,16 @@ fn read_cmdline(pid: u32) -> Option<(Vec<u8>, bool)> {
 
 fn is_same(exec: &ExecEvent) -> bool {
     let pid = exec.process.pid;
-    let Ok(stat) = std::fs::read(format!("/proc/{pid}/stat")) else { return false };
+    let Ok(stat) = std::fs::read(format!("/proc/{pid}/stat")) else {
+        return false;
+    };
     if start_tick(&stat) != Some(exec.process.start_ns / TICK_NS) {
         return false;
     }
     let inode = exec.file.map(|file| file.inode);
-    let Ok(program) = std::fs::metadata(format!("/proc/{pid}/exe")) else { return false };
+    let Ok(program) = std::fs::metadata(format!("/proc/{pid}/exe")) else {
+        return false;
+    };
     inode.is_none_or(|inode| inode == program.ino())
 }
 

@@ -1,8 +1,11 @@
 //! The one call to the kernel that the BPF library lacks.
 //!
-//! `BPF_OBJ_GET_INFO_BY_FD` fills a `bpf_prog_info`, of which only three numbers are read. The
+//! `BPF_OBJ_GET_INFO_BY_FD` fills a `bpf_prog_info`, of which only a few numbers are read. The
 //! kernel says how much of the struct it knows, so that a number it lacks is told from 0.
-#![expect(unsafe_code, reason = "the system call has no safe wrapper for these numbers")]
+#![expect(
+    unsafe_code,
+    reason = "the system call has no safe wrapper for these numbers"
+)]
 
 use std::mem::{offset_of, size_of};
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -21,6 +24,8 @@ pub(crate) struct ProgramCounts {
     pub(crate) runs: u64,
     /// Nanoseconds they took.
     pub(crate) run_ns: u64,
+    /// Instructions that the verifier went through; `None` before kernel 5.16.
+    pub(crate) verified: Option<u32>,
 }
 
 /// `info` of `union bpf_attr`.
@@ -55,9 +60,11 @@ pub(crate) fn program_counts(program: BorrowedFd<'_>) -> Option<ProgramCounts> {
     }
     let known = |end: usize| request.info_len as usize >= end;
     let skipped_end = offset_of!(bpf_prog_info, recursion_misses) + size_of::<u64>();
+    let verified_end = offset_of!(bpf_prog_info, verified_insns) + size_of::<u32>();
     Some(ProgramCounts {
         skipped: known(skipped_end).then_some(info.recursion_misses),
         runs: info.run_cnt,
         run_ns: info.run_time_ns,
+        verified: known(verified_end).then_some(info.verified_insns),
     })
 }
