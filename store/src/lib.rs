@@ -1,4 +1,20 @@
 //! Append-only tables of events with a time index, read through SQLite.
+//!
+//! A table is a struct with `#[derive(EventTable)]`. One [`Writer`] per data folder appends rows;
+//! any number of [`Reader`]s, in other processes or on other machines, pin a [`Snapshot`] and scan
+//! it by time. Neither waits for the other.
+//!
+//! ```text
+//! Writer ─ append ─▶ journal/<n>.bj ─ sealer ─▶ segments/<table>/0-<n>.parquet
+//!                          │                          │   manifest/<m> says which count
+//! Reader ─ snapshot ───────┴──────────────────────────┘
+//! ```
+//! How each part works is said where it is: the journal in `journal/mod.rs`, the manifest in
+//! `manifest/mod.rs`, snapshots in [`read`], the virtual tables in [`sql`].
+//!
+//! **Invariants:** the store knows no event and no operating system's API beyond files. A file is
+//! of rows or of the manifest is never changed in place: the newest ones only grow at their end.
+//! No `Future`, and no lock between reader and writer.
 
 // The derives write `::bygone_store::…`, also in this crate's own tests.
 extern crate self as bygone_store;

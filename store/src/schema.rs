@@ -57,7 +57,7 @@ pub enum Computation {
     /// The row's number in its table; `BIGINT`.
     Eid,
     /// A process's identity in text, `<boot, 8 hex>-<pid, hex>-<start_ns, hex>`; null when either
-    /// stored part is null; `TEXT`. See [`crate::guid`].
+    /// stored part is null; `TEXT`. See [`crate::guid()`].
     Guid {
         /// Column of the process id (`U32`).
         pid: usize,

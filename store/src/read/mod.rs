@@ -7,7 +7,7 @@
 //! mount.
 //!
 //! # How
-//! A snapshot ([`snapshot`]) is a position in the manifest and, for every journal that the
+//! A [`Snapshot`] is a position in the manifest and, for every journal that the
 //! manifest does not yet replace, an open file with a length. What is appended later lies beyond
 //! the length; a journal that is unlinked later stays readable through the open file. The pin
 //! itself races with the writer, who may seal a journal between the reading of the manifest and
@@ -15,7 +15,7 @@
 //! it is enough to look at the manifest again at the end: when it has not moved, no journal has
 //! gone since it was read; when it has, the pin is taken anew.
 //!
-//! A scan ([`scan`]) goes through the segments and frames whose times overlap the request and
+//! A [`Scan`] goes through the segments and frames whose times overlap the request and
 //! decodes only the wanted columns. Rows come in no particular order.
 //!
 //! What cannot be read is left out and noted in [`Snapshot::damage`]; an error is only what the

@@ -15,6 +15,7 @@ const CYCLES: u64 = 20;
 const CHILD: &str = "BYGONE_STORE_TEST_CHILD";
 
 /// Appends and syncs until it is killed, and says what it has done.
+#[expect(clippy::print_stdout, reason = "the parent reads it")]
 fn child(argument: &str) {
     let (cycle, dir) = argument.split_once(' ').unwrap();
     let (mut writer, opened) = open_small(Path::new(dir), 16 << 10);
