@@ -69,6 +69,7 @@ impl ProcessEbpf {
     /// In words that say what is missing: types, a right, a member of a kernel struct.
     pub fn attach(config: &ProcessEbpfConfig) -> Result<Self, AttachError> {
         let attached = load::attach(config)?;
+        sys::give_memory_back();
         Ok(Self {
             attached,
             clock: Clock::new(),
@@ -99,7 +100,7 @@ impl Publisher for ProcessEbpf {
     }
 
     fn run(self: Box<Self>, sink: &Sink, stop: &Stop) -> Result<(), PublishError> {
-        Reader::new(self.attached, self.clock)?.run(sink, stop)
+        Reader::new(self.attached, self.clock).run(sink, stop)
     }
 }
 

@@ -58,10 +58,10 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    pub(crate) fn new(attached: Attached, clock: Clock) -> Result<Self, PublishError> {
+    pub(crate) fn new(attached: Attached, clock: Clock) -> Self {
         let since_ns = attached.since_ns;
         let ledger = Ledger::new(SOURCE, since_ns, attached.skipped());
-        Ok(Self {
+        Self {
             attached,
             clock,
             cache: ProcessCache::default(),
@@ -73,7 +73,7 @@ impl Reader {
             read_ns: since_ns,
             away_ns: 0,
             lost: 0,
-        })
+        }
     }
 
     /// Reads until told to stop or nobody listens.

@@ -557,6 +557,31 @@ fn paths_are_the_hosts_across_mounts_and_roots() {
 }
 
 #[test]
+fn a_program_in_memory_has_the_name_it_was_given() {
+    use std::io::Write;
+    use std::os::fd::AsRawFd;
+    let flags = rustix::fs::MemfdFlags::CLOEXEC;
+    let memory = rustix::fs::memfd_create("bygone test", flags).unwrap();
+    let mut file = std::fs::File::from(memory);
+    file.write_all(&std::fs::read("/bin/true").unwrap())
+        .unwrap();
+    let path = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
+    // The kernel runs no file that is open for writing; a second descriptor is for reading.
+    let reader = std::fs::File::open(path).unwrap();
+    drop(file);
+    let path = format!("/proc/{}/fd/{}", std::process::id(), reader.as_raw_fd());
+    let work = || run(&mut quiet(&path));
+    let Some((recorded, (pid, status))) = record(&ProcessEbpfConfig::default(), work) else {
+        return;
+    };
+    assert!(status.success());
+    assert_eq!(
+        recorded.exec(pid).path.as_deref(),
+        Some("memfd:bygone test")
+    );
+}
+
+#[test]
 fn cpu_time_counts_all_threads() {
     let work = || run(&mut own_helper("busy"));
     let Some((recorded, (pid, status))) = record(&ProcessEbpfConfig::default(), work) else {

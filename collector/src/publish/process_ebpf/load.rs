@@ -60,7 +60,7 @@ pub enum AttachError {
         bytes: u32,
     },
     /// This process lacks a right.
-    #[error("no right to load programs into the kernel: {missing} is missing")]
+    #[error("no right to load programs into the kernel: this takes {missing}")]
     NoRight {
         /// Names of capabilities.
         missing: String,

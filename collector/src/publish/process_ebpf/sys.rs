@@ -1,4 +1,4 @@
-//! The one call to the kernel that the BPF library lacks.
+//! Calls to the system that the libraries in use lack.
 //!
 //! `BPF_OBJ_GET_INFO_BY_FD` fills a `bpf_prog_info`, of which only a few numbers are read. The
 //! kernel says how much of the struct it knows, so that a number it lacks is told from 0.
@@ -34,6 +34,16 @@ struct InfoByFd {
     fd: u32,
     info_len: u32,
     info: u64,
+}
+
+/// Gives memory that was freed back to the system: the types of the kernel took megabytes in small
+/// pieces, which the allocator would keep.
+pub(crate) fn give_memory_back() {
+    // SAFETY: the function only returns free pages of the allocator, and may be called at any time.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }
 
 /// Asks the kernel for the counts of a program; `None` when it does not answer.
