@@ -352,7 +352,7 @@ fn arguments_are_split_at_their_ends() {
 #[test]
 fn captures() {
     if std::env::var_os("BYGONE_CAPTURE").is_some() {
-        super::super::live_tests::capture();
+        super::super::live_tests::harness::capture();
         return;
     }
     let kinds: Vec<u8> = ALL.iter().map(|bytes| bytes[0]).collect();

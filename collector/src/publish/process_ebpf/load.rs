@@ -119,6 +119,33 @@ pub enum AttachError {
     Cpus(#[source] std::io::Error),
 }
 
+impl AttachError {
+    /// What the user can do about it, where something can be done.
+    #[must_use]
+    pub fn mend(&self) -> Option<String> {
+        let words = match self {
+            Self::NoRight { missing } => format!("run as root, or with {missing}"),
+            Self::Types(_) => "boot a kernel built with CONFIG_DEBUG_INFO_BTF".to_owned(),
+            Self::RingSize { bytes } => {
+                let near = bytes
+                    .checked_next_power_of_two()
+                    .unwrap_or(RING_BYTES_DEFAULT);
+                format!("set ring_bytes to {}", near.max(4096))
+            }
+            Self::MissingMember { .. }
+            | Self::Refused { .. }
+            | Self::Prepare(_)
+            | Self::Part { .. }
+            | Self::Map { .. }
+            | Self::Verify { .. }
+            | Self::Attach { .. }
+            | Self::Silent { .. }
+            | Self::Cpus(_) => return None,
+        };
+        Some(words)
+    }
+}
+
 /// Programs at work, and what is needed to read them.
 pub(crate) struct Attached {
     /// Where the records come from.
