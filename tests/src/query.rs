@@ -1,9 +1,13 @@
 //! SQL through the command line.
 
+use std::io;
 use std::path::Path;
 use std::process::ExitStatus;
 
-use serde_json::Value;
+use bygone::tables;
+use bygone_store::sql::{ResultColumn, ResultSink, SessionOptions};
+use rusqlite::types::ValueRef;
+use serde_json::{Map, Value};
 
 use crate::bygone;
 
@@ -49,5 +53,64 @@ pub fn sql_rows(data_dir: &Path, statement: &str) -> Vec<Value> {
     match serde_json::from_str(&output.stdout) {
         Ok(Value::Array(rows)) => rows,
         other => panic!("{statement}: not an array: {other:?}: {}", output.stdout),
+    }
+}
+
+/// SQL over a data folder from within this process, which saves the start of another.
+pub struct Session(bygone_store::sql::Session);
+
+impl Session {
+    /// Opens a session; the folder is read at the first statement.
+    ///
+    /// # Errors
+    /// When SQLite cannot be set up.
+    pub fn open(data_dir: &Path) -> anyhow::Result<Self> {
+        Ok(Self(bygone_store::sql::Session::open(SessionOptions {
+            data_dir: data_dir.to_owned(),
+            events: tables::event_schemas(),
+            states: tables::state_tables(),
+        })?))
+    }
+
+    /// The rows of a statement, each a JSON object.
+    ///
+    /// # Errors
+    /// When the statement fails.
+    pub fn rows(&self, statement: &str) -> anyhow::Result<Vec<Value>> {
+        let mut rows = Rows::default();
+        self.0.execute(statement, &mut rows)?;
+        Ok(rows.rows)
+    }
+}
+
+#[derive(Default)]
+struct Rows {
+    columns: Vec<String>,
+    rows: Vec<Value>,
+}
+
+impl ResultSink for Rows {
+    fn start(&mut self, columns: &[ResultColumn]) -> io::Result<()> {
+        self.columns = columns.iter().map(|column| column.name.clone()).collect();
+        Ok(())
+    }
+
+    fn row(&mut self, values: &[ValueRef<'_>]) -> io::Result<()> {
+        let cells = self.columns.iter().cloned().zip(values.iter().map(json));
+        self.rows.push(Value::Object(cells.collect::<Map<String, Value>>()));
+        Ok(())
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn json(value: &ValueRef<'_>) -> Value {
+    match value {
+        ValueRef::Null | ValueRef::Blob(_) => Value::Null,
+        ValueRef::Integer(number) => (*number).into(),
+        ValueRef::Real(number) => (*number).into(),
+        ValueRef::Text(bytes) => String::from_utf8_lossy(bytes).into(),
     }
 }

@@ -12,6 +12,7 @@
 //! **Invariants:** the writer's thread is the only one that touches the store. A publisher that
 //! fails does not stop the others: its end is a row in `gaps` and in `capabilities`.
 
+mod damage;
 mod run;
 mod sources;
 mod supervise;

@@ -9,6 +9,7 @@ use bygone_store::{Opened, Writer, WriterOptions};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
+use super::damage;
 use super::sources::{self, Source};
 use super::supervise;
 use super::time::{clock_offset_ns, now_ns};
@@ -28,12 +29,9 @@ const SOURCE: &str = "daemon";
 /// When the store cannot be opened (another daemon holds it, the folder cannot be written), or the
 /// writer fails for good.
 pub fn run(config: &Config, data_dir: &Path) -> anyhow::Result<()> {
-    let options = WriterOptions {
-        boot_id: boot::boot_id().context("reading the boot id")?,
-        journal_bytes_max: config.store.journal_bytes,
-        journal_age_max: config.store.journal_age,
-        ..WriterOptions::default()
-    };
+    let mut options = WriterOptions::new(boot::boot_id().context("reading the boot id")?);
+    options.journal_bytes_max = config.store.journal_bytes;
+    options.journal_age_max = config.store.journal_age;
     let (writer, opened) = Writer::open(data_dir, tables::event_schemas(), options)?;
     let (sink, batches) = sync_channel(CHANNEL_BATCHES_MAX);
     let (writer_thread, writer_ended) =
@@ -133,7 +131,7 @@ fn gaps(opened: &Opened) -> impl Iterator<Item = Gap> {
         lost: None,
         detail: None,
     });
-    down
+    down.chain(opened.recovered.iter().filter_map(damage::gap))
 }
 
 /// Waits for a signal to stop, or for the writer's end.

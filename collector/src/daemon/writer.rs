@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use bygone_store::Writer;
 
+use super::damage;
 use crate::config::Sync as SyncPolicy;
 use crate::events::{CollectorEvent, Gap, GapReason};
 use crate::publish::{Batch, Events};
@@ -68,6 +69,16 @@ impl WriterLoop {
         self.sync();
         self.heartbeat();
         self.writer.close().context("closing the store")
+    }
+
+    /// How long to wait for a batch before something else is due.
+    fn wait(&self) -> Duration {
+        match self.sync {
+            SyncPolicy::Every(interval) if self.unsynced => {
+                interval.saturating_sub(self.synced_at.elapsed()).min(WAIT_MAX)
+            }
+            SyncPolicy::Always | SyncPolicy::Every(_) | SyncPolicy::Never => WAIT_MAX,
+        }
     }
 
     fn take(&mut self, batch: &Batch) {
@@ -131,6 +142,7 @@ impl WriterLoop {
         if let Err(error) = self.writer.tick() {
             warn(&error.into(), "The journal could not be rotated; going on with the old one");
         }
+        self.report_damage();
         let sync_due = match self.sync {
             SyncPolicy::Always => true,
             SyncPolicy::Every(interval) => self.synced_at.elapsed() >= interval,
@@ -142,6 +154,19 @@ impl WriterLoop {
         }
         if heartbeat_due {
             self.heartbeat();
+        }
+    }
+
+    /// Makes gaps of what the sealer could not read back.
+    fn report_damage(&mut self) {
+        let damage = self.writer.take_damage();
+        let gaps: Vec<CollectorEvent> =
+            damage.iter().filter_map(damage::gap).map(CollectorEvent::Gap).collect();
+        if !gaps.is_empty() {
+            match tables::append(&mut self.writer, &Events::Collector(gaps)) {
+                Ok(_) => self.unsynced = true,
+                Err(error) => warn(&error.into(), "Damage could not be recorded"),
+            }
         }
     }
 

@@ -105,7 +105,7 @@ fn measure(
 ) -> anyhow::Result<Measured> {
     let folder = TempDir::new()?;
     let data_dir = folder.path().join("data");
-    let options = WriterOptions { boot_id: [7; 16], ..WriterOptions::default() };
+    let options = WriterOptions::new([7; 16]);
     let (mut writer, _) = Writer::open(&data_dir, tables::event_schemas(), options)?;
     let mut spent = Spent::default();
     let mut journal_bytes = 0;

@@ -44,7 +44,9 @@ const STOP_MAX: Duration = Duration::from_secs(2);
 /// use bygone::publish::Publisher;
 /// use bygone::publish::file_inotify::{FileInotify, FileInotifyConfig};
 ///
-/// let files = FileInotify::attach(&FileInotifyConfig::default())?;
+/// let mut config = FileInotifyConfig::default();
+/// config.categories.insert("configuration".to_owned(), vec!["/etc/%%".to_owned()]);
+/// let files = FileInotify::attach(&config)?;
 /// println!("blind to: {}", files.capabilities()[0].blind_to);
 /// # Ok::<(), bygone::publish::file_inotify::AttachError>(())
 /// ```

@@ -1,0 +1,26 @@
+//! Damage to stored rows, as gaps.
+
+use bygone_store::Damage;
+
+use super::time::now_ns;
+use crate::events::{Gap, GapReason};
+
+/// The gap that a finding is, `None` when it cost no rows. A finding without times is dated to
+/// now, when it was made.
+pub(super) fn gap(damage: &Damage) -> Option<Gap> {
+    if !damage.kind.loses_rows() {
+        tracing::warn!(file = damage.file, detail = damage.detail, "Found while opening the store");
+        return None;
+    }
+    let now_ns = now_ns();
+    let (time_ns, end_ns) = damage.time_ns.unwrap_or((now_ns, now_ns));
+    let table = damage.table.as_deref().unwrap_or("*");
+    Some(Gap {
+        time_ns,
+        end_ns,
+        source: "*".to_owned(),
+        reason: GapReason::Corrupt,
+        lost: damage.rows,
+        detail: Some(format!("table {table}, file {}: {}", damage.file, damage.detail)),
+    })
+}
