@@ -20,6 +20,8 @@ pub(super) struct Offer {
     pub(super) usable: bool,
     /// Whether text is compared under `BINARY`.
     pub(super) binary: bool,
+    /// Whether it is one of the values of an `IN`.
+    pub(super) list: bool,
     /// The right side, when it is an integer written in the statement.
     pub(super) constant: Option<i64>,
 }
@@ -92,7 +94,11 @@ impl Plan {
             return Some(Term::Bound(column, operator));
         }
         let kind = KeyKind::of(schema.columns.get(index)?)?;
-        let comparable = kind == KeyKind::Integer || offer.binary;
+        let comparable = match kind {
+            KeyKind::Integer => true,
+            KeyKind::Guid => offer.binary,
+            KeyKind::Text => offer.binary && !offer.list,
+        };
         (operator == Operator::Equal && comparable).then_some(Term::Key(index, kind))
     }
 

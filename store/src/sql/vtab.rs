@@ -8,8 +8,10 @@
 //! | comparison | column | taken as | checked again by SQLite |
 //! | --- | --- | --- | --- |
 //! | `=`, `<`, `<=`, `>`, `>=`, `IS`, also `IN` and `BETWEEN` | `time`, `time_ns` of events | time range (`bounds`) | yes, unless the right side is an integer in the statement |
-//! | `=`, `IN` | integers, text under `BINARY`, guids, `eid` | key: filter, and index once repeated | yes |
-//! | `=` | reals, blobs, `boot_id`, text under another collation | no | yes |
+//! | `=`, `IN` | integers, guids, `eid` | key: filter, and index once repeated | yes |
+//! | `=` | text under `BINARY` | key, likewise | yes |
+//! | `IN` | text | no: SQLite would compare the list's numbers as text, unlike `IN` itself | yes |
+//! | `=`, `IN` | reals, blobs, `boot_id`, text under another collation | no | yes |
 //! | `IS`, `IS NULL`, `<>`, `LIKE`, `GLOB`, functions, `rowid` | all others | no | yes |
 //! | `LIMIT`, `OFFSET`, `ORDER BY` | | no | SQLite does it |
 //!
@@ -45,7 +47,7 @@ use rusqlite::vtab::{
 };
 use rusqlite::{Connection, Error};
 
-use crate::schema::{ColumnSource, TableSchema};
+use crate::schema::{ColumnSchema, ColumnSource, ColumnType, TableSchema};
 use crate::sql::bounds::{Operator, TimeRange};
 use crate::sql::plan::{Offer, Plan, Taken, Term};
 use crate::sql::statement::Context;
@@ -175,15 +177,19 @@ impl Table {
 
     fn estimate_events(&self, offers: &[Offer], taken: &[Taken]) -> rusqlite::Result<(f64, f64)> {
         let schema = self.shown.schema();
-        let (mut range, mut share) = (TimeRange::ALL, 1.0);
+        let (mut range, mut share, mut share_of_rows) = (TimeRange::ALL, 1.0, 1.0);
         for taken in taken {
             let Term::Bound(column, operator) = taken.term else {
                 continue;
             };
+            let equality = matches!(operator, Operator::Equal | Operator::Is);
             match offers.get(taken.offer).and_then(|offer| offer.constant) {
-                Some(value) => range = range.narrow(column, operator, ValueRef::Integer(value)),
-                None if matches!(operator, Operator::Equal | Operator::Is) => share *= KEY_SHARE,
-                None => share *= BOUND_SHARE,
+                Some(value) => {
+                    range = range.narrow(column, operator, ValueRef::Integer(value));
+                    // All of a frame or row group is decoded, few of its rows are in range.
+                    share_of_rows *= if equality { KEY_SHARE } else { 1.0 };
+                }
+                None => share *= if equality { KEY_SHARE } else { BOUND_SHARE },
             }
         }
         let snapshot = self
@@ -196,7 +202,7 @@ impl Table {
         let estimate = snapshot.estimate(schema, &range.inclusive());
         #[expect(clippy::cast_precision_loss, reason = "an estimate")]
         let (rows, bytes) = (estimate.rows as f64, estimate.bytes as f64);
-        Ok((rows * share, bytes * share))
+        Ok((rows * share * share_of_rows, bytes * share))
     }
 }
 
@@ -212,6 +218,7 @@ fn offers(info: &IndexInfo) -> rusqlite::Result<Vec<Offer>> {
             operator: operator(&constraint.operator()),
             usable: constraint.is_usable(),
             binary: info.collation(index)?.eq_ignore_ascii_case("BINARY"),
+            list: info.is_in_constraint(index)?,
             constant,
         });
     }
@@ -236,7 +243,7 @@ fn declaration(schema: &TableSchema) -> String {
         .columns
         .iter()
         .map(|column| {
-            let not_null = if column.nullable { "" } else { " NOT NULL" };
+            let not_null = if can_be_null(column) { "" } else { " NOT NULL" };
             let hidden = if column.hidden { " HIDDEN" } else { "" };
             format!(
                 "\"{}\" {}{hidden}{not_null}",
@@ -246,6 +253,11 @@ fn declaration(schema: &TableSchema) -> String {
         })
         .collect();
     format!("CREATE TABLE \"{}\" ({})", schema.name, columns.join(", "))
+}
+
+/// SQLite shows a real that is not a number as null.
+fn can_be_null(column: &ColumnSchema) -> bool {
+    column.nullable || column.source == ColumnSource::Stored(ColumnType::F64)
 }
 
 const fn sql_type(source: ColumnSource) -> &'static str {
@@ -309,7 +321,7 @@ mod tests {
         r#type: String,
         /// A number that can be null.
         size: Option<u64>,
-        /// A number that is not shown.
+        /// A number that is not shown; null when it is none.
         #[column(hidden)]
         load: f64,
     }
@@ -319,7 +331,7 @@ mod tests {
         assert_eq!(
             declaration(Things::SCHEMA),
             "CREATE TABLE \"things\" (\"type\" TEXT NOT NULL, \"size\" BIGINT, \
-             \"load\" DOUBLE HIDDEN NOT NULL)"
+             \"load\" DOUBLE HIDDEN)"
         );
     }
 }

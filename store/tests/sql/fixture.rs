@@ -1,0 +1,241 @@
+//! Tables, a store with rows in segments and in a journal, and a sink that keeps the rows.
+
+use std::io;
+use std::path::Path;
+
+use bygone_store::sql::{
+    Executed, ResultColumn, ResultSink, ScanFailure, Session, SessionOptions, SqlError,
+    StateTableEntry,
+};
+use bygone_store::{Computed, EventTable, StateTable, TableSchema, Writer, WriterOptions, guid};
+use rusqlite::types::{Value, ValueRef};
+use tempfile::TempDir;
+
+/// The boot that rows are recorded in.
+pub(crate) const BOOT_ID: [u8; 16] = *b"\xab\xcd\xef\x01 any boot id";
+
+/// Boot-time nanoseconds plus this is real time.
+pub(crate) const CLOCK_OFFSET_NS: i64 = 1_000_000_000;
+
+/// One column of every type.
+#[derive(Clone, Debug, EventTable)]
+#[expect(dead_code, reason = "computed fields hold nothing to be read")]
+pub(crate) struct Samples {
+    /// Process id.
+    pub(crate) pid: u32,
+    /// Start of the process.
+    pub(crate) start_ns: u64,
+    /// Identity of the process.
+    #[column(guid(pid, start_ns))]
+    pub(crate) guid: Computed,
+    /// Text.
+    #[column(bloom)]
+    pub(crate) name: String,
+    /// Text that can be null.
+    pub(crate) label: Option<String>,
+    /// A real.
+    pub(crate) score: f64,
+    /// A number that can be null.
+    pub(crate) level: Option<i32>,
+    /// Yes or no.
+    pub(crate) flag: bool,
+    /// A large number.
+    pub(crate) big: i64,
+    /// Bytes.
+    pub(crate) data: Option<Vec<u8>>,
+    /// When.
+    #[column(time)]
+    pub(crate) time_ns: i64,
+    /// When, in seconds since boot.
+    #[column(uptime)]
+    pub(crate) uptime: Computed,
+}
+
+/// The same again, for joins.
+#[derive(Clone, Debug, EventTable)]
+#[expect(dead_code, reason = "computed fields hold nothing to be read")]
+pub(crate) struct Others {
+    /// When.
+    #[column(time)]
+    pub(crate) time_ns: i64,
+    /// Process id, null when it is unknown.
+    pub(crate) pid: Option<u32>,
+    /// Start of the process.
+    pub(crate) start_ns: Option<u64>,
+    /// Identity of the process.
+    #[column(guid(pid, start_ns))]
+    pub(crate) guid: Computed,
+    /// Text.
+    pub(crate) name: String,
+    /// A number that can be null.
+    pub(crate) level: Option<i32>,
+}
+
+/// A state table.
+#[derive(Clone, Debug, StateTable)]
+#[expect(dead_code, reason = "computed fields hold nothing to be read")]
+pub(crate) struct Letters {
+    /// Number of the letter.
+    pub(crate) id: u32,
+    /// Name of the letter.
+    pub(crate) name: String,
+    /// A number that all letters have.
+    pub(crate) start_ns: u64,
+    /// Identity.
+    #[column(guid(id, start_ns))]
+    pub(crate) guid: Computed,
+    /// Not shown.
+    #[column(hidden)]
+    pub(crate) secret: Option<i32>,
+}
+
+/// A state table that cannot be read.
+#[derive(Debug, StateTable)]
+pub(crate) struct Broken {
+    /// Never seen.
+    pub(crate) id: u32,
+}
+
+pub(crate) static EVENTS: &[&TableSchema] =
+    &[Samples::SCHEMA, Others::SCHEMA, crate::events::Wide::SCHEMA];
+
+pub(crate) static STATES: &[StateTableEntry] = &[
+    StateTableEntry::new::<Letters>(letters),
+    StateTableEntry::new::<Broken>(|| Err("the file is locked".into())),
+];
+
+#[expect(clippy::unnecessary_wraps, reason = "the type of every scan")]
+fn letters() -> Result<Vec<Letters>, ScanFailure> {
+    let names = ["alpha", "beta", "gamma", "alpha"];
+    let letter = |(id, name): (u32, &str)| Letters {
+        id,
+        name: name.to_owned(),
+        start_ns: 7,
+        guid: Computed,
+        secret: (id % 2 == 0).then_some(-1),
+    };
+    Ok((0..).zip(names).map(letter).collect())
+}
+
+/// A folder with a store in it and the store's writer.
+pub(crate) struct Store {
+    pub(crate) dir: TempDir,
+    pub(crate) writer: Writer,
+}
+
+impl Store {
+    /// A store whose journals are sealed once they hold this many bytes.
+    pub(crate) fn new(journal_bytes_max: u64) -> Self {
+        let dir = TempDir::new().unwrap();
+        let mut options = WriterOptions::new(BOOT_ID);
+        options.journal_bytes_max = journal_bytes_max;
+        let (mut writer, _) = Writer::open(dir.path(), EVENTS, options).unwrap();
+        writer.set_clock_offset(CLOCK_OFFSET_NS);
+        Self { dir, writer }
+    }
+
+    pub(crate) fn append<T: EventTable>(&mut self, rows: Vec<T>) {
+        self.writer.append(rows).unwrap();
+    }
+
+    pub(crate) fn session(&self) -> Session {
+        session(self.dir.path())
+    }
+}
+
+/// A session on a folder.
+pub(crate) fn session(dir: &Path) -> Session {
+    let options = SessionOptions { data_dir: dir.to_owned(), events: EVENTS, states: STATES };
+    Session::open(options).unwrap()
+}
+
+/// A row, to be changed where a test cares.
+pub(crate) fn sample(time_ns: i64, pid: u32) -> Samples {
+    Samples {
+        pid,
+        start_ns: u64::from(pid) * 10,
+        guid: Computed,
+        name: format!("name {pid}"),
+        label: None,
+        score: 0.5,
+        level: None,
+        flag: pid.is_multiple_of(2),
+        big: 0,
+        data: None,
+        time_ns,
+        uptime: Computed,
+    }
+}
+
+/// Likewise.
+pub(crate) fn other(time_ns: i64, pid: u32) -> Others {
+    Others {
+        time_ns,
+        pid: Some(pid),
+        start_ns: Some(u64::from(pid) * 10),
+        guid: Computed,
+        name: format!("name {pid}"),
+        level: None,
+    }
+}
+
+/// The guid that `sample(_, pid)` has.
+pub(crate) fn sample_guid(pid: u32) -> String {
+    guid(&BOOT_ID, pid, u64::from(pid) * 10)
+}
+
+/// Keeps what it is given.
+#[derive(Default)]
+pub(crate) struct Collect {
+    pub(crate) columns: Vec<ResultColumn>,
+    pub(crate) rows: Vec<Vec<Value>>,
+    pub(crate) results: usize,
+}
+
+impl ResultSink for Collect {
+    fn start(&mut self, columns: &[ResultColumn]) -> io::Result<()> {
+        self.columns = columns.to_vec();
+        Ok(())
+    }
+
+    fn row(&mut self, values: &[ValueRef<'_>]) -> io::Result<()> {
+        self.rows.push(values.iter().map(|value| Value::try_from(*value).unwrap()).collect());
+        Ok(())
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        self.results += 1;
+        Ok(())
+    }
+}
+
+/// The rows of a statement.
+pub(crate) fn rows(session: &Session, sql: &str) -> Vec<Vec<Value>> {
+    run(session, sql).unwrap_or_else(|error| panic!("{sql}: {error}")).0.rows
+}
+
+/// The rows of a statement of one integer column.
+pub(crate) fn integers(session: &Session, sql: &str) -> Vec<i64> {
+    let integer = |row: Vec<Value>| match row.as_slice() {
+        [Value::Integer(value)] => *value,
+        other => panic!("{sql}: {other:?}"),
+    };
+    rows(session, sql).into_iter().map(integer).collect()
+}
+
+/// All that a statement gives.
+pub(crate) fn run(session: &Session, sql: &str) -> Result<(Collect, Executed), SqlError> {
+    let mut sink = Collect::default();
+    let executed = session.execute(sql, &mut sink)?;
+    Ok((sink, executed))
+}
+
+/// The lines of `EXPLAIN QUERY PLAN` that tell of scans.
+pub(crate) fn plan(session: &Session, sql: &str) -> Vec<String> {
+    let detail = |row: Vec<Value>| match row.last() {
+        Some(Value::Text(text)) => text.clone(),
+        other => panic!("{sql}: {other:?}"),
+    };
+    let all = rows(session, &format!("EXPLAIN QUERY PLAN {sql}")).into_iter().map(detail);
+    all.filter(|line| line.contains("VIRTUAL TABLE")).collect()
+}

@@ -1,0 +1,185 @@
+//! Statements made by chance, each from a seed.
+
+use std::fmt::Write as _;
+
+/// Numbers by chance (splitmix64). One seed gives one sequence.
+pub(crate) struct Chance(u64);
+
+impl Chance {
+    pub(crate) const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub(crate) const fn number(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    pub(crate) const fn below(&mut self, bound: usize) -> usize {
+        (self.number() % bound as u64) as usize
+    }
+
+    pub(crate) const fn one_in(&mut self, bound: usize) -> bool {
+        self.below(bound) == 0
+    }
+
+    pub(crate) fn pick<'a, T: ?Sized>(&mut self, from: &[&'a T]) -> &'a T {
+        from[self.below(from.len())]
+    }
+}
+
+const SAMPLES: &[&str] = &[
+    "time", "time_ns", "time_ns", "pid", "start_ns", "guid", "name", "label", "score", "level",
+    "flag", "big", "data", "uptime", "eid", "boot_ns", "boot_id",
+];
+
+const OTHERS: &[&str] =
+    &["time", "time_ns", "pid", "start_ns", "guid", "name", "level", "eid", "boot_ns"];
+
+/// Values on both sides of every edge, in every type. `rows` has the rows' own edges.
+pub(crate) const LITERALS: &[&str] = &[
+    "0", "1", "-1", "2", "3", "5", "10", "1000000000", "-1000000000", "5000000000", "5999999999",
+    "9223372036854775807", "-9223372036854775808", "9223372036", "-9223372037", "9223372037",
+    "5.0", "5.5", "-0.5", "0.0", "-1.0", "1e300", "-1e300", "9223372036854775808.0",
+    "-9223372036854775808.0", "9e999", "-9e999", "NULL", "'5'", "'05'", "' 5 '", "'5.0'", "'5.5'",
+    "'5e0'", "'-1'", "'a'", "'A'", "'abc'", "''", "'9223372036854775808'", "'0x5'", "'5 x'",
+    "x'35'", "x''", "x'00ff'", "'abcdef01-5-32'", "'ABCDEF01-5-32'", "'abcdef01-1-a'", "TRUE",
+    "ns('@5')", "CAST(5 AS TEXT)", "CAST('5' AS INTEGER)",
+];
+
+const COMPARISONS: &[&str] = &["=", "=", "=", "<", "<=", ">", ">=", "<>", "IS", "IS NOT"];
+
+const PATTERNS: &[&str] = &["'a%'", "'%5%'", "'A_c'", "'abcdef01-%'", "''", "'%'"];
+
+const JOINS: &[&str] = &["JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN", "CROSS JOIN", ","];
+
+/// A table of a statement under its alias.
+#[derive(Clone, Copy)]
+struct Source {
+    alias: &'static str,
+    columns: &'static [&'static str],
+}
+
+/// A statement, and whether its rows have an order.
+pub(crate) fn statement(chance: &mut Chance) -> (String, bool) {
+    let (from, sources) = from(chance);
+    let mut sql = String::new();
+    let aggregate = chance.one_in(4);
+    let group = aggregate.then(|| column(chance, &sources)).filter(|_| !chance.one_in(3));
+    if let Some(group) = &group {
+        write!(sql, "SELECT {group}, count(*), min({}), max(", column(chance, &sources)).unwrap();
+        write!(sql, "{}) {from}", column(chance, &sources)).unwrap();
+    } else if aggregate {
+        let counted = column(chance, &sources);
+        write!(sql, "SELECT count(*), count({counted}), count(DISTINCT {counted}) {from}").unwrap();
+    } else {
+        let distinct = if chance.one_in(6) { "DISTINCT " } else { "" };
+        let columns: Vec<String> =
+            (0..=chance.below(4)).map(|_| column(chance, &sources)).collect();
+        write!(sql, "SELECT {distinct}{} {from}", columns.join(", ")).unwrap();
+    }
+    if !chance.one_in(8) {
+        write!(sql, " WHERE {}", condition(chance, &sources, 3)).unwrap();
+    }
+    if let Some(group) = &group {
+        write!(sql, " GROUP BY {group}").unwrap();
+    }
+    let ordered = !aggregate && !sql.contains("DISTINCT") && chance.one_in(3);
+    if ordered {
+        order(chance, &sources, &mut sql);
+    }
+    (sql, ordered)
+}
+
+/// A total order, and perhaps a limit.
+fn order(chance: &mut Chance, sources: &[Source], sql: &mut String) {
+    let first = column(chance, sources);
+    let direction = chance.pick(&["", " DESC"]);
+    write!(sql, " ORDER BY {first}{direction}").unwrap();
+    for source in sources {
+        write!(sql, ", {}.eid", source.alias).unwrap();
+    }
+    if chance.one_in(2) {
+        write!(sql, " LIMIT {}", chance.below(6)).unwrap();
+        if chance.one_in(2) {
+            write!(sql, " OFFSET {}", chance.below(6)).unwrap();
+        }
+    }
+}
+
+fn from(chance: &mut Chance) -> (String, Vec<Source>) {
+    let aliases = ["a", "b", "c"];
+    let count = [1, 1, 1, 2, 2, 3][chance.below(6)];
+    let mut sources: Vec<Source> = Vec::new();
+    let mut sql = String::from("FROM ");
+    for alias in aliases.into_iter().take(count) {
+        let (table, columns) =
+            if chance.one_in(2) { ("samples", SAMPLES) } else { ("others", OTHERS) };
+        let join = chance.pick(JOINS);
+        if !sources.is_empty() {
+            write!(sql, " {join} ").unwrap();
+        }
+        write!(sql, "{table} {alias}").unwrap();
+        let first = sources.is_empty();
+        sources.push(Source { alias, columns });
+        if !first && join != "," && join != "CROSS JOIN" {
+            write!(sql, " ON {}", join_condition(chance, &sources)).unwrap();
+        }
+    }
+    (sql, sources)
+}
+
+/// The last source joined to one before it, mostly by equality.
+fn join_condition(chance: &mut Chance, sources: &[Source]) -> String {
+    let (last, before) = sources.split_last().unwrap();
+    let other = before[chance.below(before.len())];
+    let shared = ["guid", "pid", "start_ns", "name", "level", "time", "time_ns", "eid"];
+    let (mut left, mut right) = (chance.pick(&shared), "");
+    if chance.one_in(4) {
+        left = chance.pick(last.columns);
+        right = chance.pick(other.columns);
+    }
+    let right = if right.is_empty() { left } else { right };
+    let comparison =
+        if chance.one_in(5) { chance.pick(COMPARISONS) } else { chance.pick(&["=", "IS"]) };
+    let mut sql = format!("{}.{left} {comparison} {}.{right}", last.alias, other.alias);
+    if chance.one_in(3) {
+        write!(sql, " AND {}", condition(chance, sources, 1)).unwrap();
+    }
+    sql
+}
+
+fn column(chance: &mut Chance, sources: &[Source]) -> String {
+    let source = sources[chance.below(sources.len())];
+    format!("{}.{}", source.alias, chance.pick(source.columns))
+}
+
+fn condition(chance: &mut Chance, sources: &[Source], depth: usize) -> String {
+    if depth > 0 && chance.one_in(2) {
+        let left = condition(chance, sources, depth - 1);
+        let right = condition(chance, sources, depth - 1);
+        return match chance.below(5) {
+            0 | 1 => format!("({left} OR {right})"),
+            2 => format!("NOT ({left})"),
+            _ => format!("{left} AND {right}"),
+        };
+    }
+    let column = column(chance, sources);
+    let comparison = chance.pick(COMPARISONS);
+    let literal = chance.pick(LITERALS);
+    match chance.below(13) {
+        0 => format!("{literal} {comparison} {column}"),
+        1 => format!("{column} IN ({literal}, {})", chance.pick(LITERALS)),
+        2 => format!("{column} BETWEEN {literal} AND {}", chance.pick(LITERALS)),
+        3 => format!("{column} IS NULL"),
+        4 => format!("{column} LIKE {}", chance.pick(PATTERNS)),
+        5 => format!("{column} {comparison} {literal} COLLATE {}", chance.pick(&["NOCASE", "RTRIM"])),
+        6 => format!("({column}, {}) {} ({literal}, 5)", self::column(chance, sources), chance.pick(&["=", "<", ">="])),
+        7 => format!("{column} {comparison} {}", self::column(chance, sources)),
+        8 => format!("{column} IN (SELECT x.{} FROM others x WHERE x.level {comparison} {literal})", chance.pick(OTHERS)),
+        9 => format!("EXISTS (SELECT 1 FROM samples x WHERE x.{} = {column})", chance.pick(SAMPLES)),
+        _ => format!("{column} {comparison} {literal}"),
+    }
+}
