@@ -12,8 +12,8 @@
 //! How each part works is said where it is: the journal in `journal/mod.rs`, the manifest in
 //! `manifest/mod.rs`, snapshots in [`read`], the virtual tables in [`sql`].
 //!
-//! **Invariants:** the store knows no event and no operating system's API beyond files. A file is
-//! of rows or of the manifest is never changed in place: the newest ones only grow at their end.
+//! **Invariants:** the store knows no event and no operating system's API beyond files. A
+//! file of rows or of the manifest is never changed in place: the newest only grow at their end.
 //! No `Future`, and no lock between reader and writer.
 
 // The derives write `::bygone_store::…`, also in this crate's own tests.

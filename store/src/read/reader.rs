@@ -122,27 +122,30 @@ impl Reader {
     /// [`Snapshot::damage`].
     pub fn snapshot(&self) -> Result<Snapshot, ReadError> {
         for _ in 0..PIN_ATTEMPTS {
-            let manifest = self.manifest()?;
-            let mut damage = Vec::new();
-            let Some(journals) = self.pin_journals(manifest.state.sealed_through, &mut damage)?
-            else {
-                continue;
-            };
-            if manifest::position(&self.dir).map_err(ReadError::Manifest)? != manifest.position {
-                continue;
+            if let Some(snapshot) = self.pin(|| {})? {
+                return Ok(snapshot);
             }
-            let cache = Arc::clone(&self.cache);
-            return Ok(Snapshot::new(
-                self.dir.clone(),
-                manifest,
-                journals,
-                damage,
-                cache,
-            ));
         }
         Err(ReadError::Unsettled {
             path: self.dir.clone(),
         })
+    }
+
+    /// Pins what the store holds; `None` when the writer sealed a journal while it was pinned.
+    /// `meanwhile` runs where that does harm, for the tests.
+    fn pin(&self, meanwhile: impl FnOnce()) -> Result<Option<Snapshot>, ReadError> {
+        let manifest = self.manifest()?;
+        meanwhile();
+        let mut damage = Vec::new();
+        let journals = self.pin_journals(manifest.state.sealed_through, &mut damage)?;
+        let Some(journals) = journals else {
+            return Ok(None);
+        };
+        if manifest::position(&self.dir).map_err(ReadError::Manifest)? != manifest.position {
+            return Ok(None);
+        }
+        let (dir, cache) = (self.dir.clone(), Arc::clone(&self.cache));
+        Ok(Some(Snapshot::new(dir, manifest, journals, damage, cache)))
     }
 
     /// Per source, the watermark up to which every event is stored and on disk: nanoseconds since
@@ -236,12 +239,12 @@ impl Reader {
         let ends: Vec<u64> = ends(&journals);
         let mut pinned = Vec::with_capacity(journals.len());
         for (journal, end) in journals.into_iter().zip(ends) {
-            pinned.push(self.pin(journal, end)?);
+            pinned.push(self.pin_journal(journal, end)?);
         }
         Ok(Some(pinned))
     }
 
-    fn pin(&self, journal: Journal, end: u64) -> Result<Pinned, ReadError> {
+    fn pin_journal(&self, journal: Journal, end: u64) -> Result<Pinned, ReadError> {
         let key = journal.key();
         let known = self.cache.index(key.number, &key.salt);
         let index = journal.index(known, end).map_err(ReadError::Journal)?;
@@ -262,4 +265,59 @@ pub(crate) fn ends(journals: &[Journal]) -> Vec<u64> {
         follows.map_or(u64::MAX, |next| next.previous_end)
     };
     journals.iter().zip(next).map(end).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{SMALL, Small};
+    use crate::read::{RowParts, ScanRequest};
+    use crate::schema::TableSchema;
+    use crate::write::{Writer, WriterOptions};
+
+    static TABLES: &[&TableSchema] = &[SMALL];
+
+    fn count(snapshot: &Snapshot) -> usize {
+        let (time, columns, parts) = (0..=i64::MAX, Vec::new(), RowParts::default());
+        let scan = snapshot
+            .scan(
+                SMALL,
+                &ScanRequest {
+                    time,
+                    columns,
+                    parts,
+                },
+            )
+            .unwrap();
+        scan.map(|batch| batch.unwrap().len()).sum()
+    }
+
+    /// Sealing between the reading of the manifest and the listing of the journals would take rows
+    /// from the reader's sight: neither the old manifest names their segment, nor is their journal
+    /// there.
+    #[test]
+    fn a_seal_during_the_pin_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = WriterOptions::new([1; 16]);
+        let (mut writer, _) = Writer::open(dir.path(), TABLES, options).unwrap();
+        writer
+            .append([Small {
+                time_ns: 1,
+                pid: 1,
+                path: None,
+            }])
+            .unwrap();
+        let reader = Reader::open(dir.path()).unwrap();
+        assert_eq!(
+            reader.pin(|| {}).unwrap().map(|snapshot| count(&snapshot)),
+            Some(1)
+        );
+        let pinned = reader.pin(|| writer.close().unwrap()).unwrap();
+        assert!(
+            pinned.is_none(),
+            "it counts {:?}",
+            pinned.map(|snapshot| count(&snapshot))
+        );
+        assert_eq!(count(&reader.snapshot().unwrap()), 1);
+    }
 }

@@ -126,7 +126,11 @@ fn create_folders(dir: &Path) -> Result<(), OpenError> {
 /// Removes what an earlier run did not finish writing.
 fn remove_temporary(dir: &Path) -> Result<(), OpenError> {
     let segments = layout::segments_dir(dir);
-    let mut folders = vec![layout::journal_dir(dir), layout::manifest_dir(dir)];
+    let mut folders = vec![
+        dir.to_path_buf(),
+        layout::journal_dir(dir),
+        layout::manifest_dir(dir),
+    ];
     let listed = files::names(&segments).map_err(|source| OpenError::Folder {
         path: segments.clone(),
         source,
