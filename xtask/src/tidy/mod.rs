@@ -1,7 +1,7 @@
 //! `cargo xtask tidy`: the rules of the style guide that no other tool checks.
 //!
 //! Each rule is a function from the committed texts to [`Finding`]s, so that it is tested without
-//! files; [`the_tree_is_tidy`](tests) applies them all to the tree in every test run.
+//! files; the test `the_tree_is_tidy` applies them all to the tree in every test run.
 //!
 //! What other tools check is left to them: `unwrap`, `thread::sleep` and printing to clippy
 //! (root `Cargo.toml`, `clippy.toml`), unused dependencies to cargo-machete, licences to cargo-deny.
