@@ -236,6 +236,7 @@ mod tests {
             operator: Some(operator),
             usable: true,
             binary: true,
+            list: false,
             constant,
         }
     }

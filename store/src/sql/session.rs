@@ -218,13 +218,11 @@ impl Session {
         if let Some(failure) = failure {
             return failure;
         }
-        match error.sqlite_error_code() {
-            Some(ErrorCode::OperationInterrupted) => return SqlError::Interrupted,
-            Some(ErrorCode::AuthorizationForStatementDenied) => {
-                let what = refused.unwrap_or_else(|| "the statement".to_owned());
-                return SqlError::NotAllowed { what };
-            }
-            _ => {}
+        if let Some(what) = refused {
+            return SqlError::NotAllowed { what };
+        }
+        if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) {
+            return SqlError::Interrupted;
         }
         match error {
             rusqlite::Error::SqlInputError {

@@ -48,9 +48,10 @@ fn counting_reads_nothing() {
 
 #[test]
 fn every_column_is_a_star() {
-    check("SELECT *, eid, boot_ns, boot_id FROM others", &[
-        "SCAN others VIRTUAL TABLE INDEX 0: READS *",
-    ]);
+    check(
+        "SELECT *, eid, boot_ns, boot_id FROM others",
+        &["SCAN others VIRTUAL TABLE INDEX 0: READS *"],
+    );
 }
 
 #[test]
