@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use crate::journal::frame::FrameHeader;
+use crate::journal::index::Hole;
+
 /// What is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DamageKind {
@@ -86,6 +89,28 @@ impl Damage {
             rows: None,
             detail,
         }
+    }
+
+    /// A frame of a table that cannot be read; `file` is its journal.
+    pub(crate) fn frame(file: String, table: &str, frame: &FrameHeader, why: &str) -> Self {
+        let detail = format!("frame {} cannot be read: {why}", frame.number);
+        Self::new(DamageKind::Frame, file, detail)
+            .table(table)
+            .times(frame.min_time_ns, frame.max_time_ns)
+            .rows(u64::from(frame.rows))
+    }
+
+    /// A stretch of the journal `file` without a valid frame.
+    pub(crate) fn hole(file: String, hole: &Hole) -> Self {
+        let Hole {
+            offset,
+            bytes,
+            frames,
+            time_ns,
+        } = hole;
+        let detail =
+            format!("{bytes} bytes from {offset} on hold no valid frame; {frames} are missing");
+        Self::new(DamageKind::Hole, file, detail).times(time_ns.0, time_ns.1)
     }
 
     pub(crate) fn table(mut self, table: &str) -> Self {

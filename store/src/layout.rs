@@ -54,6 +54,11 @@ pub(crate) fn journal_path(dir: &Path, number: u64) -> PathBuf {
     journal_dir(dir).join(format!("{number}.{JOURNAL_EXTENSION}"))
 }
 
+/// A journal's path relative to the data folder.
+pub(crate) fn journal_name(number: u64) -> String {
+    format!("journal/{number}.{JOURNAL_EXTENSION}")
+}
+
 pub(crate) fn segments_dir(dir: &Path) -> PathBuf {
     dir.join("segments")
 }

@@ -4,10 +4,11 @@
 //! other without an index. A column that the journal does not have, or has with another type, is
 //! filled with null or zero.
 
-use arrow::array::ArrayRef;
+use arrow::array::{ArrayRef, Int64Array};
 
 use crate::bytes::{Bytes, Malformed};
 use crate::columns::{self, ColumnBuilder};
+use crate::journal::frame::FrameHeader;
 use crate::schema::ColumnType;
 use crate::wire::WireTable;
 
@@ -124,6 +125,19 @@ impl RowBatch<'_> {
         };
         builders.map(finish).collect()
     }
+}
+
+/// The numbers of the rows of some frames.
+pub(crate) fn eids<'a>(frames: impl Iterator<Item = &'a FrameHeader>) -> Int64Array {
+    let numbers = frames.flat_map(|frame| frame.first_eid..=frame.last_eid());
+    Int64Array::from_iter_values(numbers)
+}
+
+/// The clock offset of each row of some frames.
+pub(crate) fn clock_offsets<'a>(frames: impl Iterator<Item = &'a FrameHeader>) -> Int64Array {
+    let offsets =
+        frames.flat_map(|frame| std::iter::repeat_n(frame.clock_offset_ns, frame.rows as usize));
+    Int64Array::from_iter_values(offsets)
 }
 
 #[inline]

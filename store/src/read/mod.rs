@@ -26,6 +26,7 @@
 
 mod batch;
 mod cache;
+mod journals;
 mod reader;
 mod scan;
 mod segments;

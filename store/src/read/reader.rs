@@ -230,7 +230,7 @@ impl Reader {
                 Ok(journal) => journals.push(journal),
                 Err(error) if error.is_missing() => return Ok(None),
                 Err(error @ JournalError::Header { .. }) => {
-                    let file = format!("journal/{number}.{}", layout::JOURNAL_EXTENSION);
+                    let file = layout::journal_name(number);
                     damage.push(Damage::new(DamageKind::JournalHeader, file, error));
                 }
                 Err(error) => return Err(ReadError::Journal(error)),

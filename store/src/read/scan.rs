@@ -4,18 +4,14 @@ use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use arrow::array::Int64Array;
-
-use crate::columns;
-use crate::damage::{Damage, DamageKind};
-use crate::journal::index::FrameAt;
-use crate::limits::BATCH_ROWS;
+use crate::damage::DamageKind;
 use crate::manifest::entry::SegmentEntry;
-use crate::read::batch::{BootIds, RawBatch, ScanBatch};
+use crate::read::batch::ScanBatch;
+use crate::read::journals::JournalPart;
 use crate::read::reader::ReadError;
 use crate::read::segments::SegmentPart;
-use crate::read::snapshot::{Inner, Pinned};
-use crate::rows::{RowDecoder, Wanted};
+use crate::read::snapshot::Inner;
+use crate::rows::Wanted;
 use crate::schema::{ColumnSource, ColumnType, TableSchema};
 
 /// Which rows and columns a scan is to read.
@@ -140,14 +136,6 @@ pub struct Scan {
     journals: VecDeque<JournalPart>,
 }
 
-/// What is still to be read of a journal.
-#[derive(Debug)]
-struct JournalPart {
-    /// Index into the snapshot's journals.
-    journal: usize,
-    frames: VecDeque<FrameAt>,
-}
-
 impl Scan {
     pub(super) fn new(
         snapshot: Arc<Inner>,
@@ -155,19 +143,10 @@ impl Scan {
         request: &ScanRequest,
     ) -> Result<Self, ReadError> {
         let projection = Projection::new(table, request)?;
-        let mut journals = VecDeque::new();
-        for (index, journal) in snapshot.journals.iter().enumerate() {
-            let frames: VecDeque<_> = journal
-                .frames(table.name, &projection.time)
-                .copied()
-                .collect();
-            if !frames.is_empty() {
-                journals.push_back(JournalPart {
-                    journal: index,
-                    frames,
-                });
-            }
-        }
+        let journals = snapshot.journals.iter().enumerate();
+        let parts =
+            journals.filter_map(|(index, journal)| JournalPart::new(index, journal, &projection));
+        let journals: VecDeque<_> = parts.collect();
         let mut segments: VecDeque<_> = snapshot
             .segments(table.name, &projection.time)
             .cloned()
@@ -217,15 +196,10 @@ impl Scan {
     fn next_of_journals(&mut self) -> Option<Result<ScanBatch, ReadError>> {
         loop {
             let part = self.journals.front_mut()?;
-            let taken = take_frames(&mut part.frames);
-            let journal = self.snapshot.journals.get(part.journal);
-            let Some(journal) = journal.filter(|_| !taken.is_empty()) else {
-                self.journals.pop_front();
-                continue;
-            };
-            match read_frames(&self.snapshot, journal, &self.projection, taken) {
-                Ok(batch) if batch.is_empty() => {}
-                other => return Some(other),
+            match part.next(&self.snapshot, &self.projection) {
+                Ok(Some(batch)) if batch.is_empty() => {}
+                Ok(None) => drop(self.journals.pop_front()),
+                other => return other.transpose(),
             }
         }
     }
@@ -237,160 +211,4 @@ impl Iterator for Scan {
     fn next(&mut self) -> Option<Self::Item> {
         self.next_of_segments().or_else(|| self.next_of_journals())
     }
-}
-
-/// The next frames, up to the size of a batch.
-fn take_frames(frames: &mut VecDeque<FrameAt>) -> Vec<FrameAt> {
-    let mut taken = Vec::new();
-    let mut rows = 0;
-    while rows < BATCH_ROWS
-        && let Some(frame) = frames.pop_front()
-    {
-        rows += frame.header.rows as usize;
-        taken.push(frame);
-    }
-    taken
-}
-
-/// Decodes frames into one batch. Damaged ones are reported and left out.
-fn read_frames(
-    snapshot: &Inner,
-    journal: &Pinned,
-    projection: &Projection,
-    frames: Vec<FrameAt>,
-) -> Result<ScanBatch, ReadError> {
-    let mut whole = Vec::with_capacity(frames.len());
-    for frame in frames {
-        match journal
-            .journal
-            .payload(&frame)
-            .map_err(ReadError::Journal)?
-        {
-            Some(payload) => whole.push((frame, payload)),
-            None => snapshot.report(damaged(
-                journal,
-                projection,
-                &frame,
-                "its checksum is wrong",
-            )),
-        }
-    }
-    loop {
-        match decode_frames(journal, projection, &whole) {
-            Ok(batch) => return Ok(batch),
-            Err(Undecodable { index, reason }) => {
-                let (frame, _) = whole.remove(index);
-                snapshot.report(damaged(journal, projection, &frame, &reason));
-            }
-        }
-    }
-}
-
-fn damaged(journal: &Pinned, projection: &Projection, frame: &FrameAt, reason: &str) -> Damage {
-    let header = &frame.header;
-    let detail = format!("frame {} cannot be read: {reason}", header.number);
-    Damage::new(DamageKind::Frame, journal.name(), detail)
-        .table(projection.table.name)
-        .times(header.min_time_ns, header.max_time_ns)
-        .rows(u64::from(header.rows))
-}
-
-/// A frame that matches its checksum and is wrong all the same.
-struct Undecodable {
-    index: usize,
-    reason: String,
-}
-
-fn decode_frames(
-    journal: &Pinned,
-    projection: &Projection,
-    frames: &[(FrameAt, Vec<u8>)],
-) -> Result<ScanBatch, Undecodable> {
-    let table = frames.first().and_then(|(frame, _)| {
-        journal
-            .journal
-            .header
-            .tables
-            .get(usize::from(frame.header.table))
-    });
-    let Some(table) = table else {
-        return Ok(empty(projection));
-    };
-    let partial = frames
-        .iter()
-        .any(|(frame, _)| !projection.covers(frame.header.min_time_ns, frame.header.max_time_ns));
-    let with_time = projection.with_time(partial);
-    let decoder = RowDecoder::new(table, projection.wanted(with_time));
-    let mut batch = decoder.batch();
-    for (index, (frame, payload)) in frames.iter().enumerate() {
-        batch
-            .decode(payload, frame.header.rows)
-            .map_err(|error| Undecodable {
-                index,
-                reason: error.to_string(),
-            })?;
-    }
-    let parts = projection.parts;
-    let boot_id = journal.journal.header.boot_id;
-    let raw = RawBatch {
-        rows: batch.rows(),
-        columns: batch.finish(),
-        with_time,
-        partial,
-        eid: parts.eid.then(|| Arc::new(eids(frames)) as _),
-        clock_offset_ns: parts.boot.then(|| Arc::new(offsets(frames)) as _),
-        boot: parts.boot.then(|| BootIds {
-            ids: vec![boot_id],
-            keys: None,
-        }),
-    };
-    #[expect(
-        clippy::expect_used,
-        reason = "the columns were just built with these types"
-    )]
-    let batch = raw
-        .finish(projection)
-        .expect("columns of one length can be filtered");
-    #[expect(
-        clippy::expect_used,
-        reason = "the columns were just built with these types"
-    )]
-    let batch = batch.expect("the builders have the columns' types");
-    Ok(batch)
-}
-
-fn empty(projection: &Projection) -> ScanBatch {
-    let columns = projection
-        .slots
-        .iter()
-        .map(|slot| columns::absent(slot.column_type, slot.nullable, 0));
-    let raw = RawBatch {
-        columns: columns.collect(),
-        with_time: true,
-        ..RawBatch::default()
-    };
-    #[expect(
-        clippy::expect_used,
-        reason = "the columns were just built with these types"
-    )]
-    let batch = raw
-        .finish(projection)
-        .ok()
-        .flatten()
-        .expect("the columns' types are right");
-    batch
-}
-
-fn eids(frames: &[(FrameAt, Vec<u8>)]) -> Int64Array {
-    let numbers = frames
-        .iter()
-        .flat_map(|(frame, _)| frame.header.first_eid..=frame.header.last_eid());
-    Int64Array::from_iter_values(numbers)
-}
-
-fn offsets(frames: &[(FrameAt, Vec<u8>)]) -> Int64Array {
-    let offsets = frames.iter().flat_map(|(frame, _)| {
-        std::iter::repeat_n(frame.header.clock_offset_ns, frame.header.rows as usize)
-    });
-    Int64Array::from_iter_values(offsets)
 }

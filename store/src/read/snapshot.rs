@@ -28,11 +28,7 @@ pub(super) struct Pinned {
 impl Pinned {
     /// The journal's path relative to the data folder.
     pub(super) fn name(&self) -> String {
-        format!(
-            "journal/{}.{}",
-            self.journal.key().number,
-            layout::JOURNAL_EXTENSION
-        )
+        layout::journal_name(self.journal.key().number)
     }
 
     /// The frames of a table whose times overlap a range.
@@ -117,7 +113,8 @@ impl Snapshot {
             .cloned()
             .for_each(|damage| inner.report(damage));
         for journal in &inner.journals {
-            holes(journal).for_each(|damage| inner.report(damage));
+            let holes = journal.index.holes.iter();
+            holes.for_each(|hole| inner.report(Damage::hole(journal.name(), hole)));
         }
         // What follows the last frame of the newest journal may be a frame on its way.
         let (_, older) = inner
@@ -228,17 +225,6 @@ impl Inner {
             segment.table == table && overlaps(time, segment.min_time_ns, segment.max_time_ns)
         })
     }
-}
-
-fn holes(journal: &Pinned) -> impl Iterator<Item = Damage> {
-    journal.index.holes.iter().map(|hole| {
-        let detail = format!(
-            "{} bytes from {} on hold no valid frame; {} are missing",
-            hole.bytes, hole.offset, hole.frames
-        );
-        let damage = Damage::new(DamageKind::Hole, journal.name(), detail);
-        damage.times(hole.time_ns.0, hole.time_ns.1)
-    })
 }
 
 fn torn_tail(journal: &Pinned) -> Option<Damage> {

@@ -11,7 +11,7 @@ use std::time::UNIX_EPOCH;
 
 use crate::damage::{Damage, DamageKind};
 use crate::files;
-use crate::journal::index::{FrameIndex, Hole};
+use crate::journal::index::FrameIndex;
 use crate::journal::read::{Journal, JournalError};
 use crate::layout;
 use crate::lock::{Lock, LockError};
@@ -23,7 +23,7 @@ use crate::read::ends;
 use crate::slots::{Slots, Stored};
 use crate::write::error::OpenError;
 use crate::write::options::Opened;
-use crate::write::seal::{self, Full};
+use crate::write::seal::Full;
 
 /// A store made ready for writing.
 pub(super) struct Recovery {
@@ -318,7 +318,7 @@ fn recover_journals(
         match Journal::open(dir, *number) {
             Ok(journal) => journals.push(journal),
             Err(error @ JournalError::Header { .. }) => {
-                let name = format!("journal/{number}.{}", layout::JOURNAL_EXTENSION);
+                let name = layout::journal_name(*number);
                 put_aside(dir, &name)?;
                 opened
                     .recovered
@@ -345,34 +345,24 @@ fn check(
     recovered: &mut Vec<Damage>,
 ) -> Result<(), JournalError> {
     let index = journal.index(None, end)?;
+    let name = layout::journal_name(journal.key().number);
     for frame in &index.frames {
         let table = journal.header.tables.get(usize::from(frame.header.table));
         let Some(table) = table else { continue };
         raise(last_eids, &table.name, frame.header.last_eid());
         if journal.payload(frame)?.is_none() {
-            recovered.push(seal::damaged(
-                journal,
-                table,
-                frame,
-                "its checksum is wrong",
-            ));
+            let why = "its checksum is wrong";
+            recovered.push(Damage::frame(name.clone(), &table.name, &frame.header, why));
         }
     }
-    let name = format!(
-        "journal/{}.{}",
-        journal.key().number,
-        layout::JOURNAL_EXTENSION
+    recovered.extend(
+        index
+            .holes
+            .iter()
+            .map(|hole| Damage::hole(name.clone(), hole)),
     );
-    recovered.extend(index.holes.iter().map(|hole| hole_damage(&name, hole)));
     recovered.extend(torn_tail(journal, &index, &name));
     Ok(())
-}
-
-fn hole_damage(name: &str, hole: &Hole) -> Damage {
-    let (offset, bytes, frames) = (hole.offset, hole.bytes, hole.frames);
-    let detail =
-        format!("{bytes} bytes from {offset} on hold no valid frame; {frames} are missing");
-    Damage::new(DamageKind::Hole, name, detail).times(hole.time_ns.0, hole.time_ns.1)
 }
 
 fn torn_tail(journal: &Journal, index: &FrameIndex, name: &str) -> Option<Damage> {

@@ -2,16 +2,14 @@
 
 use std::path::Path;
 
-use arrow::array::Int64Array;
-
-use crate::damage::{Damage, DamageKind};
+use crate::damage::Damage;
 use crate::journal::index::{FrameAt, FrameIndex};
 use crate::journal::read::{Journal, JournalError};
 use crate::layout;
 use crate::manifest::entry::{Entry, SegmentEntry};
 use crate::manifest::log::ManifestLog;
 use crate::manifest::read::ManifestError;
-use crate::rows::{RowDecoder, Wanted};
+use crate::rows::{self, RowDecoder, Wanted};
 use crate::schema::TableSchema;
 use crate::segment::write::{self, SegmentRows, SegmentWriteError};
 use crate::wire::WireTable;
@@ -114,13 +112,15 @@ fn decode(
             return Ok(Some(SegmentRows {
                 table: table.clone(),
                 columns: batch.finish(),
-                eid: eids(&frames),
-                clock_offset_ns: offsets(&frames),
+                eid: rows::eids(frames.iter().map(|frame| &frame.header)),
+                clock_offset_ns: rows::clock_offsets(frames.iter().map(|frame| &frame.header)),
                 boot_id: journal.header.boot_id,
                 bloom: bloom(table, tables),
             }));
         };
-        damage.push(damaged(journal, table, &frames.remove(position), &reason));
+        let header = frames.remove(position).header;
+        let file = layout::journal_name(journal.key().number);
+        damage.push(Damage::frame(file, &table.name, &header, &reason));
     }
     Ok(None)
 }
@@ -142,32 +142,4 @@ fn bloom(table: &WireTable, tables: &[&'static TableSchema]) -> Vec<&'static str
         .filter(|(_, column, _)| column.bloom)
         .map(|(_, column, _)| column.name)
         .collect()
-}
-
-pub(crate) fn damaged(journal: &Journal, table: &WireTable, frame: &FrameAt, why: &str) -> Damage {
-    let header = &frame.header;
-    let file = format!(
-        "journal/{}.{}",
-        journal.key().number,
-        layout::JOURNAL_EXTENSION
-    );
-    let detail = format!("frame {} cannot be read: {why}", header.number);
-    Damage::new(DamageKind::Frame, file, detail)
-        .table(&table.name)
-        .times(header.min_time_ns, header.max_time_ns)
-        .rows(u64::from(header.rows))
-}
-
-fn eids(frames: &[FrameAt]) -> Int64Array {
-    let numbers = frames
-        .iter()
-        .flat_map(|frame| frame.header.first_eid..=frame.header.last_eid());
-    Int64Array::from_iter_values(numbers)
-}
-
-fn offsets(frames: &[FrameAt]) -> Int64Array {
-    let offsets = frames.iter().flat_map(|frame| {
-        std::iter::repeat_n(frame.header.clock_offset_ns, frame.header.rows as usize)
-    });
-    Int64Array::from_iter_values(offsets)
 }
