@@ -168,7 +168,7 @@ impl Plan {
 
     fn parse_term(schema: &TableSchema, term: &str) -> Option<Term> {
         let term = term.strip_suffix('?')?;
-        let end = term.find(|letter| matches!(letter, '<' | '>' | '=' | ' '))?;
+        let end = term.find(['<', '>', '=', ' '])?;
         let (name, operator) = term.split_at_checked(end)?;
         let operator = *Operator::ALL.iter().find(|known| known.sql() == operator)?;
         let index = schema.column(name)?;

@@ -17,6 +17,9 @@ use crate::table::{StateTable, ValueRef};
 /// Why a state table could not be read.
 pub type ScanFailure = Box<dyn Error + Send + Sync>;
 
+/// Reads an entry's table; the boot id is this host's.
+type Read = fn(&StateTableEntry, Option<[u8; 16]>) -> Result<Box<dyn Block>, ScanFailure>;
+
 /// A state table: its schema and the function that reads it whole.
 ///
 /// ```
@@ -39,7 +42,7 @@ pub struct StateTableEntry {
     schema: &'static TableSchema,
     /// A `fn() -> Result<Vec<T>, ScanFailure>` for the `T` of `read`.
     scan: fn(),
-    read: fn(&Self, Option<[u8; 16]>) -> Result<Box<dyn Block>, ScanFailure>,
+    read: Read,
 }
 
 impl StateTableEntry {

@@ -248,13 +248,13 @@ impl Context {
                 }
             }
         };
-        let blocks = self.read_all(key.range, schema, layout, keys, room)?;
+        let kept = self.read_all(key.range, schema, layout, keys, room)?;
         let mut statement = self.statement();
-        let Some((blocks, bytes)) = blocks else {
+        let Some((kept, bytes)) = kept else {
             statement.scans.insert(key.clone(), Repeated::TooLarge);
             return Ok(None);
         };
-        let kept = Arc::new(Kept::new(blocks));
+        let kept = Arc::new(kept);
         statement.kept_bytes = statement.kept_bytes.saturating_add(bytes);
         statement
             .scans
@@ -262,7 +262,7 @@ impl Context {
         Ok(Some(kept))
     }
 
-    /// All blocks of a scan and their memory; `None` when that is more than `room`.
+    /// All rows of a scan and their memory; `None` when that is more than `room`.
     fn read_all(
         &self,
         range: TimeRange,
@@ -270,7 +270,7 @@ impl Context {
         layout: &Arc<Layout>,
         keys: &[usize],
         room: usize,
-    ) -> Result<Option<(Vec<Box<dyn Block>>, usize)>, SqlError> {
+    ) -> Result<Option<(Kept, usize)>, SqlError> {
         let (mut blocks, mut bytes) = (Vec::new(), 0_usize);
         for batch in self.scan(schema, range, layout)? {
             self.check_interrupt()?;
@@ -285,7 +285,7 @@ impl Context {
             }
             blocks.push(Box::new(block) as Box<dyn Block>);
         }
-        Ok(Some((blocks, bytes)))
+        Ok(Some((Kept::new(blocks), bytes)))
     }
 
     /// The rows of a state table, read once per statement.

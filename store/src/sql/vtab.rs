@@ -315,7 +315,6 @@ mod tests {
 
     /// Things.
     #[derive(StateTable)]
-    #[expect(dead_code, reason = "only the schema is used")]
     struct Things {
         /// A name that is a keyword.
         r#type: String,

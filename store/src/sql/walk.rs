@@ -54,13 +54,7 @@ enum Rows {
     /// There are none, or no more.
     End,
     /// Streamed from the store, with the rows that do not match left out.
-    Streamed {
-        scan: Box<Scan>,
-        layout: Arc<Layout>,
-        wants: Wants,
-        block: EventBlock,
-        row: usize,
-    },
+    Streamed(Box<Streamed>),
     /// Kept rows, likewise.
     Kept {
         kept: Arc<Kept>,
@@ -73,6 +67,15 @@ enum Rows {
         found: Vec<At>,
         position: usize,
     },
+}
+
+/// A scan of the store under way.
+struct Streamed {
+    scan: Scan,
+    layout: Arc<Layout>,
+    wants: Wants,
+    block: EventBlock,
+    row: usize,
 }
 
 /// What the arguments of a scan ask for.
@@ -112,6 +115,15 @@ impl Walk {
             return Ok(());
         };
         wants.sort_by_key(|(column, _)| *column);
+        self.rows = self.rows(range, wants)?;
+        self.settle()
+    }
+
+    /// Where the rows of a range come from.
+    fn rows(&self, range: TimeRange, wants: Wants) -> Result<Rows, SqlError> {
+        let Some(prepared) = &self.prepared else {
+            return Ok(Rows::End);
+        };
         let kept = match self.shown {
             Shown::State(entry) => Some(self.context.kept_state(entry)?),
             Shown::Events(schema) => {
@@ -127,35 +139,24 @@ impl Walk {
                     .kept_events(&key, schema, &prepared.layout, &columns)?
             }
         };
-        self.rows = match kept {
-            Some(kept) => match kept.index(&wants) {
-                Some(index) => Rows::Found {
-                    kept,
-                    found: index.rows(&wants),
-                    position: 0,
-                },
-                None => Rows::Kept {
-                    kept,
-                    wants,
-                    at: At { block: 0, row: 0 },
-                },
-            },
-            None => {
-                let layout = Arc::clone(&prepared.layout);
-                let mut scan = Box::new(self.context.scan(schema, range, &layout)?);
-                match next_block(&self.context, schema, &mut scan, &layout)? {
-                    Some(block) => Rows::Streamed {
-                        scan,
-                        layout,
-                        wants,
-                        block,
-                        row: 0,
-                    },
-                    None => Rows::End,
-                }
-            }
+        let Some(kept) = kept else {
+            let layout = Arc::clone(&prepared.layout);
+            let schema = self.shown.schema();
+            let streamed = Streamed::begin(&self.context, schema, range, layout, wants)?;
+            return Ok(streamed.map_or(Rows::End, |streamed| Rows::Streamed(Box::new(streamed))));
         };
-        self.settle()
+        Ok(match kept.index(&wants) {
+            Some(index) => Rows::Found {
+                kept,
+                found: index.rows(&wants),
+                position: 0,
+            },
+            None => Rows::Kept {
+                kept,
+                wants,
+                at: At { block: 0, row: 0 },
+            },
+        })
     }
 
     /// Goes to the next row.
@@ -165,7 +166,7 @@ impl Walk {
     pub(super) fn advance(&mut self) -> Result<(), SqlError> {
         match &mut self.rows {
             Rows::End => {}
-            Rows::Streamed { row, .. } => *row += 1,
+            Rows::Streamed(streamed) => streamed.row += 1,
             Rows::Kept { at, .. } => at.row += 1,
             Rows::Found { position, .. } => *position += 1,
         }
@@ -193,7 +194,7 @@ impl Walk {
     fn current(&self) -> Option<(&dyn Block, usize)> {
         match &self.rows {
             Rows::End => None,
-            Rows::Streamed { block, row, .. } => Some((block, *row)),
+            Rows::Streamed(streamed) => Some((&streamed.block, streamed.row)),
             Rows::Kept { kept, at, .. } => Some((kept.block(at.block)?, at.row)),
             Rows::Found {
                 kept,
@@ -215,27 +216,50 @@ impl Walk {
                 found, position, ..
             } => *position < found.len(),
             Rows::Kept { kept, wants, at } => settle_kept(kept, wants, at),
-            Rows::Streamed {
-                scan,
-                layout,
-                wants,
-                block,
-                row,
-            } => loop {
-                if let Some(next) = next_match(block, wants, *row) {
-                    *row = next;
-                    break true;
-                }
-                let Some(next) = next_block(&self.context, schema, scan, layout)? else {
-                    break false;
-                };
-                (*block, *row) = (next, 0);
-            },
+            Rows::Streamed(streamed) => streamed.settle(&self.context, schema)?,
         };
         if !found {
             self.rows = Rows::End;
         }
         Ok(())
+    }
+}
+
+impl Streamed {
+    /// A scan at its first row; `None` when there is none.
+    fn begin(
+        context: &Context,
+        schema: &'static TableSchema,
+        range: TimeRange,
+        layout: Arc<Layout>,
+        wants: Wants,
+    ) -> Result<Option<Self>, SqlError> {
+        let mut scan = context.scan(schema, range, &layout)?;
+        let block = next_block(context, schema, &mut scan, &layout)?;
+        Ok(block.map(|block| Self {
+            scan,
+            layout,
+            wants,
+            block,
+            row: 0,
+        }))
+    }
+
+    /// Moves on to a row that exists and matches; false when there is none.
+    fn settle(
+        &mut self,
+        context: &Context,
+        schema: &'static TableSchema,
+    ) -> Result<bool, SqlError> {
+        loop {
+            if let Some(row) = next_match(&self.block, &self.wants, self.row) {
+                self.row = row;
+                return Ok(true);
+            }
+            let next = next_block(context, schema, &mut self.scan, &self.layout)?;
+            let Some(block) = next else { return Ok(false) };
+            (self.block, self.row) = (block, 0);
+        }
     }
 }
 

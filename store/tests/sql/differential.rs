@@ -13,7 +13,7 @@ use crate::generate::{Chance, statement};
 const ROWS: usize = 24;
 
 /// Statements of one run.
-const STATEMENTS: u64 = 4000;
+const STATEMENTS: u64 = 2000;
 
 const TIMES: &[i64] = &[
     0,
@@ -240,7 +240,7 @@ fn generated_statements_agree_with_an_ordinary_table() {
         let control = control(&samples, &others);
         let seeds = round * STATEMENTS..(round + 1) * STATEMENTS;
         let answered = compare(&store.session(), &control, seeds);
-        assert!(answered > 1000, "too few statements with rows: {answered}");
+        assert!(answered > 500, "too few statements with rows: {answered}");
     }
 }
 
