@@ -30,7 +30,7 @@ impl From<io::Error> for LockError {
 /// Held as long as it lives.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    _file: File,
+    file: File,
 }
 
 impl Lock {
@@ -52,6 +52,16 @@ impl Lock {
         }
         file.set_len(0)?;
         files::write_all_at(&file, 0, format!("{}\n", std::process::id()).as_bytes())?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
+    }
+}
+
+impl Drop for Lock {
+    /// Gives the lock up at once. Closing the file would not do: a child process that is being
+    /// started has a copy of it until it runs its program, and the lock belongs to both.
+    fn drop(&mut self) {
+        if let Err(errno) = flock(&self.file, FlockOperation::Unlock) {
+            tracing::warn!(error = %errno, "The lock is given up only when the file is closed");
+        }
     }
 }
