@@ -1,7 +1,7 @@
 //! The query side as a user meets it: outputs, joins with state, plans.
 
 use std::io::Write;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use bygone_tests::{Daemon, bygone, requires_bpf, sql, sql_rows, wait_until};
 use serde_json::json;
@@ -72,9 +72,8 @@ fn a_copied_folder_can_be_read() {
     }
     let stopped = recorded();
     let copy = stopped.data_dir.with_file_name("copy");
-    let copied = std::process::Command::new("cp").arg("-r").arg(&stopped.data_dir).arg(&copy);
-    let copied = { copied }.status().unwrap();
-    assert!(copied.success());
+    let copied = Command::new("cp").arg("-r").arg(&stopped.data_dir).arg(&copy).status();
+    assert!(copied.unwrap().success());
     let count = "SELECT count(*) n FROM process_events";
     assert_eq!(sql_rows(&copy, count), sql_rows(&stopped.data_dir, count));
 }

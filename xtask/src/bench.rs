@@ -1,20 +1,18 @@
 //! `cargo xtask bench [NAME…]`: builds the release program and measures it.
 
-use anyhow::ensure;
-use std::process::Command;
+use anyhow::{Context as _, Result};
+
+use crate::process::{cargo, run};
 
 /// Runs the named benchmarks, or all.
 ///
 /// # Errors
 /// When the build fails or a benchmark does.
-pub fn run(names: &[String]) -> anyhow::Result<()> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let built = Command::new(&cargo).args(["build", "--release", "-p", "bygone"]).status()?;
-    ensure!(built.success(), "the release build failed");
-    let measured = Command::new(&cargo)
-        .args(["run", "--release", "-p", "bygone-tests", "--bin", "bygone-bench", "--"])
-        .args(names)
-        .status()?;
-    ensure!(measured.success(), "a benchmark failed");
-    Ok(())
+pub(crate) fn run_named(names: &[String]) -> Result<()> {
+    run(cargo().args(["build", "--release", "--package", "bygone"]))
+        .context("the release build failed")?;
+    run(cargo()
+        .args(["run", "--release", "--package", "bygone-tests", "--bin", "bygone-bench", "--"])
+        .args(names))
+    .context("a benchmark failed")
 }

@@ -50,6 +50,16 @@ pub fn run(check: bool) -> Result<()> {
     Ok(())
 }
 
+/// Installs what building the probes needs and this machine lacks.
+///
+/// # Errors
+/// When something cannot be installed.
+pub(crate) fn install_toolchain() -> Result<()> {
+    let toolchain = Toolchain::ensure()?;
+    println!("bpf-linker: {}", toolchain.linker.display());
+    Ok(())
+}
+
 /// Builds the probes and returns the object.
 fn build(toolchain: &Toolchain) -> Result<Vec<u8>> {
     let folder = root().join("ebpf-probes");

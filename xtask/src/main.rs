@@ -72,7 +72,7 @@ fn main() -> ExitCode {
         Command::Tools => tools::install_all(),
         Command::BuildEbpf { check } => build_ebpf::run(check),
         Command::CheckMacos => check_macos::run(),
-        Command::Bench { names } => bench::run(&names),
+        Command::Bench { names } => bench::run_named(&names),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

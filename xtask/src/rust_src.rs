@@ -5,7 +5,6 @@
 //! linked into the toolchain. apt is run with state of its own, so that the system's sources,
 //! lists and packages stay as they are.
 
-use std::env;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -14,6 +13,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::process::run;
+use crate::tools::cache_folder;
 
 /// Where Debian carries newer compilers.
 const SUITES: [&str; 2] = ["trixie-backports", "trixie"];
@@ -206,17 +206,6 @@ fn debian_archive() -> Result<String> {
         .find(|uri| uri.ends_with("/debian"))
         .map(str::to_owned)
         .context("no Debian archive among the system's package sources")
-}
-
-/// Where the source stays between runs: `$XDG_CACHE_HOME/bygone`, by default under `~/.cache`.
-fn cache_folder() -> Result<PathBuf> {
-    let base = match env::var_os("XDG_CACHE_HOME") {
-        Some(cache) if !cache.is_empty() => PathBuf::from(cache),
-        _ => env::home_dir()
-            .context("no home folder to keep the source in")?
-            .join(".cache"),
-    };
-    Ok(base.join("bygone"))
 }
 
 /// The folder of the toolchain in use.

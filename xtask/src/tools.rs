@@ -9,6 +9,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
+use crate::build_ebpf;
 use crate::process::{cargo, run};
 
 /// A tool published on crates.io whose executable has the crate's name.
@@ -43,7 +44,7 @@ pub(crate) fn install_all() -> Result<()> {
             tool.ensure()?.display()
         );
     }
-    Ok(())
+    build_ebpf::install_toolchain()
 }
 
 impl Tool {
@@ -56,7 +57,7 @@ impl Tool {
         if self.is_on_path() {
             return Ok(PathBuf::from(self.name));
         }
-        let root = cache()?.join(format!("{}-{}", self.name, self.version));
+        let root = cache_folder()?.join(format!("tools/{}-{}", self.name, self.version));
         let executable = root.join("bin").join(self.name);
         if !executable.exists() {
             let mut install = cargo();
@@ -95,13 +96,16 @@ impl Tool {
     }
 }
 
-/// Where tools stand: `$XDG_CACHE_HOME/bygone/tools`, by default under `~/.cache`.
-fn cache() -> Result<PathBuf> {
+/// Where what the commands install stands: `$XDG_CACHE_HOME/bygone`, by default under `~/.cache`.
+///
+/// # Errors
+/// When there is no home folder.
+pub(crate) fn cache_folder() -> Result<PathBuf> {
     let base = match env::var_os("XDG_CACHE_HOME") {
         Some(cache) if !cache.is_empty() => PathBuf::from(cache),
         _ => env::home_dir()
             .context("no home folder to keep tools in")?
             .join(".cache"),
     };
-    Ok(base.join("bygone/tools"))
+    Ok(base.join("bygone"))
 }

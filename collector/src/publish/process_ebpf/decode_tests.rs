@@ -3,7 +3,7 @@
 //! The captures are in `fixtures/`. `BYGONE_CAPTURE=1 cargo test -p bygone captures` writes new
 //! ones.
 
-use expect_test::expect;
+use expect_test::{expect, expect_file};
 
 use super::{DecodeError, Record, absolute, decode, split_arguments};
 use crate::events::ProcessEvent;
@@ -22,114 +22,7 @@ fn record(bytes: &[u8]) -> Record {
 
 #[test]
 fn the_captured_exec_decodes_as_before() {
-    expect![[r#"
-        Exec(
-            ExecEvent {
-                time_ns: 4344624797890,
-                process: ProcessKey {
-                    pid: 1758,
-                    start_ns: 4343624585575,
-                },
-                tid: 1758,
-                parent: Some(
-                    ProcessKey {
-                        pid: 1753,
-                        start_ns: 4343262949436,
-                    },
-                ),
-                snapshot: false,
-                start_exact: true,
-                credentials: Credentials {
-                    uid: 0,
-                    euid: 0,
-                    suid: 0,
-                    fsuid: Some(
-                        0,
-                    ),
-                    gid: 0,
-                    egid: 0,
-                    sgid: 0,
-                    fsgid: Some(
-                        0,
-                    ),
-                    auid: None,
-                    audit_session_id: None,
-                },
-                session_id: Some(
-                    3989,
-                ),
-                cgroup_id: Some(
-                    1,
-                ),
-                namespaces: Some(
-                    Namespaces {
-                        pid: 4026531836,
-                        mount: 4026531832,
-                        network: 4026531833,
-                        user: 4026531837,
-                    },
-                ),
-                path: Some(
-                    "/usr/bin/echo",
-                ),
-                path_truncated: false,
-                script_path: None,
-                file: Some(
-                    ProgramFile {
-                        device: 65024,
-                        inode: 247145,
-                        mode: 33261,
-                        owner_uid: 0,
-                        owner_gid: 0,
-                        atime: Some(
-                            1795566927,
-                        ),
-                        mtime: Some(
-                            1663687647,
-                        ),
-                        ctime: Some(
-                            1663687647,
-                        ),
-                        btime: None,
-                    },
-                ),
-                cwd: Some(
-                    "/usr",
-                ),
-                arguments: Some(
-                    [
-                        [
-                            47,
-                            98,
-                            105,
-                            110,
-                            47,
-                            101,
-                            99,
-                            104,
-                            111,
-                        ],
-                        [
-                            111,
-                            110,
-                            101,
-                        ],
-                        [],
-                        [
-                            116,
-                            1,
-                            119,
-                            111,
-                        ],
-                    ],
-                ),
-                arguments_bytes: 20,
-                arguments_truncated: false,
-                kernel_thread: false,
-            },
-        )
-    "#]]
-    .assert_debug_eq(&record(EXEC).event);
+    expect_file!["fixtures/exec.txt"].assert_debug_eq(&record(EXEC).event);
 }
 
 #[test]

@@ -14,6 +14,16 @@ use crate::publish::file_inotify::stat::Stat;
 use crate::publish::file_inotify::tree::NotWatched;
 use crate::publish::file_inotify::{FileInotify, FileInotifyConfig};
 
+/// One change of each kind that a rescan has to find.
+fn change_each_kind(folder: &Folder) {
+    fs::write(folder.path("changed"), "longer than before").unwrap();
+    fs::remove_file(folder.path("removed")).unwrap();
+    fs::set_permissions(folder.path("chmodded"), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::remove_dir_all(folder.path("tree")).unwrap();
+    fs::create_dir_all(folder.path("new/deep")).unwrap();
+    fs::write(folder.path("new/deep/f"), "").unwrap();
+}
+
 #[test]
 fn an_overflow_is_a_gap_and_its_changes_are_found() {
     let limit = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
@@ -30,12 +40,7 @@ fn an_overflow_is_a_gap_and_its_changes_are_found() {
     for number in 0..count {
         fs::write(folder.path(&format!("many/{number}")), "").unwrap();
     }
-    fs::write(folder.path("changed"), "longer than before").unwrap();
-    fs::remove_file(folder.path("removed")).unwrap();
-    fs::set_permissions(folder.path("chmodded"), fs::Permissions::from_mode(0o755)).unwrap();
-    fs::remove_dir_all(folder.path("tree")).unwrap();
-    fs::create_dir_all(folder.path("new/deep")).unwrap();
-    fs::write(folder.path("new/deep/f"), "").unwrap();
+    change_each_kind(&folder);
     let mut running = Running::start(publisher);
     let last = folder.path("new/deep/f").display().to_string();
     running.until("the rescan", |files| {
