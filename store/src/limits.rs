@@ -77,3 +77,16 @@ pub const BATCH_ROWS: usize = 8 * 1024;
 
 /// Entries in a snapshot's list of damage; more are left out.
 pub const DAMAGE_MAX: usize = 1024;
+
+/// Memory, in bytes, for rows of events that one SQL statement keeps to answer repeated scans, with
+/// their indexes (estimated). Beyond it such scans are read again.
+pub const KEPT_BYTES_MAX: usize = 256 << 20;
+
+/// How often a scan of events runs in a statement before its rows are kept.
+pub const SCANS_BEFORE_KEEPING: u32 = 2;
+
+/// Different scans of which a statement remembers how often they ran.
+pub const SCANS_REMEMBERED_MAX: usize = 4096;
+
+/// Ranges of time per table that a statement remembers to have read; beyond it they are joined.
+pub const RANGES_MAX: usize = 64;

@@ -6,17 +6,14 @@
 //! at its third time. Equality is then answered from an index on its columns, built at the second
 //! question.
 //!
-//! **Invariant:** what a statement keeps of events stays within [`KEPT_BYTES_MAX`]; a scan that
+//! **Invariant:** what a statement keeps of events stays within
+//! [`KEPT_BYTES_MAX`](crate::limits::KEPT_BYTES_MAX) unless the session says otherwise; a scan that
 //! does not fit is read again each time, which is slower and as right.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::sql::rows::{Block, Key};
-
-/// Memory for rows of events kept by one statement, with their indexes, in bytes. What the indexes
-/// take is estimated.
-pub(super) const KEPT_BYTES_MAX: usize = 256 << 20;
 
 /// A row among the kept ones.
 #[derive(Clone, Copy, Debug)]

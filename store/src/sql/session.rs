@@ -148,6 +148,15 @@ impl Session {
         self
     }
 
+    /// Sets how much memory, in bytes, one statement may use to keep rows of events for repeated
+    /// scans, such as the inner side of a join; [`crate::limits::KEPT_BYTES_MAX`] unless set. With
+    /// less, such statements are slower and as right.
+    #[must_use]
+    pub fn with_kept_bytes_max(self, bytes: usize) -> Self {
+        self.context.set_kept_bytes_max(bytes);
+        self
+    }
+
     /// The tables: those of events, then those of state.
     #[must_use]
     pub fn tables(&self) -> &[&'static TableSchema] {

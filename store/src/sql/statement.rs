@@ -3,33 +3,26 @@
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Local};
 
+use crate::limits::{KEPT_BYTES_MAX, RANGES_MAX, SCANS_BEFORE_KEEPING, SCANS_REMEMBERED_MAX};
 use crate::schema::TableSchema;
 use crate::sql::bounds::TimeRange;
 use crate::sql::error::SqlError;
 use crate::sql::event::{EventBlock, Layout};
-use crate::sql::kept::{self, KEPT_BYTES_MAX, Kept};
+use crate::sql::kept::{self, Kept};
 use crate::sql::rows::Block;
 use crate::sql::state::StateTableEntry;
 use crate::{Damage, ReadError, Reader, Scan, Snapshot};
-
-/// How often a scan of events runs before its rows are kept.
-const SCANS_BEFORE_KEEPING: u32 = 2;
-
-/// Different scans of which a statement remembers how often they ran.
-const SCANS_REMEMBERED_MAX: usize = 4096;
-
-/// Ranges remembered per table; beyond it they are joined to one.
-const RANGES_MAX: usize = 64;
 
 /// Shared by a session, its virtual tables and their cursors.
 pub(super) struct Context {
     data_dir: PathBuf,
     boot_id: Mutex<Option<[u8; 16]>>,
+    kept_bytes_max: AtomicUsize,
     reader: Mutex<Option<Reader>>,
     statement: Mutex<Statement>,
     /// Set by the interrupt handle.
@@ -90,6 +83,7 @@ impl Context {
         Self {
             data_dir,
             boot_id: Mutex::default(),
+            kept_bytes_max: AtomicUsize::new(KEPT_BYTES_MAX),
             reader: Mutex::default(),
             statement: Mutex::new(Statement::new()),
             interrupted: Arc::default(),
@@ -129,6 +123,10 @@ impl Context {
 
     pub(super) fn set_boot_id(&self, boot_id: [u8; 16]) {
         *lock(&self.boot_id) = Some(boot_id);
+    }
+
+    pub(super) fn set_kept_bytes_max(&self, bytes: usize) {
+        self.kept_bytes_max.store(bytes, Ordering::Relaxed);
     }
 
     pub(super) fn interrupt_flag(&self) -> Arc<AtomicBool> {
@@ -231,7 +229,10 @@ impl Context {
     ) -> Result<Option<Arc<Kept>>, SqlError> {
         let room = {
             let mut statement = self.statement();
-            let room = KEPT_BYTES_MAX.saturating_sub(statement.kept_bytes);
+            let room = self
+                .kept_bytes_max
+                .load(Ordering::Relaxed)
+                .saturating_sub(statement.kept_bytes);
             match statement.scans.get_mut(key) {
                 Some(Repeated::Kept(kept)) => return Ok(Some(Arc::clone(kept))),
                 Some(Repeated::TooLarge) => return Ok(None),

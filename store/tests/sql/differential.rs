@@ -1,5 +1,6 @@
 //! Generated statements against an ordinary SQLite table with the same rows.
 
+use bygone_store::limits::KEPT_BYTES_MAX;
 use bygone_store::schema::{ColumnSource, ColumnType, Computation};
 use bygone_store::sql::Session;
 use bygone_store::{Computed, EventTable, TableSchema, guid, sql::parse_time};
@@ -11,9 +12,6 @@ use crate::fixture::{BOOT_ID, CLOCK_OFFSET_NS, Others, Samples, Store, run};
 use crate::generate::{Chance, statement};
 
 const ROWS: usize = 24;
-
-/// Statements of one run.
-const STATEMENTS: u64 = 2000;
 
 const TIMES: &[i64] = &[
     0,
@@ -226,22 +224,43 @@ fn compare(session: &Session, control: &Connection, seeds: std::ops::Range<u64>)
     answered
 }
 
-#[test]
-fn generated_statements_agree_with_an_ordinary_table() {
-    for (round, journal_bytes_max) in [(0, u64::MAX), (1, 1024)] {
-        let mut chance = Chance::new(round);
-        let (samples, others) = (samples(&mut chance), others(&mut chance));
-        let mut store = Store::new(journal_bytes_max);
-        for (sample, other) in samples.iter().zip(&others) {
-            store.append(vec![sample.clone()]);
-            store.append(vec![other.clone()]);
-            store.writer.tick().unwrap();
-        }
-        let control = control(&samples, &others);
-        let seeds = round * STATEMENTS..(round + 1) * STATEMENTS;
-        let answered = compare(&store.session(), &control, seeds);
-        assert!(answered > 500, "too few statements with rows: {answered}");
+/// Compares statements of a round of their own over a store of its own.
+fn check(round: u64, journal_bytes_max: u64, memory: usize, statements: u64) {
+    let mut chance = Chance::new(round);
+    let (samples, others) = (samples(&mut chance), others(&mut chance));
+    let mut store = Store::new(journal_bytes_max);
+    for (sample, other) in samples.iter().zip(&others) {
+        store.append(vec![sample.clone()]);
+        store.append(vec![other.clone()]);
+        store.writer.tick().unwrap();
     }
+    let session = store.session().with_kept_bytes_max(memory);
+    let first = round * 1_000_000;
+    let answered = compare(
+        &session,
+        &control(&samples, &others),
+        first..first + statements,
+    );
+    let enough = usize::try_from(statements / 4).unwrap();
+    assert!(
+        answered > enough,
+        "too few statements with rows: {answered}"
+    );
+}
+
+#[test]
+fn generated_statements_agree_over_a_journal() {
+    check(1, u64::MAX, KEPT_BYTES_MAX, 1500);
+}
+
+#[test]
+fn generated_statements_agree_over_many_segments() {
+    check(2, 1024, KEPT_BYTES_MAX, 1500);
+}
+
+#[test]
+fn generated_statements_agree_when_no_rows_are_kept() {
+    check(3, 4096, 0, 300);
 }
 
 /// Every comparison of both time columns with every literal, alone, so that each is a bound.

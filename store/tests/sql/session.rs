@@ -157,8 +157,7 @@ fn without_a_store_state_tables_still_work() {
             .map(|_| ())
             .unwrap_err();
         assert!(
-            matches!(&error, SqlError::NoStore { path } if path == dir)
-                || matches!(&error, SqlError::Read { .. }),
+            matches!(&error, SqlError::NoStore { path } if path == dir),
             "{error:?}"
         );
     }
