@@ -127,7 +127,10 @@ settings! {
 /// The places whose changes matter most on a host where nothing was configured.
 fn default_categories() -> BTreeMap<String, Vec<String>> {
     let category = |name: &str, patterns: &[&str]| {
-        (name.to_owned(), patterns.iter().map(|&pattern| pattern.to_owned()).collect())
+        (
+            name.to_owned(),
+            patterns.iter().map(|&pattern| pattern.to_owned()).collect(),
+        )
     };
     BTreeMap::from([
         category("boot", &["/boot/%%"]),

@@ -60,11 +60,19 @@ fn write_field<W: Write>(
         (Screen::Terminal(_), _) => Cow::Owned(shown(value)),
         (Screen::Pipe, _) => text(value).unwrap_or_default(),
     };
-    out.write_field(field.as_bytes()).map_err(io::Error::from)
+    out.write_field(field.as_bytes()).map_err(unwrapped)
 }
 
 fn end_record<W: Write>(out: &mut Writer<W>) -> io::Result<()> {
-    out.write_record(None::<&[u8]>).map_err(io::Error::from)
+    out.write_record(None::<&[u8]>).map_err(unwrapped)
+}
+
+/// The error of the writer below, as it was: the reader of a closed pipe is recognised by it.
+fn unwrapped(error: csv::Error) -> io::Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        other => io::Error::other(format!("{other:?}")),
+    }
 }
 
 #[cfg(test)]
@@ -73,12 +81,29 @@ mod tests {
 
     use super::super::Format;
     use super::super::value::samples::{EVERY_TYPE, printed};
-    use crate::cli::terminal::Screen;
+    use super::*;
 
     #[test]
     fn every_type() {
         let (names, rows) = EVERY_TYPE;
         expect![[r#""pid,load,path,key,lost\r\n1,0.5,/usr/bin/語,00ff,\r\n-9223372036854775808,inf,\"a\u{1b}[31m\n\"\"b\"\", c�\",,7\r\n""#]].assert_eq(&format!("{:?}", printed(Format::Csv, Screen::Pipe, names, rows)));
+    }
+
+    #[test]
+    fn the_error_of_the_writer_is_kept() {
+        struct Closed;
+        impl Write for Closed {
+            fn write(&mut self, _bytes: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::BrokenPipe.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let mut sink = CsvSink::new(Closed, Screen::Pipe);
+        let long = "x".repeat(100_000);
+        let error = sink.row(&[ValueRef::Text(long.as_bytes())]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
     }
 
     #[test]
