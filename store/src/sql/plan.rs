@@ -1,7 +1,8 @@
 //! What a scan is asked for: chosen in `xBestIndex`, carried as text, read back in `xFilter`.
 //!
 //! The text is what `EXPLAIN QUERY PLAN` shows, e.g. `time>=? AND time<? READS pid, path`. Its
-//! terms name the arguments in order; what follows `READS` are the columns that are decoded.
+//! terms name the arguments in order; what follows `READS` are the columns that are decoded,
+//! `*` those of `SELECT *`.
 
 use std::fmt::Write as _;
 
@@ -139,7 +140,7 @@ impl Plan {
         text.push_str(READS);
         if self.reads.is_empty() {
             text.push_str("nothing");
-        } else if self.reads.len() == schema.columns.len() {
+        } else if self.reads.iter().copied().eq(shown(schema)) {
             text.push('*');
         } else {
             let names: Vec<&str> = self.reads.iter().copied().map(name).collect();
@@ -157,7 +158,7 @@ impl Plan {
             .collect::<Option<_>>()?;
         let reads = match reads {
             "nothing" => Vec::new(),
-            "*" => (0..schema.columns.len()).collect(),
+            "*" => shown(schema).collect(),
             names => names
                 .split(", ")
                 .map(|name| schema.column(name))
@@ -183,6 +184,14 @@ impl Plan {
 const fn is_used(columns_used: u64, index: usize) -> bool {
     let bit = if index < 63 { index } else { 63 };
     columns_used >> bit & 1 == 1
+}
+
+/// The columns of `SELECT *`.
+fn shown(schema: &TableSchema) -> impl Iterator<Item = usize> {
+    let columns = schema.columns.iter().enumerate();
+    columns
+        .filter(|(_, column)| !column.hidden)
+        .map(|(index, _)| index)
 }
 
 /// The time column that a column is, if any.

@@ -59,6 +59,9 @@ const STATE_ROWS: f64 = 1000.0;
 /// Bytes that a row of a state table is taken to cost.
 const STATE_ROW_BYTES: f64 = 256.0;
 
+/// Rows that a table of events is taken to have when the store cannot be read.
+const UNKNOWN_ROWS: f64 = 1e6;
+
 /// What an equality leaves of the cost.
 const KEY_SHARE: f64 = 1e-3;
 
@@ -127,7 +130,7 @@ unsafe impl VTab<'_> for Table {
             usage.set_argv_index(position);
             usage.set_omit(taken.exact);
         }
-        let (rows, cost) = self.estimate(&plan, &offers, &taken)?;
+        let (rows, cost) = self.estimate(&plan, &offers, &taken);
         info.set_estimated_cost(cost);
         #[expect(
             clippy::cast_possible_truncation,
@@ -154,16 +157,11 @@ unsafe impl VTab<'_> for Table {
 
 impl Table {
     /// Rows and cost of a plan.
-    fn estimate(
-        &self,
-        plan: &Plan,
-        offers: &[Offer],
-        taken: &[Taken],
-    ) -> rusqlite::Result<(f64, f64)> {
+    fn estimate(&self, plan: &Plan, offers: &[Offer], taken: &[Taken]) -> (f64, f64) {
         let schema = self.shown.schema();
         let (mut rows, mut bytes) = match self.shown {
             Shown::State(_) => (STATE_ROWS, STATE_ROWS * STATE_ROW_BYTES),
-            Shown::Events(_) => self.estimate_events(offers, taken)?,
+            Shown::Events(_) => self.estimate_events(offers, taken),
         };
         #[expect(clippy::cast_precision_loss, reason = "columns are few")]
         let share = (plan.reads.len() + 1) as f64 / (schema.columns.len() + 1) as f64;
@@ -172,10 +170,10 @@ impl Table {
             rows *= KEY_SHARE;
             bytes *= KEY_SHARE;
         }
-        Ok((rows.max(1.0), bytes + rows + 1.0))
+        (rows.max(1.0), bytes + rows + 1.0)
     }
 
-    fn estimate_events(&self, offers: &[Offer], taken: &[Taken]) -> rusqlite::Result<(f64, f64)> {
+    fn estimate_events(&self, offers: &[Offer], taken: &[Taken]) -> (f64, f64) {
         let schema = self.shown.schema();
         let (mut range, mut share, mut share_of_rows) = (TimeRange::ALL, 1.0, 1.0);
         for taken in taken {
@@ -192,17 +190,17 @@ impl Table {
                 None => share *= if equality { KEY_SHARE } else { BOUND_SHARE },
             }
         }
-        let snapshot = self
-            .context
-            .snapshot(schema.name)
-            .map_err(|error| self.context.fail(error))?;
         if range.is_empty() {
-            return Ok((0.0, 0.0));
+            return (0.0, 0.0);
         }
+        // A store that cannot be read is an error once it is read; a plan alone needs none.
+        let Ok(snapshot) = self.context.snapshot(schema.name) else {
+            return (UNKNOWN_ROWS * share, UNKNOWN_ROWS * share);
+        };
         let estimate = snapshot.estimate(schema, &range.inclusive());
         #[expect(clippy::cast_precision_loss, reason = "an estimate")]
         let (rows, bytes) = (estimate.rows as f64, estimate.bytes as f64);
-        Ok((rows * share * share_of_rows, bytes * share))
+        (rows * share * share_of_rows, bytes * share)
     }
 }
 

@@ -1,6 +1,8 @@
 //! What the planner takes over, pinned by `EXPLAIN QUERY PLAN`.
 
-use crate::fixture::{Store, other, plan, sample};
+use tempfile::TempDir;
+
+use crate::fixture::{Store, other, plan, sample, session};
 
 fn store() -> Store {
     let mut store = Store::new(u64::MAX);
@@ -47,11 +49,26 @@ fn counting_reads_nothing() {
 }
 
 #[test]
-fn every_column_is_a_star() {
+fn all_shown_columns_are_a_star() {
     check(
-        "SELECT *, eid, boot_ns, boot_id FROM others",
+        "SELECT * FROM others",
         &["SCAN others VIRTUAL TABLE INDEX 0: READS *"],
     );
+    check(
+        "SELECT *, eid FROM others",
+        &[
+            "SCAN others VIRTUAL TABLE INDEX 0: READS time, time_ns, pid, start_ns, guid, name, \
+           level, eid",
+        ],
+    );
+}
+
+#[test]
+fn a_plan_needs_no_store() {
+    let dir = TempDir::new().unwrap();
+    let sql = "SELECT count(*) FROM samples WHERE time_ns > 1";
+    let expected = ["SCAN samples VIRTUAL TABLE INDEX 1:time_ns>? READS time_ns"];
+    assert_eq!(plan(&session(dir.path()), sql), expected);
 }
 
 #[test]
