@@ -57,21 +57,13 @@ fn script(bprm: u64) -> u64 {
         return 0;
     }
     let filename = long(bprm, &BPRM_FILENAME);
-    if filename == long(bprm, &BPRM_INTERPRETER) {
-        0
-    } else {
-        filename
-    }
+    if filename == long(bprm, &BPRM_INTERPRETER) { 0 } else { filename }
 }
 
 /// Fills what the tracepoint and the iterator have in common, and where the walks start.
 #[inline(always)]
 pub fn fill(slot: &mut Slot, task: u64, time_ns: u64) {
-    slot.record.header = Header {
-        kind: KIND_EXEC,
-        length: 0,
-        time_ns,
-    };
+    slot.record.header = Header { kind: KIND_EXEC, length: 0, time_ns };
     slot.record.process = task::process(task);
     slot.record.parent = task::parent(task);
     slot.record.flags = 0;
@@ -184,11 +176,7 @@ fn read_arguments(slot: &mut Slot, mm: u64) {
         if rest == 0 {
             break;
         }
-        let step = core::hint::black_box(if rest < ARGUMENTS_STEP {
-            rest
-        } else {
-            ARGUMENTS_STEP
-        });
+        let step = core::hint::black_box(if rest < ARGUMENTS_STEP { rest } else { ARGUMENTS_STEP });
         if step > ARGUMENTS_STEP {
             break;
         }

@@ -52,10 +52,7 @@ pub fn exit_last_thread(context: RawTracePointContext) -> i32 {
         return 0;
     }
     let process = task::process(ending);
-    let key = Ended {
-        pid: u64::from(process.pid),
-        start_ns: process.start_ns,
-    };
+    let key = Ended { pid: u64::from(process.pid), start_ns: process.start_ns };
     if ENDED.insert(key, 1, u64::from(BPF_NOEXIST)).is_ok() {
         send(ending, process);
     }
@@ -69,11 +66,7 @@ fn send(ending: u64, process: Process) {
     let signal = long(ending, &TASK_SIGNAL);
     let (uid, gid) = task::owner(ending);
     let record = ExitRecord {
-        header: Header {
-            kind: KIND_EXIT,
-            length: size_of::<ExitRecord>() as u32,
-            time_ns,
-        },
+        header: Header { kind: KIND_EXIT, length: size_of::<ExitRecord>() as u32, time_ns },
         process,
         parent: task::parent(ending),
         cpu_ns: cpu_ns(signal),

@@ -23,11 +23,7 @@ pub fn fork(context: RawTracePointContext) -> i32 {
     counters::seen(CLASS_FORK, time_ns);
     let (uid, gid) = task::owner(new);
     let record = ForkRecord {
-        header: Header {
-            kind: KIND_FORK,
-            length: size_of::<ForkRecord>() as u32,
-            time_ns,
-        },
+        header: Header { kind: KIND_FORK, length: size_of::<ForkRecord>() as u32, time_ns },
         process: task::process(new),
         parent: task::parent(new),
         caller: task::process(task::current()),

@@ -12,11 +12,7 @@ use crate::read::{int, long};
 #[inline(always)]
 pub fn process(task: u64) -> Process {
     let leader = long(task, &TASK_GROUP_LEADER);
-    Process {
-        pid: int(task, &TASK_TGID),
-        reserved: 0,
-        start_ns: long(leader, &TASK_START),
-    }
+    Process { pid: int(task, &TASK_TGID), reserved: 0, start_ns: long(leader, &TASK_START) }
 }
 
 /// The process that will be told when `task` ends.

@@ -133,13 +133,8 @@ fn append(slot: &mut Slot, limit: u64, name: u64) -> bool {
         return false;
     }
     // SAFETY: the tail has COMPONENT_MAX bytes from `offset` on.
-    let read = unsafe {
-        string(
-            slot.tail.as_mut_ptr().add(offset as usize),
-            COMPONENT_MAX as u32,
-            name,
-        )
-    };
+    let read =
+        unsafe { string(slot.tail.as_mut_ptr().add(offset as usize), COMPONENT_MAX as u32, name) };
     slot.tail_len = offset + read;
     read != 0
 }
@@ -151,11 +146,7 @@ fn finish(slot: &mut Slot) {
     if slot.script != 0 && offset <= (TAIL_BYTES - PATH_MAX) as u64 {
         // SAFETY: the tail has PATH_MAX bytes from `offset` on.
         let read = unsafe {
-            string(
-                slot.tail.as_mut_ptr().add(offset as usize),
-                PATH_MAX as u32,
-                slot.script,
-            )
+            string(slot.tail.as_mut_ptr().add(offset as usize), PATH_MAX as u32, slot.script)
         };
         slot.record.script_len = read as u32;
         slot.tail_len = offset + read;

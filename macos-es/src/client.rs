@@ -115,11 +115,7 @@ impl EsClient {
             .spawn(move || serve(intake, &started_sender, &stopped))
             .map_err(StartError::Thread)?;
         let outcome = started.recv().unwrap_or(Err(StartError::ThreadEnded));
-        outcome.map(|()| Self {
-            reader,
-            stop: Some(stop),
-            thread: Some(thread),
-        })
+        outcome.map(|()| Self { reader, stop: Some(stop), thread: Some(thread) })
     }
 }
 
@@ -199,11 +195,7 @@ fn own_token() -> Result<endpoint_sec::AuditToken, StartError> {
         asid: token.asid().cast_unsigned(),
         pidversion: token.pidversion().cast_unsigned(),
     };
-    if ours == theirs {
-        Ok(token)
-    } else {
-        Err(StartError::TokenOrder)
-    }
+    if ours == theirs { Ok(token) } else { Err(StartError::TokenOrder) }
 }
 
 /// The message's address, which the binding does not show.
@@ -232,9 +224,6 @@ unsafe impl ExecArguments for LibraryArguments {
         let exec = unsafe { exec.cast::<es_event_exec_t>().as_ref() };
         // SAFETY: the exec is live, and the caller has checked the index.
         let token = unsafe { es_exec_arg(exec, index) };
-        RawString {
-            length: token.length,
-            data: token.data.cast(),
-        }
+        RawString { length: token.length, data: token.data.cast() }
     }
 }

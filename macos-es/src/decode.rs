@@ -4,10 +4,7 @@
 //! be decoded keeps its place in the sequence, and is therefore not mistaken for one that the
 //! system dropped.
 
-#![expect(
-    unsafe_code,
-    reason = "the event's type decides which event the union holds"
-)]
+#![expect(unsafe_code, reason = "the event's type decides which event the union holds")]
 
 use crate::layout::{
     EVENT_TYPE_NOTIFY_EXEC, EVENT_TYPE_NOTIFY_EXIT, EVENT_TYPE_NOTIFY_FORK, RawAuditToken,
@@ -102,11 +99,7 @@ pub fn decode(
     let version = view.version();
     if version == 0 {
         let error = DecodeError::Version { version };
-        return Err(Box::new(DecodeFailure {
-            sequence: None,
-            time_ns: None,
-            error,
-        }));
+        return Err(Box::new(DecodeFailure { sequence: None, time_ns: None, error }));
     }
     let sequence = EsSequence {
         class: class_of(view.event_type()),
@@ -116,11 +109,7 @@ pub fn decode(
     let time = time_ns(view.time(), "time");
     let failed = |error| {
         let time_ns = time.as_ref().ok().copied();
-        Box::new(DecodeFailure {
-            sequence: Some(sequence),
-            time_ns,
-            error,
-        })
+        Box::new(DecodeFailure { sequence: Some(sequence), time_ns, error })
     };
     let time_ns = time.clone().map_err(failed)?;
     let header = EsHeader {
@@ -130,16 +119,9 @@ pub fn decode(
         thread_id: view.thread_id().map_err(failed)?,
         sequence,
     };
-    let process = view
-        .process()
-        .and_then(|process| process_of(&process))
-        .map_err(failed)?;
+    let process = view.process().and_then(|process| process_of(&process)).map_err(failed)?;
     let event = event_of(&view, arguments).map_err(failed)?;
-    Ok(EsMessage {
-        header,
-        process,
-        event,
-    })
+    Ok(EsMessage { header, process, event })
 }
 
 const fn class_of(event_type: u32) -> Option<EsClass> {
@@ -165,9 +147,7 @@ fn event_of(
         Some(EsClass::Fork) => {
             // SAFETY: the type is the one of fork.
             let child = unsafe { view.fork_child() }?;
-            Ok(EsEvent::Fork(Box::new(EsFork {
-                child: process_of(&child)?,
-            })))
+            Ok(EsEvent::Fork(Box::new(EsFork { child: process_of(&child)? })))
         }
         Some(EsClass::Exit) => {
             // SAFETY: the type is the one of exit.
@@ -223,14 +203,8 @@ fn process_of(view: &ProcessView<'_>) -> Result<EsProcess, DecodeError> {
         signing_id: view.signing_id()?.to_vec(),
         team_id: view.team_id()?.to_vec(),
         executable: file_of(&view.executable()?)?,
-        tty: view
-            .tty()?
-            .map(|tty| tty.path().map(<[u8]>::to_vec))
-            .transpose()?,
-        start_ns: view
-            .start_time()
-            .map(|time| timeval_ns(time, "start_time"))
-            .transpose()?,
+        tty: view.tty()?.map(|tty| tty.path().map(<[u8]>::to_vec)).transpose()?,
+        start_ns: view.start_time().map(|time| timeval_ns(time, "start_time")).transpose()?,
         responsible: view.responsible().map(token_of),
         parent: view.parent().map(token_of),
     })
@@ -265,23 +239,13 @@ fn time_ns(time: RawTimespec, field: &'static str) -> Result<i64, DecodeError> {
     valid
         .then(|| time.sec.checked_mul(NS_PER_SECOND)?.checked_add(time.nsec))
         .flatten()
-        .ok_or(DecodeError::Time {
-            field,
-            sec: time.sec,
-            fraction: time.nsec,
-        })
+        .ok_or(DecodeError::Time { field, sec: time.sec, fraction: time.nsec })
 }
 
 fn timeval_ns(time: RawTimeval, field: &'static str) -> Result<i64, DecodeError> {
     // Out of range stays out of range after the multiplication, which cannot overflow.
     let nsec = i64::from(time.usec) * 1_000;
-    time_ns(
-        RawTimespec {
-            sec: time.sec,
-            nsec,
-        },
-        field,
-    )
+    time_ns(RawTimespec { sec: time.sec, nsec }, field)
 }
 
 #[cfg(test)]

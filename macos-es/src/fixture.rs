@@ -41,10 +41,7 @@ impl Fixture {
             arguments: Vec::new(),
         };
         let lines: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
-        let body_end = lines
-            .iter()
-            .position(|line| *line == "args")
-            .unwrap_or(lines.len());
+        let body_end = lines.iter().position(|line| *line == "args").unwrap_or(lines.len());
         let (body, arguments) = lines.split_at(body_end);
         // First all blocks, so that pointers to later ones have an address.
         for line in body {
@@ -96,11 +93,7 @@ impl Fixture {
             "ptr" => self.address(value).to_le_bytes().to_vec(),
             "str" => {
                 let token = self.string(value.as_bytes().to_vec());
-                [
-                    token.length.to_le_bytes(),
-                    (token.data as usize).to_le_bytes(),
-                ]
-                .concat()
+                [token.length.to_le_bytes(), (token.data as usize).to_le_bytes()].concat()
             }
             _ => panic!("unknown kind of line: {line}"),
         };
@@ -125,19 +118,14 @@ impl Fixture {
     /// Keeps bytes and makes a token of them.
     pub(crate) fn string(&mut self, bytes: Vec<u8>) -> RawString {
         let bytes = bytes.into_boxed_slice();
-        let token = RawString {
-            length: bytes.len(),
-            data: bytes.as_ptr(),
-        };
+        let token = RawString { length: bytes.len(), data: bytes.as_ptr() };
         self.strings.push(bytes);
         token
     }
 
     /// Decodes the message.
     pub(crate) fn decode(&self) -> Result<EsMessage, Box<DecodeFailure>> {
-        let raw = NonNull::new(self.memory.as_ptr().cast_mut())
-            .unwrap()
-            .cast::<RawMessage>();
+        let raw = NonNull::new(self.memory.as_ptr().cast_mut()).unwrap().cast::<RawMessage>();
         // SAFETY: the message is the first block; fixtures hold what the system would make, and
         // tests change them only in ways that decoding must notice.
         let view = unsafe { MessageView::new(raw) };

@@ -40,27 +40,16 @@ pub struct IntakeLimits {
 
 impl Default for IntakeLimits {
     fn default() -> Self {
-        Self {
-            messages_max: 16_384,
-            bytes_max: 16 * 1024 * 1024,
-        }
+        Self { messages_max: 16_384, bytes_max: 16 * 1024 * 1024 }
     }
 }
 
 /// Makes a queue.
 #[must_use]
 pub fn intake(limits: IntakeLimits) -> (Intake, IntakeReader) {
-    let shared = Arc::new(Shared {
-        state: Mutex::new(State::default()),
-        changed: Condvar::new(),
-        limits,
-    });
-    (
-        Intake {
-            shared: Arc::clone(&shared),
-        },
-        IntakeReader { shared },
-    )
+    let shared =
+        Arc::new(Shared { state: Mutex::new(State::default()), changed: Condvar::new(), limits });
+    (Intake { shared: Arc::clone(&shared) }, IntakeReader { shared })
 }
 
 /// The callback's end. Dropping it closes the queue.
@@ -126,9 +115,8 @@ impl IntakeReader {
         let state = shared.wait_until(shared.lock(), deadline, |state| !state.is_idle());
         let gathered = Instant::now() + GATHER.min(wait);
         let full = shared.limits.messages_max / 2;
-        let mut state = shared.wait_until(state, gathered, |state| {
-            state.is_idle() || state.messages.len() >= full
-        });
+        let mut state = shared
+            .wait_until(state, gathered, |state| state.is_idle() || state.messages.len() >= full);
         state.bytes = 0;
         Received {
             messages: mem::take(&mut state.messages),
@@ -183,15 +171,9 @@ impl State {
         if let Some(sequence) = sequence {
             let gap = self.sequence.observe(&sequence);
             let span = (start_ns, end_ns);
-            let total_class = if sequence.global_seq_num.is_none() {
-                class
-            } else {
-                None
-            };
-            self.losses
-                .add(EsLossKind::Dropped, total_class, gap.total, span);
-            self.losses
-                .add(EsLossKind::DroppedOfClass, class, gap.of_class, span);
+            let total_class = if sequence.global_seq_num.is_none() { class } else { None };
+            self.losses.add(EsLossKind::Dropped, total_class, gap.total, span);
+            self.losses.add(EsLossKind::DroppedOfClass, class, gap.of_class, span);
         }
         match decoded {
             Ok(message) => {
@@ -199,8 +181,7 @@ impl State {
                 if self.messages.len() >= limits.messages_max
                     || self.bytes.saturating_add(bytes) > limits.bytes_max
                 {
-                    self.losses
-                        .add(EsLossKind::QueueFull, class, 1, (end_ns, end_ns));
+                    self.losses.add(EsLossKind::QueueFull, class, 1, (end_ns, end_ns));
                 } else {
                     self.bytes += bytes;
                     self.messages.push(message);
@@ -208,8 +189,7 @@ impl State {
             }
             Err(failure) => {
                 let detail = || failure.error.to_string();
-                self.losses
-                    .add_with(EsLossKind::Undecoded, class, 1, (end_ns, end_ns), detail);
+                self.losses.add_with(EsLossKind::Undecoded, class, 1, (end_ns, end_ns), detail);
             }
         }
     }
@@ -266,10 +246,7 @@ impl Losses {
         let key = (kind, class, end_ns.div_euclid(LOSS_SPAN_NS));
         let mut place = self.places.get(&key).copied();
         if place.is_none() && self.list.len() >= LOSSES_MAX {
-            place = self
-                .list
-                .iter()
-                .position(|loss| loss.kind == kind && loss.class == class);
+            place = self.list.iter().position(|loss| loss.kind == kind && loss.class == class);
         }
         match place.and_then(|place| self.list.get_mut(place)) {
             Some(loss) => {
@@ -280,14 +257,7 @@ impl Losses {
             None => {
                 self.places.insert(key, self.list.len());
                 let detail = detail.map(|detail| detail());
-                self.list.push(EsLoss {
-                    kind,
-                    class,
-                    lost,
-                    start_ns,
-                    end_ns,
-                    detail,
-                });
+                self.list.push(EsLoss { kind, class, lost, start_ns, end_ns, detail });
             }
         }
     }

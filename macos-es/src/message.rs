@@ -250,15 +250,6 @@ impl AuditToken {
     #[must_use]
     pub const fn from_words(words: [u32; 8]) -> Self {
         let [auid, euid, egid, ruid, rgid, pid, asid, pidversion] = words;
-        Self {
-            auid,
-            euid,
-            egid,
-            ruid,
-            rgid,
-            pid,
-            asid,
-            pidversion,
-        }
+        Self { auid, euid, egid, ruid, rgid, pid, asid, pidversion }
     }
 }

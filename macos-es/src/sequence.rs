@@ -81,23 +81,14 @@ mod tests {
     use crate::message::{EsClass, EsSequence};
 
     fn at(class: EsClass, seq_num: u64, global: u64) -> EsSequence {
-        EsSequence {
-            class: Some(class),
-            seq_num: Some(seq_num),
-            global_seq_num: Some(global),
-        }
+        EsSequence { class: Some(class), seq_num: Some(seq_num), global_seq_num: Some(global) }
     }
 
     fn check(messages: &[EsSequence], expected: &[(u64, u64)]) -> SequenceLedger {
         let mut ledger = SequenceLedger::default();
-        let gaps: Vec<_> = messages
-            .iter()
-            .map(|message| ledger.observe(message))
-            .collect();
-        let expected: Vec<_> = expected
-            .iter()
-            .map(|&(of_class, total)| SequenceGap { of_class, total })
-            .collect();
+        let gaps: Vec<_> = messages.iter().map(|message| ledger.observe(message)).collect();
+        let expected: Vec<_> =
+            expected.iter().map(|&(of_class, total)| SequenceGap { of_class, total }).collect();
         assert_eq!(gaps, expected);
         ledger
     }
@@ -106,13 +97,7 @@ mod tests {
     fn nothing_is_lost_when_numbers_follow_each_other() {
         use EsClass::{Exec, Exit, Fork};
         check(
-            &[
-                at(Fork, 0, 0),
-                at(Exec, 0, 1),
-                at(Fork, 1, 2),
-                at(Exit, 0, 3),
-                at(Exit, 1, 4),
-            ],
+            &[at(Fork, 0, 0), at(Exec, 0, 1), at(Fork, 1, 2), at(Exit, 0, 3), at(Exit, 1, 4)],
             &[(0, 0); 5],
         );
     }
@@ -127,49 +112,27 @@ mod tests {
         use EsClass::{Exec, Exit, Fork};
         // Dropped: exec 1, fork 0 and 1, exit 0.
         check(
-            &[
-                at(Exec, 0, 0),
-                at(Exec, 2, 5),
-                at(Fork, 2, 6),
-                at(Exit, 1, 7),
-            ],
+            &[at(Exec, 0, 0), at(Exec, 2, 5), at(Fork, 2, 6), at(Exit, 1, 7)],
             &[(0, 0), (1, 4), (2, 0), (1, 0)],
         );
     }
 
     #[test]
     fn old_messages_show_losses_of_their_class_only() {
-        let old = |seq_num| EsSequence {
-            global_seq_num: None,
-            ..at(EsClass::Exit, seq_num, 0)
-        };
+        let old = |seq_num| EsSequence { global_seq_num: None, ..at(EsClass::Exit, seq_num, 0) };
         check(&[old(0), old(4)], &[(0, 0), (3, 3)]);
-        let oldest = EsSequence {
-            class: Some(EsClass::Exit),
-            seq_num: None,
-            global_seq_num: None,
-        };
+        let oldest = EsSequence { class: Some(EsClass::Exit), seq_num: None, global_seq_num: None };
         check(&[oldest, oldest], &[(0, 0); 2]);
     }
 
     #[test]
     fn a_number_that_goes_back_is_no_loss_and_is_told() {
         let ledger = check(
-            &[
-                at(EsClass::Exec, 5, 5),
-                at(EsClass::Exec, 3, 3),
-                at(EsClass::Exec, 6, 6),
-            ],
+            &[at(EsClass::Exec, 5, 5), at(EsClass::Exec, 3, 3), at(EsClass::Exec, 6, 6)],
             &[(5, 5), (0, 0), (0, 0)],
         );
         assert_eq!(ledger.went_back(), 1);
-        let mut ledger = check(
-            &[at(EsClass::Exec, u64::MAX, u64::MAX)],
-            &[(u64::MAX, u64::MAX)],
-        );
-        assert_eq!(
-            ledger.observe(&at(EsClass::Exec, 0, 0)),
-            SequenceGap::default()
-        );
+        let mut ledger = check(&[at(EsClass::Exec, u64::MAX, u64::MAX)], &[(u64::MAX, u64::MAX)]);
+        assert_eq!(ledger.observe(&at(EsClass::Exec, 0, 0)), SequenceGap::default());
     }
 }

@@ -55,10 +55,7 @@ pub fn boot_time_ns() -> Result<i64, SystemError> {
     let mut bytes = [0; size_of::<libc::timeval>()];
     let length = read(name, &mut bytes)?;
     if length != bytes.len() {
-        return Err(SystemError::Size {
-            name,
-            bytes: length,
-        });
+        return Err(SystemError::Size { name, bytes: length });
     }
     // SAFETY: any bytes are a timeval, which is two integers.
     let time: libc::timeval = unsafe { ptr::read_unaligned(bytes.as_ptr().cast()) };
@@ -76,13 +73,7 @@ pub(crate) fn process_start_ns(pid: u32) -> Option<i64> {
     let mut info = MaybeUninit::<libc::proc_bsdinfo>::zeroed();
     // SAFETY: the system writes at most the given number of bytes.
     let written = unsafe {
-        libc::proc_pidinfo(
-            pid,
-            libc::PROC_PIDTBSDINFO,
-            0,
-            info.as_mut_ptr().cast(),
-            BYTES,
-        )
+        libc::proc_pidinfo(pid, libc::PROC_PIDTBSDINFO, 0, info.as_mut_ptr().cast(), BYTES)
     };
     if written != BYTES {
         return None;
@@ -91,9 +82,7 @@ pub(crate) fn process_start_ns(pid: u32) -> Option<i64> {
     let info = unsafe { info.assume_init() };
     let seconds = i64::try_from(info.pbi_start_tvsec).ok()?;
     let micros = i64::try_from(info.pbi_start_tvusec).ok()?;
-    seconds
-        .checked_mul(1_000_000_000)?
-        .checked_add(micros.checked_mul(1_000)?)
+    seconds.checked_mul(1_000_000_000)?.checked_add(micros.checked_mul(1_000)?)
 }
 
 /// The UUID that the kernel drew at boot, in text form.
@@ -114,9 +103,7 @@ pub(crate) fn version() -> Result<(u64, u64, u64), SystemError> {
     let mut next = || numbers.next().unwrap_or(Ok(0));
     match (next(), next(), next()) {
         (Ok(major), Ok(minor), Ok(patch)) => Ok((major, minor, patch)),
-        _ => Err(SystemError::Version {
-            text: text.to_owned(),
-        }),
+        _ => Err(SystemError::Version { text: text.to_owned() }),
     }
 }
 
@@ -144,9 +131,6 @@ fn read(name: &'static CStr, bytes: &mut [u8]) -> Result<usize, SystemError> {
     if status == 0 {
         Ok(length)
     } else {
-        Err(SystemError::Sysctl {
-            name,
-            source: io::Error::last_os_error(),
-        })
+        Err(SystemError::Sysctl { name, source: io::Error::last_os_error() })
     }
 }

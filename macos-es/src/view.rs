@@ -11,10 +11,7 @@
 //! What is checked in spite of the contract, because it costs nothing: null, alignment and the
 //! lengths of strings.
 
-#![expect(
-    unsafe_code,
-    reason = "the system hands events over as structures of pointers"
-)]
+#![expect(unsafe_code, reason = "the system hands events over as structures of pointers")]
 
 use std::marker::PhantomData;
 use std::ptr::NonNull;
@@ -84,11 +81,7 @@ impl MessageView<'_> {
     #[must_use]
     pub const unsafe fn new(raw: NonNull<RawMessage>) -> Self {
         let version = field!(raw, version);
-        Self {
-            raw,
-            version,
-            memory: PhantomData,
-        }
+        Self { raw, version, memory: PhantomData }
     }
 
     /// Version of the message.
@@ -159,10 +152,7 @@ impl<'a> MessageView<'a> {
     /// [`Self::event_type`] must be the one of exec.
     #[must_use]
     pub const unsafe fn exec(&self) -> ExecView<'a> {
-        ExecView {
-            raw: self.event_place().cast(),
-            message: *self,
-        }
+        ExecView { raw: self.event_place().cast(), message: *self }
     }
 
     /// The new process of a message that is a fork.
@@ -190,11 +180,7 @@ impl<'a> MessageView<'a> {
     /// Where the union of events lies.
     const fn event_place(&self) -> NonNull<u8> {
         // SAFETY: the union is a part of the message in every version.
-        unsafe {
-            self.raw
-                .cast::<u8>()
-                .add(std::mem::offset_of!(RawMessage, event))
-        }
+        unsafe { self.raw.cast::<u8>().add(std::mem::offset_of!(RawMessage, event)) }
     }
 
     fn process_at(
@@ -202,10 +188,7 @@ impl<'a> MessageView<'a> {
         raw: *const RawProcess,
         name: &'static str,
     ) -> Result<ProcessView<'a>, DecodeError> {
-        Ok(ProcessView {
-            raw: follow(raw, name)?,
-            message: *self,
-        })
+        Ok(ProcessView { raw: follow(raw, name)?, message: *self })
     }
 }
 
@@ -222,8 +205,7 @@ impl<'a> ExecView<'a> {
     /// # Errors
     /// When the pointer is null or not aligned.
     pub fn target(&self) -> Result<ProcessView<'a>, DecodeError> {
-        self.message
-            .process_at(field!(self.raw, target), "exec.target")
+        self.message.process_at(field!(self.raw, target), "exec.target")
     }
 
     /// The path that exec was given.
@@ -234,12 +216,7 @@ impl<'a> ExecView<'a> {
         if self.message.version < layout::VERSION_EXEC_PATH {
             return Ok(None);
         }
-        bytes(
-            field!(self.raw, dyld_exec_path),
-            PATH_BYTES_MAX,
-            "exec.dyld_exec_path",
-        )
-        .map(Some)
+        bytes(field!(self.raw, dyld_exec_path), PATH_BYTES_MAX, "exec.dyld_exec_path").map(Some)
     }
 
     /// The script, when exec was given one.
@@ -273,12 +250,8 @@ impl<'a> ExecView<'a> {
     /// Processor type and subtype of the program.
     #[must_use]
     pub fn cpu_type(&self) -> Option<(i32, i32)> {
-        (self.message.version >= layout::VERSION_CPU_TYPE).then(|| {
-            (
-                field!(self.raw, image_cputype),
-                field!(self.raw, image_cpusubtype),
-            )
-        })
+        (self.message.version >= layout::VERSION_CPU_TYPE)
+            .then(|| (field!(self.raw, image_cputype), field!(self.raw, image_cpusubtype)))
     }
 
     /// How many arguments there are.
@@ -357,11 +330,7 @@ impl<'a> ProcessView<'a> {
     /// # Errors
     /// When its length or address cannot be right.
     pub fn signing_id(&self) -> Result<&'a [u8], DecodeError> {
-        bytes(
-            field!(self.raw, signing_id),
-            IDENTIFIER_BYTES_MAX,
-            "signing_id",
-        )
+        bytes(field!(self.raw, signing_id), IDENTIFIER_BYTES_MAX, "signing_id")
     }
 
     /// Team in the code signature.
@@ -452,10 +421,7 @@ fn follow<T>(pointer: *const T, field: &'static str) -> Result<NonNull<T>, Decod
 
 /// Looks at a file found in a message; its pointer must come from there.
 fn file<'a>(raw: *const RawFile, field: &'static str) -> Result<FileView<'a>, DecodeError> {
-    Ok(FileView {
-        raw: follow(raw, field)?,
-        memory: PhantomData,
-    })
+    Ok(FileView { raw: follow(raw, field)?, memory: PhantomData })
 }
 
 /// Likewise, where there may be none.
@@ -463,11 +429,7 @@ fn file_or_null<'a>(
     raw: *const RawFile,
     field: &'static str,
 ) -> Result<Option<FileView<'a>>, DecodeError> {
-    if raw.is_null() {
-        Ok(None)
-    } else {
-        file(raw, field).map(Some)
-    }
+    if raw.is_null() { Ok(None) } else { file(raw, field).map(Some) }
 }
 
 /// Looks at the bytes of a string found in a message; the token must come from there.
@@ -480,11 +442,7 @@ fn bytes<'a>(
         return Ok(&[]);
     }
     if token.length > bytes_max {
-        return Err(DecodeError::StringLength {
-            field,
-            length: token.length,
-            bytes_max,
-        });
+        return Err(DecodeError::StringLength { field, length: token.length, bytes_max });
     }
     let data = follow(token.data, field)?;
     // SAFETY: by the contract of `MessageView::new` that many initialised bytes lie there and

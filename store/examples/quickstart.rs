@@ -38,19 +38,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // A reader needs nothing but the folder, in this process or in another.
     let schema = DoorEvents::SCHEMA;
-    let columns = ["door", "person"]
-        .iter()
-        .filter_map(|name| schema.column(name))
-        .collect();
+    let columns = ["door", "person"].iter().filter_map(|name| schema.column(name)).collect();
     let snapshot = Reader::open(&dir)?.snapshot()?;
     for batch in snapshot.scan(schema, &ScanRequest::new(8 * hour..=9 * hour, columns))? {
         let batch = batch?;
         for row in 0..batch.len() {
-            let values: Vec<_> = batch
-                .columns()
-                .iter()
-                .map(|column| column.value(row))
-                .collect();
+            let values: Vec<_> = batch.columns().iter().map(|column| column.value(row)).collect();
             println!("{values:?}");
         }
     }

@@ -83,11 +83,7 @@ impl<'a> Bytes<'a> {
     pub(crate) fn zigzag(&mut self) -> Result<i64, Malformed> {
         let value = self.varint()?;
         let magnitude = (value >> 1).cast_signed();
-        Ok(if value & 1 == 0 {
-            magnitude
-        } else {
-            !magnitude
-        })
+        Ok(if value & 1 == 0 { magnitude } else { !magnitude })
     }
 
     /// A byte that is 0 or 1: a boolean, or whether an optional value follows.
@@ -109,11 +105,7 @@ impl<'a> Bytes<'a> {
 
     /// Fails when anything is left.
     pub(crate) const fn end(self) -> Result<(), Malformed> {
-        if self.0.is_empty() {
-            Ok(())
-        } else {
-            Err(Malformed::Trailing(self.0.len()))
-        }
+        if self.0.is_empty() { Ok(()) } else { Err(Malformed::Trailing(self.0.len())) }
     }
 }
 

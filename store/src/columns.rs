@@ -115,10 +115,7 @@ impl ColumnArray {
             (ColumnType::Text, DataType::Dictionary(_, _)) => {
                 let array: &DictionaryArray<Int32Type> = array.as_dictionary_opt()?;
                 let values = array.values().as_string_opt::<i32>()?.clone();
-                Self::TextDictionary {
-                    keys: array.keys().clone(),
-                    values,
-                }
+                Self::TextDictionary { keys: array.keys().clone(), values }
             }
             (ColumnType::Blob, DataType::Binary) => Self::Blob(array.as_binary::<i32>().clone()),
             _ => return None,
@@ -154,9 +151,7 @@ pub(crate) fn absent(column_type: ColumnType, nullable: bool, rows: usize) -> Ar
         ColumnType::U64 => Arc::new(UInt64Array::from(vec![0; rows])),
         ColumnType::F64 => Arc::new(Float64Array::from(vec![0.0; rows])),
         ColumnType::Text => Arc::new(StringArray::from_iter_values(std::iter::repeat_n("", rows))),
-        ColumnType::Blob => Arc::new(BinaryArray::from_iter_values(std::iter::repeat_n(
-            b"", rows,
-        ))),
+        ColumnType::Blob => Arc::new(BinaryArray::from_iter_values(std::iter::repeat_n(b"", rows))),
     }
 }
 

@@ -81,14 +81,7 @@ impl Damage {
         detail: impl fmt::Display,
     ) -> Self {
         let (file, detail) = (file.into(), detail.to_string());
-        Self {
-            kind,
-            file,
-            table: None,
-            time_ns: None,
-            rows: None,
-            detail,
-        }
+        Self { kind, file, table: None, time_ns: None, rows: None, detail }
     }
 
     /// A frame of a table that cannot be read; `file` is its journal.
@@ -102,12 +95,7 @@ impl Damage {
 
     /// A stretch of the journal `file` without a valid frame.
     pub(crate) fn hole(file: String, hole: &Hole) -> Self {
-        let Hole {
-            offset,
-            bytes,
-            frames,
-            time_ns,
-        } = hole;
+        let Hole { offset, bytes, frames, time_ns } = hole;
         let detail =
             format!("{bytes} bytes from {offset} on hold no valid frame; {frames} are missing");
         Self::new(DamageKind::Hole, file, detail).times(time_ns.0, time_ns.1)

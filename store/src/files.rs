@@ -22,25 +22,13 @@ pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {
 /// Creates or empties a file to write to; only its owner may read it.
 pub(crate) fn create(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    options
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)
+    options.read(true).write(true).create(true).truncate(true).mode(0o600).open(path)
 }
 
 /// Opens a file to read and write in place, creating it when it is missing.
 pub(crate) fn open_in_place(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    options
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
+    options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
 /// Renames a file within one folder and makes that durable. The file's content must be synced.
@@ -91,9 +79,7 @@ pub(crate) fn write_all_at(file: &File, offset: u64, bytes: &[u8]) -> io::Result
 pub(crate) fn numbered(dir: &Path, extension: &str) -> io::Result<Vec<u64>> {
     let mut numbers = Vec::new();
     for name in names(dir)? {
-        let number = name
-            .strip_suffix(extension)
-            .and_then(|name| name.strip_suffix('.'));
+        let number = name.strip_suffix(extension).and_then(|name| name.strip_suffix('.'));
         if let Some(Ok(number)) = number.map(str::parse::<u64>) {
             numbers.push(number);
         }

@@ -21,10 +21,7 @@ pub(crate) static SMALL: &TableSchema = &TableSchema {
     columns: &[
         column("time_ns", ColumnType::I64, false),
         column("pid", ColumnType::U32, false),
-        ColumnSchema {
-            bloom: true,
-            ..column("path", ColumnType::Text, true)
-        },
+        ColumnSchema { bloom: true, ..column("path", ColumnType::Text, true) },
     ],
     time: Some(0),
 };

@@ -23,10 +23,7 @@ pub struct GuidParts {
 #[must_use]
 pub fn guid(boot_id: &[u8; 16], pid: u32, start_ns: u64) -> String {
     let [a, b, c, d, ..] = *boot_id;
-    format!(
-        "{:08x}-{pid:x}-{start_ns:x}",
-        u32::from_be_bytes([a, b, c, d])
-    )
+    format!("{:08x}-{pid:x}-{start_ns:x}", u32::from_be_bytes([a, b, c, d]))
 }
 
 /// Takes a guid apart; `None` when [`guid`] cannot have written it.
@@ -46,23 +43,13 @@ pub fn parse_guid(text: &str) -> Option<GuidParts> {
 
 /// Lower-case hexadecimal digits.
 fn hex(text: &str) -> Option<u64> {
-    let digits = text
-        .bytes()
-        .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    if digits {
-        u64::from_str_radix(text, 16).ok()
-    } else {
-        None
-    }
+    let digits = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    if digits { u64::from_str_radix(text, 16).ok() } else { None }
 }
 
 /// Likewise, without leading zeros.
 fn canonical(text: &str) -> Option<u64> {
-    if text.len() > 1 && text.starts_with('0') {
-        None
-    } else {
-        hex(text)
-    }
+    if text.len() > 1 && text.starts_with('0') { None } else { hex(text) }
 }
 
 #[cfg(test)]
@@ -91,21 +78,11 @@ mod tests {
 
     #[test]
     fn other_spellings_are_refused() {
-        let texts = [
-            "",
-            "--",
-            "abcdef01-10e1",
-            "abcdef01-10e1-3-4",
-            "ABCDEF01-1-1",
-            "abcdef01-01-1",
-        ];
+        let texts =
+            ["", "--", "abcdef01-10e1", "abcdef01-10e1-3-4", "ABCDEF01-1-1", "abcdef01-01-1"];
         for text in texts {
             assert_eq!(parse_guid(text), None, "{text}");
         }
-        assert_eq!(
-            parse_guid("abcdef01-100000000-1"),
-            None,
-            "pid above 32 bits"
-        );
+        assert_eq!(parse_guid("abcdef01-100000000-1"), None, "pid above 32 bits");
     }
 }

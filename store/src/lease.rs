@@ -55,17 +55,8 @@ impl Leases {
         }
         let names: Vec<_> = tables.iter().map(|table| table.name).collect();
         let first = |name: &&str| marks.get(*name).copied().unwrap_or(1);
-        let leases = names
-            .iter()
-            .map(first)
-            .map(|next| Lease { next, end: next })
-            .collect();
-        let mut leases = Self {
-            slots,
-            marks,
-            names,
-            leases,
-        };
+        let leases = names.iter().map(first).map(|next| Lease { next, end: next }).collect();
+        let mut leases = Self { slots, marks, names, leases };
         leases.extend_all()?;
         Ok((leases, damaged))
     }
@@ -86,11 +77,7 @@ impl Leases {
 
     /// Per table, the last eid given, 0 if none was.
     pub(crate) fn last_given(&self) -> Vec<(&'static str, i64)> {
-        self.names
-            .iter()
-            .zip(&self.leases)
-            .map(|(name, lease)| (*name, lease.next - 1))
-            .collect()
+        self.names.iter().zip(&self.leases).map(|(name, lease)| (*name, lease.next - 1)).collect()
     }
 
     /// Gives back what was not used.
@@ -104,9 +91,7 @@ impl Leases {
     fn extend_all(&mut self) -> Result<(), SlotsError> {
         let mut leases = self.leases.clone();
         for (name, lease) in self.names.iter().zip(&mut leases) {
-            lease.end = lease
-                .end
-                .max(lease.next.saturating_add(LEASE_EIDS.cast_signed()));
+            lease.end = lease.end.max(lease.next.saturating_add(LEASE_EIDS.cast_signed()));
             self.marks.insert((*name).to_owned(), lease.end);
         }
         self.slots.write(&self.marks)?;
@@ -121,10 +106,7 @@ mod tests {
     use crate::fixture::SMALL;
 
     fn open(dir: &Path, floor: &[(&str, i64)]) -> (Leases, bool) {
-        let floor = floor
-            .iter()
-            .map(|(name, last)| ((*name).to_owned(), *last))
-            .collect();
+        let floor = floor.iter().map(|(name, last)| ((*name).to_owned(), *last)).collect();
         Leases::open(dir, &[SMALL], &floor).unwrap()
     }
 

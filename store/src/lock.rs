@@ -41,9 +41,7 @@ impl Lock {
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 let mut text = [0; 16];
                 let filled = files::read_at(&file, 0, &mut text)?;
-                let text = text
-                    .get(..filled)
-                    .and_then(|text| std::str::from_utf8(text).ok());
+                let text = text.get(..filled).and_then(|text| std::str::from_utf8(text).ok());
                 return Err(LockError::Held {
                     pid: text.and_then(|text| text.trim().parse().ok()),
                 });

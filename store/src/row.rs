@@ -31,9 +31,7 @@ impl<'a> RowEncoder<'a> {
     /// Appends the next field.
     #[inline]
     pub fn put(&mut self, field: &impl Field) {
-        field
-            .encode(&mut self.0)
-            .expect("a buffer takes every field");
+        field.encode(&mut self.0).expect("a buffer takes every field");
     }
 }
 
@@ -91,26 +89,9 @@ mod tests {
 
     #[test]
     fn a_row_is_a_bincode_tuple() {
-        type Row = (
-            u32,
-            Option<u64>,
-            i64,
-            Option<String>,
-            bool,
-            f64,
-            Vec<u8>,
-            Option<i32>,
-        );
-        let row: Row = (
-            70_000,
-            Some(u64::MAX),
-            -1,
-            Some("päth".to_owned()),
-            true,
-            -0.5,
-            vec![0; 300],
-            None,
-        );
+        type Row = (u32, Option<u64>, i64, Option<String>, bool, f64, Vec<u8>, Option<i32>);
+        let row: Row =
+            (70_000, Some(u64::MAX), -1, Some("päth".to_owned()), true, -0.5, vec![0; 300], None);
         let mut bytes = vec![0xAA];
         let mut encoder = RowEncoder::new(&mut bytes);
         encoder.put(&row.0);

@@ -50,30 +50,15 @@ impl<'a> RowDecoder<'a> {
                 *present = true;
             }
             let (column_type, nullable) = (column.column_type, column.nullable);
-            steps.push(Step {
-                column_type,
-                nullable,
-                slot,
-            });
+            steps.push(Step { column_type, nullable, slot });
         }
-        Self {
-            steps,
-            wanted,
-            present,
-        }
+        Self { steps, wanted, present }
     }
 
     /// Builders for one batch.
     pub(crate) fn batch(&self) -> RowBatch<'_> {
-        let builders = self
-            .wanted
-            .iter()
-            .map(|wanted| ColumnBuilder::new(wanted.column_type));
-        RowBatch {
-            decoder: self,
-            builders: builders.collect(),
-            rows: 0,
-        }
+        let builders = self.wanted.iter().map(|wanted| ColumnBuilder::new(wanted.column_type));
+        RowBatch { decoder: self, builders: builders.collect(), rows: 0 }
     }
 }
 
@@ -111,11 +96,7 @@ impl RowBatch<'_> {
     /// The wanted columns, in the order in which they were asked for.
     pub(crate) fn finish(mut self) -> Vec<ArrayRef> {
         let decoder = self.decoder;
-        let builders = self
-            .builders
-            .iter_mut()
-            .zip(&decoder.wanted)
-            .zip(&decoder.present);
+        let builders = self.builders.iter_mut().zip(&decoder.wanted).zip(&decoder.present);
         let finish = |((builder, wanted), present): ((&mut ColumnBuilder, &Wanted<'_>), &bool)| {
             if *present {
                 builder.finish()
@@ -208,11 +189,7 @@ mod tests {
         let stored: Vec<_> = EVERYTHING.stored().collect();
         let wanted = |index: &usize| {
             let (_, column, column_type) = stored[*index];
-            Wanted {
-                name: column.name,
-                column_type,
-                nullable: column.nullable,
-            }
+            Wanted { name: column.name, column_type, nullable: column.nullable }
         };
         columns.iter().map(wanted).collect()
     }
@@ -291,11 +268,7 @@ mod tests {
     #[test]
     fn columns_that_the_journal_lacks_are_null_or_empty() {
         let table = WireTable::of(SMALL).unwrap();
-        let column = |name, column_type, nullable| Wanted {
-            name,
-            column_type,
-            nullable,
-        };
+        let column = |name, column_type, nullable| Wanted { name, column_type, nullable };
         let wanted = vec![
             column("added", ColumnType::Text, true),
             column("pid", ColumnType::U32, false),
@@ -304,21 +277,11 @@ mod tests {
         ];
         let decoder = RowDecoder::new(&table, wanted);
         let mut payload = Vec::new();
-        Small {
-            time_ns: 1,
-            pid: 300,
-            path: Some("/bin/true".into()),
-        }
-        .encode(&mut payload);
+        Small { time_ns: 1, pid: 300, path: Some("/bin/true".into()) }.encode(&mut payload);
         let mut batch = decoder.batch();
         batch.decode(&payload, 1).unwrap();
         let arrays = batch.finish();
-        let types = [
-            ColumnType::Text,
-            ColumnType::U32,
-            ColumnType::Text,
-            ColumnType::U64,
-        ];
+        let types = [ColumnType::Text, ColumnType::U32, ColumnType::Text, ColumnType::U64];
         let values: Vec<_> = arrays
             .iter()
             .zip(types)
@@ -333,11 +296,7 @@ mod tests {
     #[test]
     fn golden_row() {
         let mut payload = Vec::new();
-        let row = Small {
-            time_ns: -1,
-            pid: 70_000,
-            path: Some("/bin/sh".to_owned()),
-        };
+        let row = Small { time_ns: -1, pid: 70_000, path: Some("/bin/sh".to_owned()) };
         row.encode(&mut payload);
         let hex: String = payload.iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(hex, "01fc7011010001072f62696e2f7368");

@@ -82,36 +82,19 @@ impl Slots {
     /// Opens the file, creating it when it is missing, and reads its value.
     pub(crate) fn open<V: DeserializeOwned>(path: &Path) -> Result<(Self, Stored<V>), SlotsError> {
         let path = path.to_path_buf();
-        let file = files::open_in_place(&path).map_err(|source| SlotsError::Open {
-            path: path.clone(),
-            source,
-        })?;
-        let (sequence, stored) = read(&file).map_err(|source| SlotsError::Read {
-            path: path.clone(),
-            source,
-        })?;
-        Ok((
-            Self {
-                path,
-                file,
-                sequence,
-            },
-            stored,
-        ))
+        let file = files::open_in_place(&path)
+            .map_err(|source| SlotsError::Open { path: path.clone(), source })?;
+        let (sequence, stored) =
+            read(&file).map_err(|source| SlotsError::Read { path: path.clone(), source })?;
+        Ok((Self { path, file, sequence }, stored))
     }
 
     /// Replaces the value; it is on disk on return. After an error the value before it stands.
     pub(crate) fn write<V: Serialize>(&mut self, value: &V) -> Result<(), SlotsError> {
-        let failed = |source| SlotsError::Write {
-            path: self.path.clone(),
-            source,
-        };
+        let failed = |source| SlotsError::Write { path: self.path.clone(), source };
         let value = serde_json::to_vec(value).map_err(|error| failed(error.into()))?;
         if value.len() > SLOT_BYTES - PREFIX_BYTES {
-            return Err(SlotsError::TooLong {
-                path: self.path.clone(),
-                bytes: value.len(),
-            });
+            return Err(SlotsError::TooLong { path: self.path.clone(), bytes: value.len() });
         }
         let sequence = self.sequence + 1;
         let slot = encode(sequence, &value);
@@ -128,18 +111,12 @@ pub(crate) fn read_path<V: DeserializeOwned>(path: &Path) -> Result<Stored<V>, S
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Stored::Nothing),
         Err(source) => {
-            return Err(SlotsError::Open {
-                path: path.to_path_buf(),
-                source,
-            });
+            return Err(SlotsError::Open { path: path.to_path_buf(), source });
         }
     };
     match read(&file) {
         Ok((_, stored)) => Ok(stored),
-        Err(source) => Err(SlotsError::Read {
-            path: path.to_path_buf(),
-            source,
-        }),
+        Err(source) => Err(SlotsError::Read { path: path.to_path_buf(), source }),
     }
 }
 

@@ -29,19 +29,13 @@ pub(crate) struct WireColumn {
 impl WireTable {
     /// Describes a table of events; `None` when it has no time column.
     pub(crate) fn of(schema: &TableSchema) -> Option<Self> {
-        let time = schema
-            .stored()
-            .position(|(index, _, _)| Some(index) == schema.time)?;
+        let time = schema.stored().position(|(index, _, _)| Some(index) == schema.time)?;
         let columns = schema.stored().map(|(_, column, column_type)| WireColumn {
             name: column.name.to_owned(),
             column_type,
             nullable: column.nullable,
         });
-        Some(Self {
-            name: schema.name.to_owned(),
-            time,
-            columns: columns.collect(),
-        })
+        Some(Self { name: schema.name.to_owned(), time, columns: columns.collect() })
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
@@ -66,17 +60,9 @@ impl WireTable {
         for _ in 0..count {
             let name = decode_text(bytes)?;
             let column_type = column_type(bytes.u8()?)?;
-            columns.push(WireColumn {
-                name,
-                column_type,
-                nullable: bytes.flag()?,
-            });
+            columns.push(WireColumn { name, column_type, nullable: bytes.flag()? });
         }
-        Ok(Self {
-            name,
-            time,
-            columns,
-        })
+        Ok(Self { name, time, columns })
     }
 }
 
@@ -147,20 +133,13 @@ mod tests {
 
     #[test]
     fn comes_back_and_every_cut_is_an_error() {
-        let tables: Vec<_> = [SMALL, EVERYTHING]
-            .into_iter()
-            .filter_map(WireTable::of)
-            .collect();
+        let tables: Vec<_> = [SMALL, EVERYTHING].into_iter().filter_map(WireTable::of).collect();
         assert_eq!(tables.len(), 2);
         let mut encoded = Vec::new();
         encode_tables(&tables, &mut encoded);
         assert_eq!(decode_tables(Bytes(&encoded)), Ok(tables));
         for cut in 0..encoded.len() {
-            assert_eq!(
-                decode_tables(Bytes(&encoded[..cut])),
-                Err(Malformed::Short),
-                "at {cut}"
-            );
+            assert_eq!(decode_tables(Bytes(&encoded[..cut])), Err(Malformed::Short), "at {cut}");
         }
         encoded.push(0);
         assert_eq!(decode_tables(Bytes(&encoded)), Err(Malformed::Trailing(1)));

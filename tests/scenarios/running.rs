@@ -30,8 +30,7 @@ fn a_clean_stop_flushes_and_the_next_start_says_how_long_it_was_down() {
     let gap = "SELECT source, end_ns > time_ns ordered, lost, \
                (SELECT count(*) FROM capabilities WHERE kind = 'exec' AND tier IS NOT NULL) starts \
                FROM gaps WHERE reason = 'daemon_down'";
-    let expected =
-        json!({ "source": "process_ebpf", "ordered": 1, "lost": null, "starts": 2 });
+    let expected = json!({ "source": "process_ebpf", "ordered": 1, "lost": null, "starts": 2 });
     wait_until("the gap is visible", || {
         (sql_rows(second.data_dir(), gap) == [expected.clone()]).then_some(())
     });

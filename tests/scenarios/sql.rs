@@ -20,7 +20,8 @@ fn recorded() -> bygone_tests::Stopped {
 fn time_bounds_reach_the_table() {
     let folder = TempDir::new().unwrap();
     let plan = |condition: &str| {
-        let statement = format!("EXPLAIN QUERY PLAN SELECT * FROM process_events WHERE {condition}");
+        let statement =
+            format!("EXPLAIN QUERY PLAN SELECT * FROM process_events WHERE {condition}");
         sql_rows(folder.path(), &statement)[0]["detail"].as_str().unwrap().to_owned()
     };
     let both = plan("time >= 100 AND time < 200");

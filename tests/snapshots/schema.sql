@@ -1,0 +1,237 @@
+-- Programs started on this host: one row per successful exec, and one per process that was already running when the collector started.
+CREATE TABLE process_events (
+    time BIGINT NOT NULL, -- When it happened, in whole seconds since the Unix epoch: `time_ns` rounded down.
+    pid BIGINT NOT NULL, -- Process id, in the initial pid namespace.
+    path TEXT, -- Absolute path of the program's file as seen from the host; null when it has none.
+    mode TEXT, -- Type and permission bits of the program's file, in octal.
+    cmdline TEXT, -- The arguments, joined by spaces.
+    cmdline_size BIGINT HIDDEN NOT NULL, -- Size of all arguments in bytes, also when not all were kept.
+    env TEXT HIDDEN, -- Environment of the program; null: not collected.
+    env_count BIGINT HIDDEN, -- Number of environment variables; null: not collected.
+    env_size BIGINT HIDDEN, -- Size of the environment in bytes; null: not collected.
+    cwd TEXT, -- Working directory.
+    auid BIGINT NOT NULL, -- Login user id set by the audit system; 4294967295 when unset.
+    uid BIGINT NOT NULL, -- Real user id, in the initial user namespace.
+    euid BIGINT NOT NULL, -- Effective user id.
+    gid BIGINT NOT NULL, -- Real group id.
+    egid BIGINT NOT NULL, -- Effective group id.
+    owner_uid BIGINT, -- Owner of the program's file.
+    owner_gid BIGINT, -- Owning group of the program's file.
+    atime BIGINT, -- Last access of the program's file, in seconds since the Unix epoch.
+    mtime BIGINT, -- Last change of the program's file, in seconds since the Unix epoch.
+    ctime BIGINT, -- Last change of the program's file's metadata, in seconds since the Unix epoch.
+    btime BIGINT, -- Creation of the program's file, in seconds since the Unix epoch; null on Linux.
+    overflows TEXT HIDDEN, -- Names of the columns that are cut short, separated by commas; null when none is.
+    parent BIGINT, -- Process id of the parent; null when it was already gone.
+    uptime BIGINT NOT NULL, -- Whole seconds between boot and the exec.
+    status BIGINT NOT NULL, -- Result of the exec: 0, since only successful ones are recorded.
+    fsuid BIGINT, -- File-system user id; null on macOS.
+    suid BIGINT NOT NULL, -- Saved user id.
+    fsgid BIGINT, -- File-system group id; null on macOS.
+    sgid BIGINT NOT NULL, -- Saved group id.
+    syscall TEXT NOT NULL, -- `execve`, which stands for `execveat` too, or `snapshot` for a process found running.
+    time_ns BIGINT NOT NULL, -- When the kernel finished the exec, in nanoseconds since the Unix epoch; for a snapshot, when the process started.
+    tid BIGINT NOT NULL, -- Thread id of the caller of exec.
+    start_ns BIGINT NOT NULL, -- Start of the process, in nanoseconds since boot.
+    guid TEXT NOT NULL, -- Identity of the process: boot, process id and start, unlike the process id never reused.
+    parent_start_ns BIGINT, -- Start of the parent, in nanoseconds since boot.
+    parent_guid TEXT, -- Identity of the parent.
+    argv TEXT, -- The arguments as a JSON array, exact; bytes that are not UTF-8 are written `\xHH`.
+    argv_bytes BIGINT NOT NULL, -- Size of all arguments in bytes, terminating NULs included.
+    argv_truncated INTEGER NOT NULL, -- Whether `argv` and `cmdline` hold less than the program was given.
+    script_path TEXT, -- Path of the script as it was given to exec, when the program is a script's interpreter.
+    session_id BIGINT, -- POSIX session id.
+    audit_session_id BIGINT NOT NULL, -- Audit session id; 4294967295 when unset.
+    cgroup_id BIGINT, -- Id of the cgroup in the default hierarchy; null on macOS.
+    pid_namespace BIGINT, -- Inode of the pid namespace; null on macOS.
+    mnt_namespace BIGINT, -- Inode of the mount namespace; null on macOS.
+    net_namespace BIGINT, -- Inode of the network namespace; null on macOS.
+    user_namespace BIGINT, -- Inode of the user namespace; null on macOS.
+    exe_dev BIGINT, -- Device of the program's file.
+    exe_inode BIGINT, -- Inode of the program's file.
+    start_exact INTEGER NOT NULL, -- Whether `start_ns` is exact; otherwise it is the tick that `/proc` shows.
+    kernel_thread INTEGER NOT NULL, -- Whether this is a kernel thread.
+    eid BIGINT HIDDEN NOT NULL, -- The row's number in its table, given when it was appended and never reused.
+    boot_ns BIGINT HIDDEN NOT NULL, -- When it happened, in nanoseconds since boot, time asleep included.
+    boot_id TEXT HIDDEN NOT NULL -- The boot during which it happened, 32 hexadecimal digits.
+);
+
+-- Processes created on this host: one row per fork, vfork or clone that made a process. Threads are left out.
+CREATE TABLE process_fork_events (
+    time BIGINT NOT NULL, -- When it happened, in whole seconds since the Unix epoch: `time_ns` rounded down.
+    pid BIGINT NOT NULL, -- Process id of the new process, in the initial pid namespace.
+    path TEXT, -- Path of the program that it runs until it calls exec; null when the source does not tell.
+    uid BIGINT NOT NULL, -- Real user id.
+    gid BIGINT NOT NULL, -- Real group id.
+    parent BIGINT, -- Process id of the parent; null when it was already gone.
+    uptime BIGINT NOT NULL, -- Whole seconds between boot and the fork.
+    time_ns BIGINT NOT NULL, -- When it was created, in nanoseconds since the Unix epoch.
+    start_ns BIGINT NOT NULL, -- Start of the new process, in nanoseconds since boot.
+    guid TEXT NOT NULL, -- Identity of the new process.
+    parent_start_ns BIGINT, -- Start of the parent, in nanoseconds since boot.
+    parent_guid TEXT, -- Identity of the parent: the caller, or the caller's parent under `CLONE_PARENT`.
+    caller BIGINT NOT NULL, -- Process id of the caller.
+    caller_start_ns BIGINT NOT NULL, -- Start of the caller, in nanoseconds since boot.
+    caller_guid TEXT NOT NULL, -- Identity of the process that called fork.
+    clone_flags BIGINT, -- Flags of `clone(2)` without the exit signal; null on macOS.
+    eid BIGINT HIDDEN NOT NULL, -- The row's number in its table, given when it was appended and never reused.
+    boot_ns BIGINT HIDDEN NOT NULL, -- When it happened, in nanoseconds since boot, time asleep included.
+    boot_id TEXT HIDDEN NOT NULL -- The boot during which it happened, 32 hexadecimal digits.
+);
+
+-- Processes ended on this host: one row per process, when its last thread ended.
+CREATE TABLE process_exit_events (
+    time BIGINT NOT NULL, -- When it happened, in whole seconds since the Unix epoch: `time_ns` rounded down.
+    pid BIGINT NOT NULL, -- Process id, in the initial pid namespace.
+    path TEXT, -- Path of its program; null when the source does not tell.
+    uid BIGINT NOT NULL, -- Real user id.
+    gid BIGINT NOT NULL, -- Real group id.
+    parent BIGINT, -- Process id of the parent, which reaps it; null when it was already gone.
+    uptime BIGINT NOT NULL, -- Whole seconds between boot and the exit.
+    exit_code BIGINT, -- What it passed to exit, 0 to 255; null when a signal ended it.
+    signal BIGINT, -- The signal that ended it; null when it exited by itself.
+    core_dumped INTEGER NOT NULL, -- Whether it dumped core.
+    time_ns BIGINT NOT NULL, -- When its last thread ended, in nanoseconds since the Unix epoch.
+    start_ns BIGINT NOT NULL, -- Start of the process, in nanoseconds since boot.
+    guid TEXT NOT NULL, -- Identity of the process, as in `process_events`.
+    parent_start_ns BIGINT, -- Start of the parent, in nanoseconds since boot.
+    parent_guid TEXT, -- Identity of the parent.
+    cpu_ns BIGINT, -- CPU time of all its threads, in nanoseconds; null on macOS.
+    eid BIGINT HIDDEN NOT NULL, -- The row's number in its table, given when it was appended and never reused.
+    boot_ns BIGINT HIDDEN NOT NULL, -- When it happened, in nanoseconds since boot, time asleep included.
+    boot_id TEXT HIDDEN NOT NULL -- The boot during which it happened, 32 hexadecimal digits.
+);
+
+-- Changes to files under the configured paths.
+CREATE TABLE file_events (
+    time BIGINT NOT NULL, -- When it happened, in whole seconds since the Unix epoch: `time_ns` rounded down.
+    target_path TEXT NOT NULL, -- The path that changed.
+    category TEXT NOT NULL, -- Name of the configured category whose paths cover it.
+    action TEXT NOT NULL, -- What happened: `CREATED`, `UPDATED`, `DELETED`, `ATTRIBUTES_MODIFIED`, `MOVED_FROM` or `MOVED_TO`.
+    transaction_id BIGINT NOT NULL, -- Pairs `MOVED_FROM` with `MOVED_TO`; 0 when the source gives none.
+    inode BIGINT, -- Inode number; null when the file was gone.
+    uid BIGINT, -- Owner.
+    gid BIGINT, -- Owning group.
+    mode TEXT, -- Type and permission bits, in octal.
+    size BIGINT, -- Size in bytes.
+    atime BIGINT, -- Last access, in seconds since the Unix epoch.
+    mtime BIGINT, -- Last change of content, in seconds since the Unix epoch.
+    ctime BIGINT, -- Last change of metadata, in seconds since the Unix epoch.
+    md5 TEXT, -- MD5 of the content; null: not collected.
+    sha1 TEXT, -- SHA-1 of the content; null: not collected.
+    sha256 TEXT, -- SHA-256 of the content; null: not collected.
+    hashed INTEGER NOT NULL, -- Whether the content was hashed: 0, since it is not.
+    time_ns BIGINT NOT NULL, -- When the change was seen, in nanoseconds since the Unix epoch.
+    found_by_scan INTEGER NOT NULL, -- Whether it was found by scanning rather than told by the kernel.
+    eid BIGINT HIDDEN NOT NULL, -- The row's number in its table, given when it was appended and never reused.
+    boot_ns BIGINT HIDDEN NOT NULL, -- When it happened, in nanoseconds since boot, time asleep included.
+    boot_id TEXT HIDDEN NOT NULL -- The boot during which it happened, 32 hexadecimal digits.
+);
+
+-- Stretches of time in which events were lost, each with its reason.
+CREATE TABLE gaps (
+    time BIGINT NOT NULL, -- When it happened, in whole seconds since the Unix epoch: `time_ns` rounded down.
+    time_ns BIGINT NOT NULL, -- Start of the gap, in nanoseconds since the Unix epoch.
+    end_ns BIGINT NOT NULL, -- End of the gap, in nanoseconds since the Unix epoch.
+    source TEXT NOT NULL, -- The source that lost them; `*` for all.
+    reason TEXT NOT NULL, -- Why: `ring_full`, `queue_full`, `publisher_stalled`, `source_overflow`, `decode_error`, `publisher_down`, `daemon_down`, `disk_full` or `corrupt`.
+    lost BIGINT, -- How many events; null when that cannot be known.
+    detail TEXT, -- More, in words.
+    eid BIGINT HIDDEN NOT NULL, -- The row's number in its table, given when it was appended and never reused.
+    boot_ns BIGINT HIDDEN NOT NULL, -- When it happened, in nanoseconds since boot, time asleep included.
+    boot_id TEXT HIDDEN NOT NULL -- The boot during which it happened, 32 hexadecimal digits.
+);
+
+-- What became of the events of each class in ten seconds of their own time: `seen = stored + filtered + merged + lost`.
+CREATE TABLE ledger (
+    time BIGINT NOT NULL, -- When it happened, in whole seconds since the Unix epoch: `time_ns` rounded down.
+    time_ns BIGINT NOT NULL, -- Start of the ten seconds, in nanoseconds since the Unix epoch.
+    source TEXT NOT NULL, -- The source.
+    class TEXT NOT NULL, -- The class of event: `exec`, `fork`, `exit` or `file`.
+    seen BIGINT NOT NULL, -- Events that the source produced.
+    stored BIGINT NOT NULL, -- Events that became rows.
+    filtered BIGINT NOT NULL, -- Events that configuration left out.
+    merged BIGINT NOT NULL, -- Events that were merged into others.
+    lost BIGINT NOT NULL, -- Events lost.
+    missed BIGINT, -- Times the kernel skipped the program; null when it does not tell.
+    late BIGINT NOT NULL, -- Events stored after the watermark had passed their time.
+    eid BIGINT HIDDEN NOT NULL, -- The row's number in its table, given when it was appended and never reused.
+    boot_ns BIGINT HIDDEN NOT NULL, -- When it happened, in nanoseconds since boot, time asleep included.
+    boot_id TEXT HIDDEN NOT NULL -- The boot during which it happened, 32 hexadecimal digits.
+);
+
+-- What the collector can see: one row per kind of event whenever it starts or its tier changes.
+CREATE TABLE capabilities (
+    time BIGINT NOT NULL, -- When it happened, in whole seconds since the Unix epoch: `time_ns` rounded down.
+    time_ns BIGINT NOT NULL, -- From when on this holds, in nanoseconds since the Unix epoch.
+    kind TEXT NOT NULL, -- Kind of event: `exec`, `fork`, `exit` or `file`.
+    source TEXT, -- The source in use; null when there is none.
+    tier TEXT, -- The tier in use; null when there is none.
+    blind_to TEXT NOT NULL, -- What it cannot see, in words; empty when it sees every route.
+    reason TEXT, -- Why better tiers are not in use; null when this is the best.
+    eid BIGINT HIDDEN NOT NULL, -- The row's number in its table, given when it was appended and never reused.
+    boot_ns BIGINT HIDDEN NOT NULL, -- When it happened, in nanoseconds since boot, time asleep included.
+    boot_id TEXT HIDDEN NOT NULL -- The boot during which it happened, 32 hexadecimal digits.
+);
+
+-- Processes that run on this host.
+CREATE TABLE processes (
+    pid BIGINT NOT NULL, -- Process id.
+    name TEXT NOT NULL, -- Name of the program, at most 15 bytes.
+    path TEXT, -- Path of the program's file; empty for kernel threads, null when it cannot be read.
+    cmdline TEXT, -- The arguments, joined by spaces; empty for kernel threads, null when they cannot be read.
+    state TEXT NOT NULL, -- State: `R` running, `S` sleeping, `D` waiting for a device, `Z` ended and not reaped, `T` stopped, `t` stopped by a tracer, `I` idle kernel thread.
+    cwd TEXT, -- Working directory; null when it cannot be read.
+    root TEXT, -- Root directory; null when it cannot be read.
+    uid BIGINT NOT NULL, -- Real user id.
+    gid BIGINT NOT NULL, -- Real group id.
+    euid BIGINT NOT NULL, -- Effective user id.
+    egid BIGINT NOT NULL, -- Effective group id.
+    suid BIGINT NOT NULL, -- Saved user id.
+    sgid BIGINT NOT NULL, -- Saved group id.
+    on_disk INTEGER NOT NULL, -- Whether the program's file still is at `path`: 1 yes, 0 no, -1 unknown.
+    wired_size BIGINT NOT NULL, -- Memory that cannot be paged out, in bytes.
+    resident_size BIGINT NOT NULL, -- Memory in RAM, in bytes.
+    total_size BIGINT NOT NULL, -- Address space in bytes.
+    user_time BIGINT NOT NULL, -- CPU time in user mode, in milliseconds.
+    system_time BIGINT NOT NULL, -- CPU time in the kernel, in milliseconds.
+    disk_bytes_read BIGINT, -- Bytes read from disks; null when it cannot be read.
+    disk_bytes_written BIGINT, -- Bytes written to disks, less those that were truncated before; null when it cannot be read.
+    start_time BIGINT NOT NULL, -- When it started, in seconds since the Unix epoch.
+    parent BIGINT NOT NULL, -- Process id of the parent.
+    pgroup BIGINT NOT NULL, -- Process group.
+    threads INTEGER NOT NULL, -- How many threads it has.
+    nice INTEGER NOT NULL, -- Niceness, -20 (most favoured) to 19.
+    elevated_token INTEGER, -- Whether it runs elevated; null: Windows only.
+    secure_process INTEGER, -- Whether it is a secure process; null: Windows only.
+    protection_type TEXT, -- Its protection; null: Windows only.
+    virtual_process INTEGER, -- Whether it is virtual; null: Windows only.
+    elapsed_time BIGINT, -- Time since its start; null: Windows only.
+    handle_count BIGINT, -- How many handles it has; null: Windows only.
+    percent_processor_time BIGINT, -- CPU time as a share; null: Windows only.
+    upid BIGINT, -- Unique process id; null: macOS only.
+    uppid BIGINT, -- Unique process id of the parent; null: macOS only.
+    cpu_type INTEGER, -- Type of the CPU it is made for; null: macOS only.
+    cpu_subtype INTEGER, -- Subtype of that CPU; null: macOS only.
+    translated INTEGER, -- Whether it is translated for this CPU; null: macOS only.
+    cgroup_path TEXT, -- Path of its control group: in the unified hierarchy, or with version 1 in that of `pids`; null when it cannot be read.
+    session_id BIGINT NOT NULL, -- POSIX session.
+    start_ns BIGINT NOT NULL -- When it started, in nanoseconds since boot, rounded down to the clock tick that `/proc` shows (10 ms). A process's events have it exactly: they match by `pid` and `start_ns / 10000000`.
+);
+
+-- User accounts of this host, local ones and those that the name service lists.
+CREATE TABLE users (
+    uid BIGINT NOT NULL, -- User id.
+    gid BIGINT NOT NULL, -- Id of the primary group.
+    uid_signed BIGINT NOT NULL, -- User id as a signed 32-bit number.
+    gid_signed BIGINT NOT NULL, -- Primary group id as a signed 32-bit number.
+    username TEXT NOT NULL, -- Login name.
+    description TEXT NOT NULL, -- The account's comment, often a person's name.
+    directory TEXT NOT NULL, -- Home directory.
+    shell TEXT NOT NULL, -- Login shell.
+    uuid TEXT, -- Unique id of the account; null: Linux has none, and on macOS it is not collected.
+    type TEXT, -- Whether the account is local or of a domain; null: Windows only.
+    is_hidden INTEGER, -- Whether macOS hides the account; null: not collected.
+    pid_with_namespace INTEGER HIDDEN NOT NULL, -- Process in whose namespaces the accounts were read: 0, which is the collector's own.
+    include_remote INTEGER HIDDEN NOT NULL -- Whether accounts of remote services are included: 1, since they always are.
+);

@@ -72,10 +72,7 @@ fn build(toolchain: &Toolchain) -> Result<Vec<u8>> {
         .env("RUSTC_BOOTSTRAP", "1")
         .env("CARGO_TARGET_DIR", &target)
         .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", &toolchain.linker)
-        .env(
-            "CARGO_ENCODED_RUSTFLAGS",
-            flags(&folder, toolchain)?.join("\x1f"),
-        )
+        .env("CARGO_ENCODED_RUSTFLAGS", flags(&folder, toolchain)?.join("\x1f"))
         .env_remove("RUSTFLAGS");
     run_command(&mut command)?;
     let object = target.join(TARGET).join("release/bygone");
@@ -85,18 +82,13 @@ fn build(toolchain: &Toolchain) -> Result<Vec<u8>> {
 /// The flags of `ebpf-probes/.cargo/config.toml`, and names for folders that differ between
 /// machines: they would get into the object.
 fn flags(folder: &Path, toolchain: &Toolchain) -> Result<Vec<String>> {
-    let mut flags: Vec<String> = ["-C", "debuginfo=2", "-C", "link-arg=--btf"]
-        .map(str::to_owned)
-        .into();
+    let mut flags: Vec<String> =
+        ["-C", "debuginfo=2", "-C", "link-arg=--btf"].map(str::to_owned).into();
     let cargo_home = match env::var_os("CARGO_HOME") {
         Some(path) => PathBuf::from(path),
         None => env::home_dir().context("no home folder")?.join(".cargo"),
     };
-    let names = [
-        (folder, "probes"),
-        (&toolchain.sysroot, "rust"),
-        (&cargo_home, "cargo"),
-    ];
+    let names = [(folder, "probes"), (&toolchain.sysroot, "rust"), (&cargo_home, "cargo")];
     for (path, name) in names {
         flags.push(format!("--remap-path-prefix={}=/{name}", path.display()));
     }

@@ -33,9 +33,7 @@ pub fn run() -> Result<()> {
         .arg(target_dir());
     if !has_built_library()? {
         rust_src::ensure()?;
-        command
-            .args(["-Z", "build-std=std,panic_abort"])
-            .env("RUSTC_BOOTSTRAP", "1");
+        command.args(["-Z", "build-std=std,panic_abort"]).env("RUSTC_BOOTSTRAP", "1");
     }
     if cfg!(not(target_os = "macos")) {
         let suffix = TARGET.replace('-', "_");

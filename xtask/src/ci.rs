@@ -98,20 +98,12 @@ fn table_files() -> Result<Vec<PathBuf>> {
 /// Leaves the probes out: cargo-machete takes their workspace for that of `ebpf-probes/abi`.
 fn machete() -> Result<()> {
     let mut command = Command::new(CARGO_MACHETE.ensure()?);
-    run(command
-        .args(["collector", "macos-es", "store", "tests", "xtask"])
-        .current_dir(root()))
+    run(command.args(["collector", "macos-es", "store", "tests", "xtask"]).current_dir(root()))
 }
 
 fn deny() -> Result<()> {
     let mut command = cargo_deny()?;
-    run(command.args([
-        "check",
-        "--hide-inclusion-graph",
-        "bans",
-        "licenses",
-        "sources",
-    ]))
+    run(command.args(["check", "--hide-inclusion-graph", "bans", "licenses", "sources"]))
 }
 
 /// Looks the dependencies up in the RustSec database. It comes from the network; without it there
@@ -132,9 +124,7 @@ fn advisories() -> Result<()> {
 
 fn cargo_deny() -> Result<Command> {
     let mut command = Command::new(CARGO_DENY.ensure()?);
-    command
-        .current_dir(root())
-        .args(["--workspace", "--locked"]);
+    command.current_dir(root()).args(["--workspace", "--locked"]);
     Ok(command)
 }
 
@@ -146,12 +136,6 @@ fn clippy() -> Result<()> {
 
 fn doc() -> Result<()> {
     let mut command = cargo();
-    command.args([
-        "doc",
-        "--workspace",
-        "--no-deps",
-        "--document-private-items",
-        "--locked",
-    ]);
+    command.args(["doc", "--workspace", "--no-deps", "--document-private-items", "--locked"]);
     run(command.env("RUSTDOCFLAGS", "-D warnings"))
 }

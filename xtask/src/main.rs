@@ -4,10 +4,7 @@
 //! `ci` every other check. What a command needs beyond Rust and a C compiler it installs itself,
 //! into a cache folder, at a pinned version (see [`tools`]).
 
-#![expect(
-    clippy::print_stdout,
-    reason = "the commands speak to the one who runs them"
-)]
+#![expect(clippy::print_stdout, reason = "the commands speak to the one who runs them")]
 #![allow(
     unreachable_pub,
     reason = "a program exports nothing, so its commands may say `pub` as a library's would"

@@ -31,9 +31,7 @@ pub(crate) fn cargo() -> Command {
 /// # Errors
 /// When it cannot be started or fails.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
-    let status = command
-        .status()
-        .with_context(|| format!("start {}", line(command)))?;
+    let status = command.status().with_context(|| format!("start {}", line(command)))?;
     if !status.success() {
         bail!("{} ended with {status}", line(command));
     }
@@ -77,22 +75,14 @@ pub(crate) fn run_keeping(command: &mut Command, keep: fn(&str) -> bool) -> Resu
             lines.push(text);
         }
     }
-    let status = child
-        .wait()
-        .with_context(|| format!("wait for {}", line(command)))?;
-    Ok(Outcome {
-        success: status.success(),
-        lines,
-    })
+    let status = child.wait().with_context(|| format!("wait for {}", line(command)))?;
+    Ok(Outcome { success: status.success(), lines })
 }
 
 /// Sends a stream's lines until it ends, cannot be read or nobody listens.
 fn forward(stream: Box<dyn Read + Send>, sender: &mpsc::SyncSender<String>) {
     for bytes in BufReader::new(stream).split(b'\n').map_while(Result::ok) {
-        if sender
-            .send(String::from_utf8_lossy(&bytes).into_owned())
-            .is_err()
-        {
+        if sender.send(String::from_utf8_lossy(&bytes).into_owned()).is_err() {
             return;
         }
     }
@@ -100,9 +90,7 @@ fn forward(stream: Box<dyn Read + Send>, sender: &mpsc::SyncSender<String>) {
 
 /// The command as one would type it, for messages.
 fn line(command: &Command) -> String {
-    let program = Path::new(command.get_program())
-        .file_name()
-        .unwrap_or(command.get_program());
+    let program = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
     std::iter::once(program)
         .chain(command.get_args())
         .map(|word| word.to_string_lossy())

@@ -31,9 +31,7 @@ pub fn ensure() -> Result<()> {
         return Ok(());
     }
     println!("the standard library's source is absent; asking rustup for it");
-    let added = Command::new("rustup")
-        .args(["component", "add", "rust-src"])
-        .status();
+    let added = Command::new("rustup").args(["component", "add", "rust-src"]).status();
     if added.is_ok_and(|status| status.success()) && is_complete(&place) {
         return Ok(());
     }
@@ -51,10 +49,7 @@ fn is_complete(place: &Path) -> bool {
 
 /// Puts the source into the toolchain, in place of a link that leads nowhere.
 fn link(source: &Path, place: &Path) -> Result<()> {
-    if place
-        .symlink_metadata()
-        .is_ok_and(|metadata| metadata.is_symlink())
-    {
+    if place.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink()) {
         fs::remove_file(place).context("remove the old link to the standard library's source")?;
     }
     ensure!(
@@ -85,22 +80,12 @@ fn from_debian(version: &str) -> Result<PathBuf> {
     run(apt.command("apt-get").args(["--quiet", "update"])).context("read the package lists")?;
     let package_version = apt.version_of("rust-src", version)?;
     let package = format!("rust-src={package_version}");
-    run(apt
-        .command("apt-get")
-        .args(["--quiet", "download", &package])
-        .current_dir(&folder))?;
+    run(apt.command("apt-get").args(["--quiet", "download", &package]).current_dir(&folder))?;
     let archive = find_archive(&folder)?;
-    run(Command::new("dpkg")
-        .arg("--extract")
-        .arg(&archive)
-        .arg(&folder))?;
+    run(Command::new("dpkg").arg("--extract").arg(&archive).arg(&folder))?;
     fs::remove_file(&archive).context("remove the unpacked package")?;
     drop(apt);
-    ensure!(
-        is_complete(&source),
-        "the package has no complete source at {}",
-        source.display()
-    );
+    ensure!(is_complete(&source), "the package has no complete source at {}", source.display());
     Ok(source)
 }
 
@@ -122,9 +107,7 @@ struct Apt {
 
 impl Apt {
     fn new(folder: &Path) -> Result<Self> {
-        let apt = Self {
-            state: folder.join("apt"),
-        };
+        let apt = Self { state: folder.join("apt") };
         let archive = debian_archive()?;
         for part in ["lists/partial", "archives/partial"] {
             let path = apt.state.join(part);
@@ -157,17 +140,11 @@ impl Apt {
     /// The package's version for a version of the program inside.
     fn version_of(&self, package: &str, version: &str) -> Result<String> {
         let mut command = self.command("apt-cache");
-        let output = command
-            .args(["madison", package])
-            .output()
-            .context("start apt-cache")?;
+        let output = command.args(["madison", package]).output().context("start apt-cache")?;
         let text = String::from_utf8_lossy(&output.stdout);
         match matching_version(&text, version) {
             Some(found) => Ok(found.to_owned()),
-            None => bail!(
-                "Debian has no {package} {version} in {}",
-                SUITES.join(" or ")
-            ),
+            None => bail!("Debian has no {package} {version} in {}", SUITES.join(" or ")),
         }
     }
 }
@@ -192,12 +169,7 @@ fn matching_version<'a>(madison: &'a str, version: &str) -> Option<&'a str> {
 /// The archive that the system's own sources use, mirror or not.
 fn debian_archive() -> Result<String> {
     let output = Command::new("apt-get")
-        .args([
-            "indextargets",
-            "--format",
-            "$(REPO_URI)",
-            "Created-By: Packages",
-        ])
+        .args(["indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"])
         .output()
         .context("start apt-get")?;
     String::from_utf8_lossy(&output.stdout)
@@ -217,9 +189,7 @@ fn sysroot() -> Result<PathBuf> {
 fn rustc_version() -> Result<String> {
     let text = rustc(&["--version"])?;
     let version = text.split_whitespace().nth(1);
-    version
-        .map(str::to_owned)
-        .with_context(|| format!("rustc says {text:?} of its version"))
+    version.map(str::to_owned).with_context(|| format!("rustc says {text:?} of its version"))
 }
 
 /// What rustc prints.
@@ -227,15 +197,8 @@ fn rustc_version() -> Result<String> {
 /// # Errors
 /// When it cannot be started or fails.
 pub(crate) fn rustc(arguments: &[&str]) -> Result<String> {
-    let output = Command::new("rustc")
-        .args(arguments)
-        .output()
-        .context("start rustc")?;
-    ensure!(
-        output.status.success(),
-        "rustc {} failed",
-        arguments.join(" ")
-    );
+    let output = Command::new("rustc").args(arguments).output().context("start rustc")?;
+    ensure!(output.status.success(), "rustc {} failed", arguments.join(" "));
     String::from_utf8(output.stdout).context("read what rustc prints")
 }
 
@@ -252,10 +215,7 @@ mod tests {
 
     #[test]
     fn only_the_same_version_will_do() {
-        assert_eq!(
-            matching_version(MADISON, "1.95.0"),
-            Some("1.95.0+dfsg1-2~bpo13+1")
-        );
+        assert_eq!(matching_version(MADISON, "1.95.0"), Some("1.95.0+dfsg1-2~bpo13+1"));
         assert_eq!(matching_version(MADISON, "1.95"), None);
         assert_eq!(matching_version(MADISON, "1.95.1"), None);
         assert_eq!(matching_version("", "1.95.0"), None);
@@ -277,10 +237,7 @@ mod tests {
         fs::remove_file(&place).unwrap();
         fs::create_dir(&place).unwrap();
         let error = link(&source, &place).unwrap_err();
-        assert!(
-            error.to_string().ends_with("remove it and try again"),
-            "{error}"
-        );
+        assert!(error.to_string().ends_with("remove it and try again"), "{error}");
         fs::remove_dir_all(&folder).unwrap();
     }
 }

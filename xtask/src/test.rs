@@ -33,10 +33,7 @@ pub(crate) fn run_all(args: &[String]) -> Result<()> {
     for line in outcomes.iter().flat_map(|outcome| &outcome.lines) {
         println!("{line}");
     }
-    println!(
-        "tests: built in {build_s} s, all done in {} s",
-        start.elapsed().as_secs()
-    );
+    println!("tests: built in {build_s} s, all done in {} s", start.elapsed().as_secs());
     if !outcomes.iter().all(|outcome| outcome.success) {
         bail!("tests failed");
     }
@@ -48,14 +45,7 @@ fn run_tests(args: &[String]) -> Result<Outcome> {
     if has_nextest() {
         command.args(["nextest", "run", "--workspace", "--no-fail-fast"]);
     } else {
-        command.args([
-            "test",
-            "--workspace",
-            "--lib",
-            "--bins",
-            "--tests",
-            "--no-fail-fast",
-        ]);
+        command.args(["test", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast"]);
     }
     run_keeping(command.args(args), is_summary)
 }
@@ -83,12 +73,8 @@ mod tests {
 
     #[test]
     fn summaries_of_both_runners_are_known() {
-        assert!(is_summary(
-            "     Summary [   0.012s] 5 tests run: 5 passed, 0 skipped"
-        ));
+        assert!(is_summary("     Summary [   0.012s] 5 tests run: 5 passed, 0 skipped"));
         assert!(is_summary("test result: ok. 5 passed; 0 failed; 0 ignored"));
-        assert!(!is_summary(
-            "        PASS [   0.012s] xtask tidy::tests::summary"
-        ));
+        assert!(!is_summary("        PASS [   0.012s] xtask tidy::tests::summary"));
     }
 }

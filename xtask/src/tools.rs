@@ -20,16 +20,10 @@ pub(crate) struct Tool {
 }
 
 /// Checks licences, sources, versions and advisories of the dependencies.
-pub(crate) const CARGO_DENY: Tool = Tool {
-    name: "cargo-deny",
-    version: "0.20.2",
-};
+pub(crate) const CARGO_DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2" };
 
 /// Finds dependencies that nothing uses.
-pub(crate) const CARGO_MACHETE: Tool = Tool {
-    name: "cargo-machete",
-    version: "0.9.2",
-};
+pub(crate) const CARGO_MACHETE: Tool = Tool { name: "cargo-machete", version: "0.9.2" };
 
 /// Installs every tool that is absent.
 ///
@@ -37,12 +31,7 @@ pub(crate) const CARGO_MACHETE: Tool = Tool {
 /// When one cannot be built.
 pub(crate) fn install_all() -> Result<()> {
     for tool in [CARGO_DENY, CARGO_MACHETE] {
-        println!(
-            "{} {}: {}",
-            tool.name,
-            tool.version,
-            tool.ensure()?.display()
-        );
+        println!("{} {}: {}", tool.name, tool.version, tool.ensure()?.display());
     }
     build_ebpf::install_toolchain()
 }
@@ -62,14 +51,7 @@ impl Tool {
         if !executable.exists() {
             let mut install = cargo();
             install
-                .args([
-                    "install",
-                    "--quiet",
-                    "--locked",
-                    self.name,
-                    "--version",
-                    self.version,
-                ])
+                .args(["install", "--quiet", "--locked", self.name, "--version", self.version])
                 .arg("--root")
                 .arg(&root)
                 // Its own, so that it neither waits for a build of the workspace nor hinders it.
@@ -85,14 +67,9 @@ impl Tool {
     }
 
     fn is_on_path(self) -> bool {
-        Command::new(self.name)
-            .arg("--version")
-            .output()
-            .is_ok_and(|output| {
-                String::from_utf8_lossy(&output.stdout)
-                    .split_whitespace()
-                    .any(|w| w == self.version)
-            })
+        Command::new(self.name).arg("--version").output().is_ok_and(|output| {
+            String::from_utf8_lossy(&output.stdout).split_whitespace().any(|w| w == self.version)
+        })
     }
 }
 
@@ -103,9 +80,7 @@ impl Tool {
 pub(crate) fn cache_folder() -> Result<PathBuf> {
     let base = match env::var_os("XDG_CACHE_HOME") {
         Some(cache) if !cache.is_empty() => PathBuf::from(cache),
-        _ => env::home_dir()
-            .context("no home folder to keep tools in")?
-            .join(".cache"),
+        _ => env::home_dir().context("no home folder to keep tools in")?.join(".cache"),
     };
     Ok(base.join("bygone"))
 }

@@ -67,12 +67,7 @@ mod tests {
         for command in root.get_subcommands() {
             assert!(command.get_about().is_some(), "{}", command.get_name());
             for argument in command.get_arguments() {
-                assert!(
-                    argument.get_help().is_some(),
-                    "{} {}",
-                    command.get_name(),
-                    argument
-                );
+                assert!(argument.get_help().is_some(), "{} {}", command.get_name(), argument);
             }
         }
     }

@@ -31,10 +31,7 @@ impl DataArguments {
 
     /// The folder of the data under `config`.
     pub(super) fn folder(&self, config: &Config) -> anyhow::Result<PathBuf> {
-        let named = self
-            .data_dir
-            .clone()
-            .or_else(|| config.store.data_dir.clone());
+        let named = self.data_dir.clone().or_else(|| config.store.data_dir.clone());
         named.or_else(default_data_dir).context(
             "no place for the data: neither XDG_STATE_HOME nor HOME is set; name one by --data-dir",
         )

@@ -9,9 +9,7 @@ use crate::config::LogLevel;
 /// overrides the level, module by module. A second call changes nothing.
 pub(super) fn init(level: LogLevel) {
     let default = tracing::Level::from(level);
-    let filter = EnvFilter::builder()
-        .with_default_directive(default.into())
-        .from_env_lossy();
+    let filter = EnvFilter::builder().with_default_directive(default.into()).from_env_lossy();
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_ansi(stderr_has_color())

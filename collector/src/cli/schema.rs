@@ -46,10 +46,7 @@ pub(super) fn run(arguments: &SchemaArguments) -> anyhow::Result<()> {
 /// # Errors
 /// When there is no such table; the message names the nearest.
 pub(super) fn of_table(name: &str) -> anyhow::Result<String> {
-    all()
-        .find(|table| table.name == name)
-        .map(create_table)
-        .ok_or_else(|| no_such_table(name))
+    all().find(|table| table.name == name).map(create_table).ok_or_else(|| no_such_table(name))
 }
 
 fn no_such_table(name: &str) -> anyhow::Error {
@@ -94,14 +91,7 @@ mod tests {
     use super::*;
 
     const fn column(name: &'static str, source: ColumnSource, nullable: bool) -> ColumnSchema {
-        ColumnSchema {
-            name,
-            doc: "What it is.",
-            source,
-            nullable,
-            hidden: false,
-            bloom: false,
-        }
+        ColumnSchema { name, doc: "What it is.", source, nullable, hidden: false, bloom: false }
     }
 
     static TABLE: TableSchema = TableSchema {
@@ -138,22 +128,14 @@ mod tests {
             database.execute_batch(&create_table(table)).unwrap();
             let pragma = format!("SELECT count(*) FROM pragma_table_xinfo('{}')", table.name);
             let columns: i64 = database.query_row(&pragma, [], |row| row.get(0)).unwrap();
-            assert_eq!(
-                usize::try_from(columns),
-                Ok(table.columns.len()),
-                "{}",
-                table.name
-            );
+            assert_eq!(usize::try_from(columns), Ok(table.columns.len()), "{}", table.name);
         }
     }
 
     #[test]
     fn an_unknown_table_is_named_with_the_nearest() {
         let near = of_table("proces_events").unwrap_err().to_string();
-        assert_eq!(
-            near,
-            "no such table: proces_events; did you mean process_events?"
-        );
+        assert_eq!(near, "no such table: proces_events; did you mean process_events?");
         let far = of_table("qqq").unwrap_err().to_string();
         assert_eq!(far, "no such table: qqq; bygone tables lists them");
     }

@@ -57,10 +57,7 @@ pub(super) fn run(arguments: &SqlArguments) -> anyhow::Result<()> {
         warn_of_gaps: !arguments.no_warnings,
     };
     if !arguments.statements.is_empty() {
-        return arguments
-            .statements
-            .iter()
-            .try_for_each(|sql| execute(&session, sql, printing));
+        return arguments.statements.iter().try_for_each(|sql| execute(&session, sql, printing));
     }
     if io::stdin().is_terminal() {
         return shell::run(&session, printing);
@@ -81,9 +78,7 @@ pub(super) fn execute(session: &Session, sql: &str, printing: Printing) -> anyho
 fn script() -> anyhow::Result<String> {
     let mut bytes = Vec::new();
     let mut input = io::stdin().lock().take(STDIN_BYTES_MAX.saturating_add(1));
-    input
-        .read_to_end(&mut bytes)
-        .context("cannot read standard input")?;
+    input.read_to_end(&mut bytes).context("cannot read standard input")?;
     if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > STDIN_BYTES_MAX {
         bail!("the script on standard input is longer than {STDIN_BYTES_MAX} bytes");
     }

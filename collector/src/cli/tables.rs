@@ -11,20 +11,15 @@ use crate::tables;
 
 /// List the tables
 #[derive(Args, Debug)]
-#[command(
-    after_help = "Tables of events hold history; tables of state show this moment. \
-    bygone schema TABLE explains the columns of one."
-)]
+#[command(after_help = "Tables of events hold history; tables of state show this moment. \
+    bygone schema TABLE explains the columns of one.")]
 pub(super) struct TablesArguments {
     #[command(flatten)]
     output: OutputArguments,
 }
 
 pub(super) fn run(arguments: &TablesArguments) -> anyhow::Result<()> {
-    let mut sink = arguments
-        .output
-        .format()
-        .sink(stdout(), Screen::of_stdout());
+    let mut sink = arguments.output.format().sink(stdout(), Screen::of_stdout());
     Ok(list(sink.as_mut(), None)?)
 }
 
@@ -42,17 +37,11 @@ pub(super) fn all() -> impl Iterator<Item = &'static TableSchema> {
 /// When it cannot be written.
 pub(super) fn list(sink: &mut dyn ResultSink, part: Option<&str>) -> std::io::Result<()> {
     sink.start(
-        &["name", "kind", "columns", "description"].map(|name| ResultColumn {
-            name: name.to_owned(),
-            declared_type: None,
-        }),
+        &["name", "kind", "columns", "description"]
+            .map(|name| ResultColumn { name: name.to_owned(), declared_type: None }),
     )?;
     for table in all().filter(|table| part.is_none_or(|part| table.name.contains(part))) {
-        let kind = if table.time.is_some() {
-            "events"
-        } else {
-            "state"
-        };
+        let kind = if table.time.is_some() { "events" } else { "state" };
         let columns = i64::try_from(table.columns.len()).unwrap_or(i64::MAX);
         sink.row(&[
             ValueRef::from(table.name),
@@ -65,9 +54,7 @@ pub(super) fn list(sink: &mut dyn ResultSink, part: Option<&str>) -> std::io::Re
 }
 
 fn first_sentence(doc: &str) -> &str {
-    doc.split_once(". ")
-        .map_or(doc, |(sentence, _)| sentence)
-        .trim_end_matches('.')
+    doc.split_once(". ").map_or(doc, |(sentence, _)| sentence).trim_end_matches('.')
 }
 
 #[cfg(test)]

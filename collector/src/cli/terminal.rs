@@ -96,9 +96,7 @@ pub fn report(error: &anyhow::Error) -> bool {
 /// Whether an error comes from writing to a standard output that nobody reads any more.
 fn is_stdout_closed(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
-        let payload = cause
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::get_ref);
+        let payload = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         payload.is_some_and(|payload| payload.is::<StdoutClosed>())
     })
 }
@@ -112,9 +110,7 @@ mod tests {
     #[test]
     fn only_a_closed_standard_output_is_no_failure() {
         let pipe = || io::Error::from(io::ErrorKind::BrokenPipe);
-        let closed = Err::<(), _>(name_closed(pipe()))
-            .context("printing")
-            .unwrap_err();
+        let closed = Err::<(), _>(name_closed(pipe())).context("printing").unwrap_err();
         assert!(is_stdout_closed(&closed));
         let other = Err::<(), _>(pipe()).context("collecting").unwrap_err();
         assert!(!is_stdout_closed(&other));

@@ -14,10 +14,7 @@ const ABOUT_THE_COLLECTOR: &[&str] = &["gaps", "ledger", "capabilities"];
 /// Prints one line on standard error per damage, and one when the range read has gaps.
 pub(super) fn print(session: &Session, executed: &Executed, warn_of_gaps: bool) {
     for damage in &executed.damage {
-        say(&format!(
-            "bygone: warning: {}",
-            visible(&damage.to_string())
-        ));
+        say(&format!("bygone: warning: {}", visible(&damage.to_string())));
     }
     if warn_of_gaps && let Some(warning) = gaps(session, executed) {
         say(&format!("bygone: warning: {}", visible(&warning)));
@@ -43,32 +40,21 @@ fn gaps(session: &Session, executed: &Executed) -> Option<String> {
         Ok(_) => words(&row.0),
         Err(error) => {
             let error = anyhow::Error::from(error);
-            Some(format!(
-                "cannot tell whether the range of time read has gaps: {error:#}"
-            ))
+            Some(format!("cannot tell whether the range of time read has gaps: {error:#}"))
         }
     }
 }
 
 fn words(row: &[Value]) -> Option<String> {
-    let [
-        Value::Integer(gaps),
-        Value::Integer(counted),
-        Value::Integer(lost),
-        sources,
-        reasons,
-    ] = row
+    let [Value::Integer(gaps), Value::Integer(counted), Value::Integer(lost), sources, reasons] =
+        row
     else {
         return None;
     };
     if *gaps == 0 {
         return None;
     }
-    let number = if *gaps == 1 {
-        "a gap".to_owned()
-    } else {
-        format!("{gaps} gaps")
-    };
+    let number = if *gaps == 1 { "a gap".to_owned() } else { format!("{gaps} gaps") };
     let lost = match (counted == gaps, lost) {
         (true, 1) => "1 event lost".to_owned(),
         (true, _) => format!("{lost} events lost"),

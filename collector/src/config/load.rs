@@ -75,26 +75,19 @@ impl Config {
             Ok(text) => merge(&mut merged, check(main, &text)?),
             Err(source) if file.is_none() && source.kind() == io::ErrorKind::NotFound => {}
             Err(source) => {
-                return Err(LoadConfig::Read {
-                    path: main.to_owned(),
-                    source,
-                });
+                return Err(LoadConfig::Read { path: main.to_owned(), source });
             }
         }
         for path in fragments(&main.with_file_name("conf.d"))? {
-            let text = fs::read_to_string(&path).map_err(|source| LoadConfig::Read {
-                path: path.clone(),
-                source,
-            })?;
+            let text = fs::read_to_string(&path)
+                .map_err(|source| LoadConfig::Read { path: path.clone(), source })?;
             merge(&mut merged, check(&path, &text)?);
         }
-        merged
-            .try_into()
-            .map_err(|error: toml::de::Error| LoadConfig::Invalid {
-                path: main.to_owned(),
-                line: 1,
-                message: error.message().to_owned(),
-            })
+        merged.try_into().map_err(|error: toml::de::Error| LoadConfig::Invalid {
+            path: main.to_owned(),
+            line: 1,
+            message: error.message().to_owned(),
+        })
     }
 }
 
@@ -110,20 +103,13 @@ pub fn default_data_dir() -> Option<PathBuf> {
 
 /// `$XDG_STATE_HOME`, or `~/.local/state`. A relative path is not used, as XDG demands.
 pub(crate) fn state_home() -> Option<PathBuf> {
-    let absolute = |name: &str| {
-        env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|p| p.is_absolute())
-    };
+    let absolute = |name: &str| env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
     absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
 }
 
 /// The files of `conf.d` in the order of their names; none when there is no such folder.
 fn fragments(folder: &Path) -> Result<Vec<PathBuf>, LoadConfig> {
-    let failed = |source| LoadConfig::Read {
-        path: folder.to_owned(),
-        source,
-    };
+    let failed = |source| LoadConfig::Read { path: folder.to_owned(), source };
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -132,10 +118,7 @@ fn fragments(folder: &Path) -> Result<Vec<PathBuf>, LoadConfig> {
     let mut paths = Vec::new();
     for entry in entries {
         let path = entry.map_err(failed)?.path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "toml")
-        {
+        if path.extension().is_some_and(|extension| extension == "toml") {
             paths.push(path);
         }
     }
@@ -156,9 +139,7 @@ fn check(path: &Path, text: &str) -> Result<toml::Table, LoadConfig> {
     let document = DeTable::parse(text).map_err(|error| invalid(&error, None))?;
     check_keys(path, text, document.get_ref())?;
     if let Err(error) = toml::from_str::<Config>(text) {
-        let key = error
-            .span()
-            .and_then(|span| key_at(document.get_ref(), span.start));
+        let key = error.span().and_then(|span| key_at(document.get_ref(), span.start));
         return Err(invalid(&error, key));
     }
     toml::from_str(text).map_err(|error| invalid(&error, None))
@@ -171,11 +152,7 @@ fn check_keys(path: &Path, text: &str, document: &DeTable<'_>) -> Result<(), Loa
             return Err(LoadConfig::UnknownKey {
                 path: path.to_owned(),
                 line: line_of(text, key.span().start),
-                what: if matches!(value.get_ref(), DeValue::Table(_)) {
-                    "section"
-                } else {
-                    "key"
-                },
+                what: if matches!(value.get_ref(), DeValue::Table(_)) { "section" } else { "key" },
                 key: name.to_owned(),
                 place: String::new(),
                 suggestion: suggest_at_top(name),
@@ -213,9 +190,8 @@ fn check_section(
 
 /// What may have been meant by a key at the top: a section, or a key that belongs into one.
 fn suggest_at_top(name: &str) -> String {
-    let home = SECTIONS
-        .iter()
-        .find(|section| section.settings.iter().any(|setting| setting.key == name));
+    let home =
+        SECTIONS.iter().find(|section| section.settings.iter().any(|setting| setting.key == name));
     match home {
         Some(section) => format!("; it belongs in the section [{}]", section.name),
         None => suggest(name, SECTIONS.iter().map(|section| section.name)),
@@ -238,28 +214,22 @@ fn suggest(name: &str, known: impl Iterator<Item = &'static str> + Clone) -> Str
 /// The dotted key whose value covers byte `at` of the text.
 fn key_at(table: &DeTable<'_>, at: usize) -> Option<String> {
     let covers = |span: std::ops::Range<usize>| span.contains(&at);
-    table
-        .iter()
-        .find_map(|(key, value): (_, &Spanned<DeValue<'_>>)| {
-            let name = key.get_ref().as_ref();
-            let inner = match value.get_ref() {
-                DeValue::Table(inner) => key_at(inner, at),
-                _ => None,
-            };
-            match inner {
-                Some(rest) => Some(format!("{name}.{rest}")),
-                None if covers(value.span()) || covers(key.span()) => Some(name.to_owned()),
-                None => None,
-            }
-        })
+    table.iter().find_map(|(key, value): (_, &Spanned<DeValue<'_>>)| {
+        let name = key.get_ref().as_ref();
+        let inner = match value.get_ref() {
+            DeValue::Table(inner) => key_at(inner, at),
+            _ => None,
+        };
+        match inner {
+            Some(rest) => Some(format!("{name}.{rest}")),
+            None if covers(value.span()) || covers(key.span()) => Some(name.to_owned()),
+            None => None,
+        }
+    })
 }
 
 fn line_of(text: &str, at: usize) -> usize {
-    text.bytes()
-        .take(at)
-        .filter(|&byte| byte == b'\n')
-        .count()
-        .saturating_add(1)
+    text.bytes().take(at).filter(|&byte| byte == b'\n').count().saturating_add(1)
 }
 
 /// Puts `from` over `into`, section by section; a setting is replaced as a whole.
@@ -364,11 +334,8 @@ mod tests {
         let conf_d = folder.path().join("conf.d");
         fs::create_dir(&conf_d).unwrap();
         fs::write(conf_d.join("20.toml"), "[store]\nsync = \"5s\"\n").unwrap();
-        fs::write(
-            conf_d.join("10.toml"),
-            "[store]\nsync = \"never\"\n[file.categories]\n",
-        )
-        .unwrap();
+        fs::write(conf_d.join("10.toml"), "[store]\nsync = \"never\"\n[file.categories]\n")
+            .unwrap();
         fs::write(conf_d.join("README"), "not read").unwrap();
 
         let config = Config::load(Some(&file)).unwrap();

@@ -127,10 +127,7 @@ settings! {
 /// The places whose changes matter most on a host where nothing was configured.
 fn default_categories() -> BTreeMap<String, Vec<String>> {
     let category = |name: &str, patterns: &[&str]| {
-        (
-            name.to_owned(),
-            patterns.iter().map(|&pattern| pattern.to_owned()).collect(),
-        )
+        (name.to_owned(), patterns.iter().map(|&pattern| pattern.to_owned()).collect())
     };
     BTreeMap::from([
         category("boot", &["/boot/%%"]),
@@ -250,17 +247,11 @@ mod tests {
         config.store.data_dir = Some(PathBuf::from("/srv/bygone"));
         let table = toml::Table::try_from(config).unwrap();
         for (section, values) in &table {
-            let listed = SECTIONS
-                .iter()
-                .find(|listed| listed.name == section)
-                .unwrap();
+            let listed = SECTIONS.iter().find(|listed| listed.name == section).unwrap();
             let keys: Vec<&String> = values.as_table().unwrap().keys().collect();
             assert_eq!(keys.len(), listed.settings.len(), "{section}");
             for key in keys {
-                assert!(
-                    listed.settings.iter().any(|setting| setting.key == key),
-                    "{key}"
-                );
+                assert!(listed.settings.iter().any(|setting| setting.key == key), "{key}");
             }
         }
     }

@@ -88,10 +88,7 @@ pub(super) fn journal_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Resul
     let bytes = u64::deserialize(deserializer)?;
     if bytes < BYTES_MIN {
         let expected = "at least 65536 bytes";
-        return Err(D::Error::invalid_value(
-            Unexpected::Unsigned(bytes),
-            &expected,
-        ));
+        return Err(D::Error::invalid_value(Unexpected::Unsigned(bytes), &expected));
     }
     Ok(bytes)
 }
@@ -99,13 +96,10 @@ pub(super) fn journal_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Resul
 pub(super) fn ring_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
     let bytes = u64::deserialize(deserializer)?;
     let allowed = bytes.is_power_of_two() && (BYTES_MIN..=RING_BYTES_MAX).contains(&bytes);
-    u32::try_from(bytes)
-        .ok()
-        .filter(|_| allowed)
-        .ok_or_else(|| {
-            let expected = "a power of two between 65536 and 1073741824";
-            D::Error::invalid_value(Unexpected::Unsigned(bytes), &expected)
-        })
+    u32::try_from(bytes).ok().filter(|_| allowed).ok_or_else(|| {
+        let expected = "a power of two between 65536 and 1073741824";
+        D::Error::invalid_value(Unexpected::Unsigned(bytes), &expected)
+    })
 }
 
 /// A duration in words, at least a second.

@@ -144,9 +144,7 @@ pub fn sources(config: &Config, data_dir: &Path) -> Vec<SourceReport> {
     for source in list(config, data_dir) {
         let (capabilities, fix) = match (source.attach)() {
             Ok(publisher) => (publisher.capabilities(), None),
-            Err(refusal) => {
-                (source.absent(super::time::now_ns(), &refusal.reason), refusal.fix)
-            }
+            Err(refusal) => (source.absent(super::time::now_ns(), &refusal.reason), refusal.fix),
         };
         let report = |capability| SourceReport::new(capability, fix.clone());
         reports.extend(capabilities.into_iter().map(report));

@@ -1,8 +1,8 @@
 //! Context shared by publishers and tables: what the host is and what runs on it.
 
+pub mod boot;
 #[cfg(target_os = "linux")]
 pub mod proc;
-pub mod boot;
 pub mod process_cache;
 pub mod text;
 pub mod users;

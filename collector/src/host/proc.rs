@@ -129,12 +129,7 @@ fn four(value: &str) -> Option<[u32; 4]> {
 }
 
 fn kibibytes(value: &str) -> Option<u64> {
-    value
-        .split_ascii_whitespace()
-        .next()?
-        .parse::<u64>()
-        .ok()?
-        .checked_mul(1024)
+    value.split_ascii_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
 /// The file that a process runs.
@@ -184,10 +179,7 @@ impl<'a> ProcessFolder<'a> {
     /// when the process is another user's.
     pub fn disk_bytes(&mut self) -> Option<(u64, u64)> {
         let io = Io::from_read(self.file("io").ok()?).ok()?;
-        Some((
-            io.read_bytes,
-            io.write_bytes.saturating_sub(io.cancelled_write_bytes),
-        ))
+        Some((io.read_bytes, io.write_bytes.saturating_sub(io.cancelled_write_bytes)))
     }
 
     /// Path of the control group: in the unified hierarchy, or where version 1 is in use in that of
@@ -195,15 +187,10 @@ impl<'a> ProcessFolder<'a> {
     pub fn control_group(&mut self) -> Option<String> {
         let groups = ProcessCGroups::from_read(self.file("cgroup").ok()?).ok()?;
         let of = |controller: &str| {
-            groups
-                .0
-                .iter()
-                .find(|group| group.controllers.iter().any(|of| of == controller))
+            groups.0.iter().find(|group| group.controllers.iter().any(|of| of == controller))
         };
         let unified = || groups.0.iter().find(|group| group.hierarchy == 0);
-        let group = of("pids")
-            .or_else(|| of("memory"))
-            .or_else(|| of("name=systemd"));
+        let group = of("pids").or_else(|| of("memory")).or_else(|| of("name=systemd"));
         group.or_else(unified).map(|group| group.pathname.clone())
     }
 
@@ -221,10 +208,7 @@ impl<'a> ProcessFolder<'a> {
         let target = match readlinkat(&self.folder, "exe", Vec::new()) {
             Ok(target) => target,
             Err(Errno::NOENT) => {
-                return Some(Executable {
-                    path: String::new(),
-                    on_disk: None,
-                });
+                return Some(Executable { path: String::new(), on_disk: None });
             }
             Err(_) => return None,
         };
@@ -234,10 +218,7 @@ impl<'a> ProcessFolder<'a> {
             Some(path) if !self.runs(Path::new(OsStr::from_bytes(whole))) => (path, false),
             _ => (whole, true),
         };
-        Some(Executable {
-            path: lossless(path),
-            on_disk: Some(on_disk),
-        })
+        Some(Executable { path: lossless(path), on_disk: Some(on_disk) })
     }
 
     /// Whether the program's file is the one at `path`, as the process itself sees it.
@@ -324,10 +305,7 @@ mod tests {
         let arguments = folder.arguments().unwrap().to_vec();
         child.kill().unwrap();
         child.wait().unwrap();
-        assert_eq!(
-            arguments,
-            [b"sh\0-c\0read line\0name\0", long.as_bytes(), b"\0"].concat()
-        );
+        assert_eq!(arguments, [b"sh\0-c\0read line\0name\0", long.as_bytes(), b"\0"].concat());
     }
 
     #[test]
@@ -344,20 +322,8 @@ mod tests {
         let after = process.executable();
         child.kill().unwrap();
         child.wait().unwrap();
-        assert_eq!(
-            before,
-            Some(Executable {
-                path: path.clone(),
-                on_disk: Some(true)
-            })
-        );
-        assert_eq!(
-            after,
-            Some(Executable {
-                path,
-                on_disk: Some(false)
-            })
-        );
+        assert_eq!(before, Some(Executable { path: path.clone(), on_disk: Some(true) }));
+        assert_eq!(after, Some(Executable { path, on_disk: Some(false) }));
     }
 
     #[test]

@@ -90,8 +90,7 @@ impl ProcessCache {
         }
         // Without this the identities of the gone would pile up in front of a long-lived one.
         if self.entered.len() > self.paths.len().saturating_mul(2).max(1024) {
-            self.entered
-                .retain(|process| self.paths.contains_key(process));
+            self.entered.retain(|process| self.paths.contains_key(process));
         }
     }
 
@@ -142,10 +141,7 @@ mod tests {
     use crate::events::ProcessKey;
 
     fn key(pid: u32) -> ProcessKey {
-        ProcessKey {
-            pid,
-            start_ns: u64::from(pid) * 10,
-        }
+        ProcessKey { pid, start_ns: u64::from(pid) * 10 }
     }
 
     #[test]
@@ -173,23 +169,8 @@ mod tests {
     #[test]
     fn a_reused_pid_is_another_process() {
         let mut cache = ProcessCache::default();
-        cache.started(
-            ProcessKey {
-                pid: 7,
-                start_ns: 1,
-            },
-            Some("/bin/old"),
-        );
-        assert_eq!(
-            cache.ended(
-                ProcessKey {
-                    pid: 7,
-                    start_ns: 2
-                },
-                9
-            ),
-            None
-        );
+        cache.started(ProcessKey { pid: 7, start_ns: 1 }, Some("/bin/old"));
+        assert_eq!(cache.ended(ProcessKey { pid: 7, start_ns: 2 }, 9), None);
     }
 
     #[test]

@@ -1,8 +1,5 @@
 //! The accounts of this host.
-#![expect(
-    unsafe_code,
-    reason = "enumerating accounts goes through the C library's global cursor"
-)]
+#![expect(unsafe_code, reason = "enumerating accounts goes through the C library's global cursor")]
 
 use std::sync::{Mutex, PoisonError};
 
@@ -64,10 +61,7 @@ mod tests {
     #[test]
     fn threads_do_not_disturb_each_other() {
         let alone = accounts();
-        assert!(
-            alone.iter().any(|account| account.uid == 0),
-            "there is always a root"
-        );
+        assert!(alone.iter().any(|account| account.uid == 0), "there is always a root");
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| (0..20).for_each(|_| assert_eq!(accounts(), alone)));

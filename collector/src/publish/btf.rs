@@ -79,10 +79,8 @@ impl Btf {
     /// When the kernel has none, or it cannot be read.
     pub fn of_kernel() -> Result<Self, BtfError> {
         let path = Path::new(KERNEL_BTF);
-        let bytes = std::fs::read(path).map_err(|source| BtfError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
+        let bytes = std::fs::read(path)
+            .map_err(|source| BtfError::Read { path: path.to_owned(), source })?;
         Self::parse(bytes)
     }
 
@@ -111,12 +109,7 @@ impl Btf {
         let types = section(types_off, types_len).ok_or_else(|| format("types are cut short"))?;
         let (strings_at, _) =
             section(strings_off, strings_len).ok_or_else(|| format("names are cut short"))?;
-        let mut btf = Self {
-            bytes,
-            strings_at,
-            types: vec![0],
-            names: HashMap::new(),
-        };
+        let mut btf = Self { bytes, strings_at, types: vec![0], names: HashMap::new() };
         btf.index(types.0, types.1)?;
         Ok(btf)
     }
@@ -125,8 +118,7 @@ impl Btf {
     /// `None` when the struct has no such member, or it does not begin at a byte.
     #[must_use]
     pub fn member(&self, structure: &str, path: &str) -> Option<u32> {
-        path.split('|')
-            .find_map(|path| self.dotted(structure, path))
+        path.split('|').find_map(|path| self.dotted(structure, path))
     }
 
     /// Size of a struct or union in bytes.
@@ -166,18 +158,13 @@ impl Btf {
     fn index(&mut self, start: usize, end: usize) -> Result<(), BtfError> {
         let mut at = start;
         while at < end {
-            let cut = || BtfError::Format {
-                what: "a type is cut short",
-            };
+            let cut = || BtfError::Format { what: "a type is cut short" };
             let found = type_at(&self.bytes, at).ok_or_else(cut)?;
-            let extra = extra_bytes(found.kind, found.count as usize).ok_or(BtfError::Format {
-                what: "a type is of an unknown kind",
-            })?;
+            let extra = extra_bytes(found.kind, found.count as usize)
+                .ok_or(BtfError::Format { what: "a type is of an unknown kind" })?;
             let id = u32::try_from(self.types.len())
                 .ok()
-                .ok_or(BtfError::Format {
-                    what: "there are too many types",
-                })?;
+                .ok_or(BtfError::Format { what: "there are too many types" })?;
             self.types.push(at);
             self.enter(found, id);
             at = found.rest_at + extra;
@@ -185,9 +172,7 @@ impl Btf {
         if at == end {
             Ok(())
         } else {
-            Err(BtfError::Format {
-                what: "the last type is cut short",
-            })
+            Err(BtfError::Format { what: "the last type is cut short" })
         }
     }
 
@@ -229,11 +214,8 @@ impl Btf {
             let member_name = self.string(word(&self.bytes, at)?)?;
             let member_type = word(&self.bytes, at + 4)?;
             let raw = word(&self.bytes, at + 8)?;
-            let (bits, is_bitfield) = if found.bitfields {
-                (raw & 0xff_ffff, raw >> 24 != 0)
-            } else {
-                (raw, false)
-            };
+            let (bits, is_bitfield) =
+                if found.bitfields { (raw & 0xff_ffff, raw >> 24 != 0) } else { (raw, false) };
             if member_name == name.as_bytes() {
                 return (!is_bitfield).then_some((bits, member_type));
             }
@@ -269,9 +251,7 @@ impl Btf {
     }
 
     fn string(&self, offset: u32) -> Option<&[u8]> {
-        let rest = self
-            .bytes
-            .get(self.strings_at.checked_add(offset as usize)?..)?;
+        let rest = self.bytes.get(self.strings_at.checked_add(offset as usize)?..)?;
         let end = rest.iter().position(|byte| *byte == 0)?;
         rest.get(..end)
     }

@@ -11,10 +11,7 @@ struct Builder {
 
 impl Builder {
     fn new() -> Self {
-        Self {
-            types: Vec::new(),
-            strings: vec![0],
-        }
+        Self { types: Vec::new(), strings: vec![0] }
     }
 
     fn name(&mut self, name: &str) -> u32 {
@@ -61,12 +58,7 @@ fn sample() -> Vec<u8> {
     let mut builder = Builder::new();
     let int = builder.name("int");
     builder.words(&[int, 1 << 24, 4, 32]);
-    builder.structure(
-        4,
-        "outer",
-        24,
-        &[("first", 1, 0), ("", 3, 32), ("nested", 5, 96)],
-    );
+    builder.structure(4, "outer", 24, &[("first", 1, 0), ("", 3, 32), ("nested", 5, 96)]);
     builder.structure(5, "", 8, &[("in_union", 1, 0), ("", 4, 0)]);
     builder.structure(4, "", 8, &[("deep", 1, 32)]);
     let alias = builder.name("inner_t");
@@ -77,23 +69,7 @@ fn sample() -> Vec<u8> {
     let first = builder.name("PIDTYPE_PID");
     builder.words(&[kinds, 6 << 24 | 2, 4, first, 0, session, 3]);
     let trace = builder.name("btf_trace_sched_process_exit");
-    builder.words(&[
-        trace,
-        8 << 24,
-        9,
-        0,
-        2 << 24,
-        10,
-        0,
-        13 << 24 | 3,
-        0,
-        0,
-        1,
-        0,
-        1,
-        0,
-        1,
-    ]);
+    builder.words(&[trace, 8 << 24, 9, 0, 2 << 24, 10, 0, 13 << 24 | 3, 0, 0, 1, 0, 1, 0, 1]);
     builder.bytes()
 }
 
@@ -121,17 +97,7 @@ fn a_bitfield_has_no_offset() {
     let name = builder.name("flags");
     let bit = builder.name("bit");
     let plain = builder.name("plain");
-    builder.words(&[
-        name,
-        1 << 31 | 4 << 24 | 2,
-        8,
-        bit,
-        1,
-        1 << 24 | 3,
-        plain,
-        1,
-        32,
-    ]);
+    builder.words(&[name, 1 << 31 | 4 << 24 | 2, 8, bit, 1, 1 << 24 | 3, plain, 1, 32]);
     let btf = Btf::parse(builder.bytes()).unwrap();
     assert_eq!(btf.member("flags", "bit"), None);
     assert_eq!(btf.member("flags", "plain"), Some(4));
@@ -152,10 +118,7 @@ fn a_type_that_contains_itself_ends() {
 fn cut_and_garbled_bytes_are_refused_or_harmless() {
     let whole = sample();
     for length in 0..whole.len() {
-        assert!(
-            Btf::parse(whole.get(..length).unwrap().to_vec()).is_err(),
-            "length {length}"
-        );
+        assert!(Btf::parse(whole.get(..length).unwrap().to_vec()).is_err(), "length {length}");
     }
     for at in 0..whole.len() {
         for value in [0, 0x7f, 0xff] {
@@ -173,29 +136,18 @@ fn cut_and_garbled_bytes_are_refused_or_harmless() {
 #[test]
 fn a_strange_file_is_named() {
     let error = Btf::parse(b"not this at all, but long enough".to_vec()).unwrap_err();
-    assert!(matches!(
-        error,
-        BtfError::Format {
-            what: "wrong magic number"
-        }
-    ));
+    assert!(matches!(error, BtfError::Format { what: "wrong magic number" }));
 }
 
 #[test]
 #[cfg(target_os = "linux")]
 fn the_running_kernel_has_what_every_kernel_has() {
     let Ok(btf) = Btf::of_kernel() else {
-        assert!(
-            std::env::var_os("CI").is_none(),
-            "this kernel describes no types"
-        );
+        assert!(std::env::var_os("CI").is_none(), "this kernel describes no types");
         eprintln!("skipped: this kernel describes no types");
         return;
     };
-    assert!(
-        btf.member("task_struct", "tgid")
-            .is_some_and(|offset| offset > 0)
-    );
+    assert!(btf.member("task_struct", "tgid").is_some_and(|offset| offset > 0));
     assert_eq!(btf.enumerator("pid_type", "PIDTYPE_SID"), Some(3));
     assert_eq!(btf.size("upid"), Some(16));
     assert_eq!(btf.tracepoint_arguments("sched_process_exec"), Some(3));

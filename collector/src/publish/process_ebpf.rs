@@ -47,10 +47,7 @@ pub struct ProcessEbpfConfig {
 
 impl Default for ProcessEbpfConfig {
     fn default() -> Self {
-        Self {
-            ring_bytes: RING_BYTES_DEFAULT,
-            force_exit_fallback: false,
-        }
+        Self { ring_bytes: RING_BYTES_DEFAULT, force_exit_fallback: false }
     }
 }
 
@@ -70,10 +67,7 @@ impl ProcessEbpf {
     pub fn attach(config: &ProcessEbpfConfig) -> Result<Self, AttachError> {
         let attached = load::attach(config)?;
         sys::give_memory_back();
-        Ok(Self {
-            attached,
-            clock: Clock::new(),
-        })
+        Ok(Self { attached, clock: Clock::new() })
     }
 }
 
@@ -92,11 +86,7 @@ impl Publisher for ProcessEbpf {
             blind_to: self.blind_to(kind, disabled.is_some()),
             reason: disabled.clone(),
         };
-        CLASSES
-            .iter()
-            .zip(&self.attached.disabled)
-            .map(capability)
-            .collect()
+        CLASSES.iter().zip(&self.attached.disabled).map(capability).collect()
     }
 
     fn run(self: Box<Self>, sink: &Sink, stop: &Stop) -> Result<(), PublishError> {

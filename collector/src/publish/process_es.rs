@@ -93,11 +93,7 @@ impl ProcessEs {
     /// Sends all that one call received.
     fn publish(&mut self, received: Received, sink: &Sink) -> Result<(), Closed> {
         let mut events = Vec::with_capacity(received.messages.len().min(BATCH_EVENTS_MAX));
-        let mut gaps: Vec<_> = received
-            .losses
-            .iter()
-            .filter_map(|loss| self.lost(loss))
-            .collect();
+        let mut gaps: Vec<_> = received.losses.iter().filter_map(|loss| self.lost(loss)).collect();
         for message in received.messages {
             match self.translate(&message) {
                 Ok(event) => events.push(event),
@@ -113,11 +109,7 @@ impl ProcessEs {
             self.send(Events::Process(events), watermark_ns, sink)?;
         }
         if let Some(watermark_ns) = watermark_ns {
-            gaps.extend(
-                self.books
-                    .close_before(watermark_ns)
-                    .map(CollectorEvent::Ledger),
-            );
+            gaps.extend(self.books.close_before(watermark_ns).map(CollectorEvent::Ledger));
         }
         self.send_collector(gaps, watermark_ns, sink)
     }
@@ -126,14 +118,10 @@ impl ProcessEs {
     fn translate(&mut self, message: &EsMessage) -> Result<ProcessEvent, TranslateError> {
         let (time_ns, class) = (message.header.time_ns, message.event.class());
         let source = &*self.source;
-        let translated = self
-            .translator
-            .translate(message, |pid| source.start_of(pid));
+        let translated = self.translator.translate(message, |pid| source.start_of(pid));
         match translated {
             Ok(event) => {
-                let late = self
-                    .watermark_ns
-                    .is_some_and(|watermark| time_ns < watermark);
+                let late = self.watermark_ns.is_some_and(|watermark| time_ns < watermark);
                 self.books.stored(time_ns, class, late);
                 self.newest_ns = self.newest_ns.max(Some(time_ns));
                 Ok(event)
@@ -166,12 +154,7 @@ impl ProcessEs {
     }
 
     fn send(&self, events: Events, watermark_ns: Option<i64>, sink: &Sink) -> Result<(), Closed> {
-        sink.send(Batch {
-            source: SOURCE,
-            watermark_ns,
-            clock_offset_ns: self.boot_ns,
-            events,
-        })
+        sink.send(Batch { source: SOURCE, watermark_ns, clock_offset_ns: self.boot_ns, events })
     }
 
     /// Sends what the source still holds and the books as they stand.
@@ -205,10 +188,7 @@ impl Publisher for ProcessEs {
             blind_to: "what the collector itself does, and what ran before it started".to_owned(),
             reason: None,
         };
-        bygone_macos::EsClass::ALL
-            .into_iter()
-            .map(capability)
-            .collect()
+        bygone_macos::EsClass::ALL.into_iter().map(capability).collect()
     }
 
     fn run(mut self: Box<Self>, sink: &Sink, stop: &Stop) -> Result<(), PublishError> {
@@ -228,8 +208,6 @@ impl Publisher for ProcessEs {
 }
 
 fn now_ns() -> i64 {
-    let since_epoch = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX)
 }

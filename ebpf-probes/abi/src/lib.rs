@@ -75,10 +75,7 @@ pub const EXEC_CWD_WALKED: u32 = 1 << 11;
 
 /// Start of every record.
 #[derive(Clone, Copy, Debug)]
-#[cfg_attr(
-    feature = "decode",
-    derive(FromBytes, IntoBytes, KnownLayout, Immutable)
-)]
+#[cfg_attr(feature = "decode", derive(FromBytes, IntoBytes, KnownLayout, Immutable))]
 #[repr(C)]
 pub struct Header {
     /// Which record this is: a `KIND_…`.
@@ -91,10 +88,7 @@ pub struct Header {
 
 /// Pid and start of a process; the pid is 0 when there is none.
 #[derive(Clone, Copy, Debug)]
-#[cfg_attr(
-    feature = "decode",
-    derive(FromBytes, IntoBytes, KnownLayout, Immutable)
-)]
+#[cfg_attr(feature = "decode", derive(FromBytes, IntoBytes, KnownLayout, Immutable))]
 #[repr(C)]
 pub struct Process {
     /// Process id (thread group id) in the initial pid namespace.
@@ -111,10 +105,7 @@ pub struct Process {
 /// components of the program's path, leaf first, each ended by a NUL; those of the working
 /// directory; the script's path with its NUL.
 #[derive(Clone, Copy, Debug)]
-#[cfg_attr(
-    feature = "decode",
-    derive(FromBytes, IntoBytes, KnownLayout, Immutable)
-)]
+#[cfg_attr(feature = "decode", derive(FromBytes, IntoBytes, KnownLayout, Immutable))]
 #[repr(C)]
 pub struct ExecRecord {
     /// Kind, length, time.
@@ -191,10 +182,7 @@ pub struct ExecRecord {
 
 /// A process created another.
 #[derive(Clone, Copy, Debug)]
-#[cfg_attr(
-    feature = "decode",
-    derive(FromBytes, IntoBytes, KnownLayout, Immutable)
-)]
+#[cfg_attr(feature = "decode", derive(FromBytes, IntoBytes, KnownLayout, Immutable))]
 #[repr(C)]
 pub struct ForkRecord {
     /// Kind, length, time.
@@ -215,10 +203,7 @@ pub struct ForkRecord {
 
 /// The last thread of a process ended.
 #[derive(Clone, Copy, Debug)]
-#[cfg_attr(
-    feature = "decode",
-    derive(FromBytes, IntoBytes, KnownLayout, Immutable)
-)]
+#[cfg_attr(feature = "decode", derive(FromBytes, IntoBytes, KnownLayout, Immutable))]
 #[repr(C)]
 pub struct ExitRecord {
     /// Kind, length, time.

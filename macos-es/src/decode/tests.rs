@@ -35,11 +35,7 @@ fn file(file: &EsFile) -> String {
 }
 
 fn process(process: &EsProcess) -> String {
-    let cdhash: String = process
-        .cdhash
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let cdhash: String = process.cdhash.iter().map(|byte| format!("{byte:02x}")).collect();
     format!(
         "{:?}\n  ppid {} {} group {} session {} flags {:x} platform {} client {} cdhash {cdhash}\n  \
          signed {:?} {:?} tty {:?} start {:?}\n  responsible {:?}\n  parent {:?}\n  file {}",
@@ -55,9 +51,7 @@ fn process(process: &EsProcess) -> String {
         text(&process.team_id),
         process.tty.as_deref().map(text),
         process.start_ns,
-        process
-            .responsible
-            .map(|token| (token.pid, token.pidversion)),
+        process.responsible.map(|token| (token.pid, token.pidversion)),
         process.parent.map(|token| (token.pid, token.pidversion)),
         file(&process.executable),
     )
@@ -83,11 +77,7 @@ fn message(message: &EsMessage) -> String {
         EsEvent::Fork(fork) => format!("fork {}", process(&fork.child)),
         EsEvent::Exit(exit) => format!("exit status {}", exit.status),
     };
-    format!(
-        "{:?}\nby {}\n{event}\n",
-        message.header,
-        process(&message.process)
-    )
+    format!("{:?}\nby {}\n{event}\n", message.header, process(&message.process))
 }
 
 fn check(fixture: &str, version: u32, expected: &Expect) {
@@ -112,11 +102,7 @@ fn fields(exec: &EsExec, message: &EsMessage) -> String {
         ("cpu", exec.cpu_type.is_some()),
         ("exec_path", exec.exec_path.is_some()),
     ];
-    let names: Vec<_> = present
-        .iter()
-        .filter(|field| field.1)
-        .map(|field| field.0)
-        .collect();
+    let names: Vec<_> = present.iter().filter(|field| field.1).map(|field| field.0).collect();
     names.join(" ")
 }
 
@@ -125,9 +111,7 @@ fn each_version_of_an_exec_has_the_fields_it_brought() {
     let mut lines = String::new();
     for version in 1..=10 {
         let message = Fixture::load(EXEC, version).decode().unwrap();
-        let EsEvent::Exec(exec) = &message.event else {
-            panic!("not an exec")
-        };
+        let EsEvent::Exec(exec) = &message.event else { panic!("not an exec") };
         lines += &format!("{version}: {}\n", fields(exec, &message));
         assert_eq!(exec.target.executable.path, b"/usr/bin/python3");
         assert_eq!(exec.arguments.len(), 5);
@@ -287,10 +271,7 @@ fn every_version_of_fork_and_exit_decodes() {
         assert_eq!(fork.header.sequence.seq_num, (version >= 2).then_some(7));
         let exit = Fixture::load(EXIT, version).decode().unwrap();
         assert_eq!(exit.event.class(), EsClass::Exit);
-        assert_eq!(
-            exit.header.thread_id,
-            (version >= 4).then_some(5_000_000_000)
-        );
+        assert_eq!(exit.header.thread_id, (version >= 4).then_some(5_000_000_000));
     }
 }
 
@@ -300,17 +281,8 @@ fn check_refused(block: &str, offset: usize, bytes: &[u8], expected: &DecodeErro
     fixture.set(block, offset, bytes);
     let failure = fixture.decode().unwrap_err();
     assert_eq!(failure.error, *expected);
-    let DecodeFailure {
-        sequence: Some(sequence),
-        ..
-    } = *failure
-    else {
-        panic!("no sequence")
-    };
-    assert_eq!(
-        (sequence.seq_num, sequence.global_seq_num),
-        (Some(41), Some(107))
-    );
+    let DecodeFailure { sequence: Some(sequence), .. } = *failure else { panic!("no sequence") };
+    assert_eq!((sequence.seq_num, sequence.global_seq_num), (Some(41), Some(107)));
 }
 
 #[test]
@@ -327,11 +299,9 @@ fn pointers_that_are_always_set_must_be() {
         let refused = DecodeError::MisalignedPointer { field };
         check_refused(block, offset, &odd.to_le_bytes(), &refused);
     }
-    for (block, offset, field) in [
-        ("message", 0xd0, "thread"),
-        ("message", 0x80, "exec.script"),
-        ("target", 0x78, "tty"),
-    ] {
+    for (block, offset, field) in
+        [("message", 0xd0, "thread"), ("message", 0x80, "exec.script"), ("target", 0x78, "tty")]
+    {
         let refused = DecodeError::MisalignedPointer { field };
         check_refused(block, offset, &0x1001_u64.to_le_bytes(), &refused);
     }
@@ -344,13 +314,8 @@ fn pointers_that_may_be_null_are_absent() {
     fixture.set("message", 0x80, &[0; 8]);
     fixture.set("target", 0x78, &[0; 8]);
     let message = fixture.decode().unwrap();
-    let EsEvent::Exec(exec) = message.event else {
-        panic!("not an exec")
-    };
-    assert_eq!(
-        (message.header.thread_id, exec.script, exec.target.tty),
-        (None, None, None)
-    );
+    let EsEvent::Exec(exec) = message.event else { panic!("not an exec") };
+    assert_eq!((message.header.thread_id, exec.script, exec.target.tty), (None, None, None));
 }
 
 #[test]
@@ -364,71 +329,32 @@ fn lengths_of_strings_are_bounded() {
         ("caller", 0x60, "team_id", 65_536),
     ] {
         for length in [bytes_max + 1, usize::MAX] {
-            let refused = DecodeError::StringLength {
-                field,
-                length,
-                bytes_max,
-            };
+            let refused = DecodeError::StringLength { field, length, bytes_max };
             check_refused(block, offset, &length.to_le_bytes(), &refused);
         }
         let mut null_with_length = 5_u64.to_le_bytes().to_vec();
         null_with_length.extend_from_slice(&[0; 8]);
-        check_refused(
-            block,
-            offset,
-            &null_with_length,
-            &DecodeError::NullPointer { field },
-        );
+        check_refused(block, offset, &null_with_length, &DecodeError::NullPointer { field });
     }
 }
 
 #[test]
 fn times_must_be_times() {
-    let nsec = |fraction| DecodeError::Time {
-        field: "time",
-        sec: 1_764_037_923,
-        fraction,
-    };
+    let nsec = |fraction| DecodeError::Time { field: "time", sec: 1_764_037_923, fraction };
     check_refused("message", 0x10, &(-1_i64).to_le_bytes(), &nsec(-1));
-    check_refused(
-        "message",
-        0x10,
-        &1_000_000_000_i64.to_le_bytes(),
-        &nsec(1_000_000_000),
-    );
-    let far = DecodeError::Time {
-        field: "time",
-        sec: i64::MAX,
-        fraction: 456_789_012,
-    };
+    check_refused("message", 0x10, &1_000_000_000_i64.to_le_bytes(), &nsec(1_000_000_000));
+    let far = DecodeError::Time { field: "time", sec: i64::MAX, fraction: 456_789_012 };
     check_refused("message", 0x08, &i64::MAX.to_le_bytes(), &far);
-    let start = |fraction| DecodeError::Time {
-        field: "start_time",
-        sec: 1_764_037_900,
-        fraction,
-    };
-    check_refused(
-        "target",
-        0x88,
-        &1_000_000_i32.to_le_bytes(),
-        &start(1_000_000_000),
-    );
-    check_refused(
-        "caller",
-        0x88,
-        &i32::MIN.to_le_bytes(),
-        &start(-2_147_483_648_000),
-    );
+    let start = |fraction| DecodeError::Time { field: "start_time", sec: 1_764_037_900, fraction };
+    check_refused("target", 0x88, &1_000_000_i32.to_le_bytes(), &start(1_000_000_000));
+    check_refused("caller", 0x88, &i32::MIN.to_le_bytes(), &start(-2_147_483_648_000));
 }
 
 #[test]
 fn a_failure_tells_the_time_where_it_can_be_read() {
     let mut fixture = Fixture::load(EXEC, 8);
     fixture.set("target", 0x70, &[0; 8]);
-    assert_eq!(
-        fixture.decode().unwrap_err().time_ns,
-        Some(1_764_037_923_456_789_012)
-    );
+    assert_eq!(fixture.decode().unwrap_err().time_ns, Some(1_764_037_923_456_789_012));
     fixture.set("message", 0x10, &[0xff; 8]);
     assert_eq!(fixture.decode().unwrap_err().time_ns, None);
 }
@@ -454,10 +380,7 @@ fn arguments_are_bounded_in_number_and_length() {
     assert_eq!(fixture.decode().unwrap_err().error, refused);
 
     let mut fixture = Fixture::load(EXEC, 8);
-    fixture.arguments.push(RawString {
-        length: usize::MAX,
-        data: std::ptr::null(),
-    });
+    fixture.arguments.push(RawString { length: usize::MAX, data: std::ptr::null() });
     let refused = DecodeError::StringLength {
         field: "exec argument",
         length: usize::MAX,
@@ -466,13 +389,8 @@ fn arguments_are_bounded_in_number_and_length() {
     assert_eq!(fixture.decode().unwrap_err().error, refused);
 
     let mut fixture = Fixture::load(EXEC, 8);
-    fixture.arguments.push(RawString {
-        length: 1,
-        data: std::ptr::null(),
-    });
-    let refused = DecodeError::NullPointer {
-        field: "exec argument",
-    };
+    fixture.arguments.push(RawString { length: 1, data: std::ptr::null() });
+    let refused = DecodeError::NullPointer { field: "exec argument" };
     assert_eq!(fixture.decode().unwrap_err().error, refused);
 }
 
@@ -484,9 +402,7 @@ fn arguments_beyond_the_bound_are_counted_but_not_kept() {
         let token = fixture.string(vec![b'x'; 300_000]);
         fixture.arguments.push(token);
     }
-    let EsEvent::Exec(exec) = fixture.decode().unwrap().event else {
-        panic!("not an exec")
-    };
+    let EsEvent::Exec(exec) = fixture.decode().unwrap().event else { panic!("not an exec") };
     assert_eq!((exec.arguments.len(), exec.arguments_bytes), (3, 1_500_005));
     assert!(exec.arguments_truncated);
 }
@@ -495,9 +411,7 @@ fn arguments_beyond_the_bound_are_counted_but_not_kept() {
 fn an_exec_without_arguments_has_none() {
     let mut fixture = Fixture::load(EXEC, 8);
     fixture.arguments.clear();
-    let EsEvent::Exec(exec) = fixture.decode().unwrap().event else {
-        panic!("not an exec")
-    };
+    let EsEvent::Exec(exec) = fixture.decode().unwrap().event else { panic!("not an exec") };
     assert_eq!((exec.arguments.len(), exec.arguments_bytes), (0, 0));
     assert!(!exec.arguments_truncated);
 }

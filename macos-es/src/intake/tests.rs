@@ -11,17 +11,12 @@ use crate::message::{EsClass, EsEvent, EsMessage, EsSequence};
 use crate::source::{EsLoss, EsLossKind};
 
 const SECOND_NS: i64 = 1_000_000_000;
-const LIMITS: IntakeLimits = IntakeLimits {
-    messages_max: 4,
-    bytes_max: 1_000_000,
-};
+const LIMITS: IntakeLimits = IntakeLimits { messages_max: 4, bytes_max: 1_000_000 };
 const NOW: Duration = Duration::ZERO;
 
 /// An exit with a place in the sequence, `second` seconds after the epoch.
 fn exit(seq_num: u64, global: u64, second: i64) -> EsMessage {
-    let mut message = Fixture::load(include_str!("../../fixtures/exit.es"), 8)
-        .decode()
-        .unwrap();
+    let mut message = Fixture::load(include_str!("../../fixtures/exit.es"), 8).decode().unwrap();
     message.header.time_ns = second * SECOND_NS;
     message.header.sequence.seq_num = Some(seq_num);
     message.header.sequence.global_seq_num = Some(global);
@@ -41,23 +36,12 @@ fn failure(seq_num: u64, global: u64, second: i64) -> Box<DecodeFailure> {
 }
 
 fn numbers(received: &Received) -> Vec<u64> {
-    received
-        .messages
-        .iter()
-        .filter_map(|message| message.header.sequence.seq_num)
-        .collect()
+    received.messages.iter().filter_map(|message| message.header.sequence.seq_num).collect()
 }
 
 fn loss(kind: EsLossKind, class: Option<EsClass>, lost: u64, from: i64, to: i64) -> EsLoss {
     let (start_ns, end_ns) = (from * SECOND_NS, to * SECOND_NS);
-    EsLoss {
-        kind,
-        class,
-        lost,
-        start_ns,
-        end_ns,
-        detail: None,
-    }
+    EsLoss { kind, class, lost, start_ns, end_ns, detail: None }
 }
 
 #[test]
@@ -76,19 +60,12 @@ fn messages_come_out_in_order_and_once() {
 fn what_finds_the_queue_full_is_counted_and_not_taken_for_dropped() {
     let (intake, reader) = intake(LIMITS);
     for number in 0..7 {
-        intake.accept(Ok(exit(
-            number,
-            number,
-            20 + i64::try_from(number).unwrap(),
-        )));
+        intake.accept(Ok(exit(number, number, 20 + i64::try_from(number).unwrap())));
     }
     let received = reader.receive(NOW);
     assert_eq!(numbers(&received), [0, 1, 2, 3]);
     let exit_class = Some(EsClass::Exit);
-    assert_eq!(
-        received.losses,
-        [loss(EsLossKind::QueueFull, exit_class, 3, 24, 26)]
-    );
+    assert_eq!(received.losses, [loss(EsLossKind::QueueFull, exit_class, 3, 24, 26)]);
     intake.accept(Ok(exit(7, 7, 30)));
     let received = reader.receive(NOW);
     assert_eq!((numbers(&received), received.losses), (vec![7], vec![]));
@@ -97,12 +74,8 @@ fn what_finds_the_queue_full_is_counted_and_not_taken_for_dropped() {
 #[test]
 fn bytes_are_bounded_and_freed() {
     let (intake, reader) = intake(LIMITS);
-    let mut exec = Fixture::load(include_str!("../../fixtures/exec.es"), 8)
-        .decode()
-        .unwrap();
-    let EsEvent::Exec(event) = &mut exec.event else {
-        panic!("not an exec")
-    };
+    let mut exec = Fixture::load(include_str!("../../fixtures/exec.es"), 8).decode().unwrap();
+    let EsEvent::Exec(event) = &mut exec.event else { panic!("not an exec") };
     event.arguments = vec![vec![b'x'; 600_000]];
     for round in 0..2_u64 {
         for part in 0..2 {
@@ -112,9 +85,7 @@ fn bytes_are_bounded_and_freed() {
         }
         let received = reader.receive(NOW);
         assert_eq!(numbers(&received), [round * 2]);
-        let [loss] = &*received.losses else {
-            panic!("one loss: {:?}", received.losses)
-        };
+        let [loss] = &*received.losses else { panic!("one loss: {:?}", received.losses) };
         assert_eq!((loss.kind, loss.lost), (EsLossKind::QueueFull, 1));
     }
 }
@@ -172,11 +143,7 @@ fn losses_are_bounded_and_their_sum_is_kept() {
     let (intake, reader) = intake(LIMITS);
     let count = u64::try_from(LOSSES_MAX).unwrap() * 3;
     for number in 0..count {
-        intake.accept(Err(failure(
-            number,
-            number,
-            i64::try_from(number).unwrap() * 10,
-        )));
+        intake.accept(Err(failure(number, number, i64::try_from(number).unwrap() * 10)));
     }
     let losses = reader.receive(NOW).losses;
     assert_eq!(losses.len(), LOSSES_MAX);

@@ -27,10 +27,7 @@ const KNOWN: &str =
 /// Reads every `#[column(…)]` of a field.
 pub(crate) fn column_attributes(attributes: &[Attribute]) -> syn::Result<ColumnAttributes> {
     let mut found = ColumnAttributes::default();
-    for attribute in attributes
-        .iter()
-        .filter(|attribute| attribute.path().is_ident("column"))
-    {
+    for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("column")) {
         attribute.parse_nested_meta(|meta| {
             let span = meta.path.span();
             if meta.path.is_ident("time") {
@@ -40,13 +37,9 @@ pub(crate) fn column_attributes(attributes: &[Attribute]) -> syn::Result<ColumnA
             } else if meta.path.is_ident("hidden") {
                 found.hidden = Some(span);
             } else if meta.path.is_ident("uptime") {
-                found
-                    .computations
-                    .push((span, ComputationAttribute::Uptime));
+                found.computations.push((span, ComputationAttribute::Uptime));
             } else if meta.path.is_ident("boot_ns") {
-                found
-                    .computations
-                    .push((span, ComputationAttribute::BootNs));
+                found.computations.push((span, ComputationAttribute::BootNs));
             } else if meta.path.is_ident("guid") {
                 if !meta.input.peek(token::Paren) {
                     return Err(meta.error("name the parts: guid(pid, start_ns)"));
@@ -56,9 +49,7 @@ pub(crate) fn column_attributes(attributes: &[Attribute]) -> syn::Result<ColumnA
                 let pid = parts.parse()?;
                 parts.parse::<Token![,]>()?;
                 let start_ns = parts.parse()?;
-                found
-                    .computations
-                    .push((span, ComputationAttribute::Guid { pid, start_ns }));
+                found.computations.push((span, ComputationAttribute::Guid { pid, start_ns }));
             } else {
                 return Err(meta.error(KNOWN));
             }
@@ -70,15 +61,9 @@ pub(crate) fn column_attributes(attributes: &[Attribute]) -> syn::Result<ColumnA
 
 /// The doc comment joined to one line, `None` when there is none or it is empty.
 pub(crate) fn doc(attributes: &[Attribute]) -> Option<String> {
-    let lines: Vec<String> = attributes
-        .iter()
-        .filter_map(doc_text)
-        .map(|text| text.value())
-        .collect();
-    let words: Vec<&str> = lines
-        .iter()
-        .flat_map(|line| line.split_whitespace())
-        .collect();
+    let lines: Vec<String> =
+        attributes.iter().filter_map(doc_text).map(|text| text.value()).collect();
+    let words: Vec<&str> = lines.iter().flat_map(|line| line.split_whitespace()).collect();
     (!words.is_empty()).then(|| words.join(" "))
 }
 
@@ -90,10 +75,7 @@ fn doc_text(attribute: &Attribute) -> Option<LitStr> {
         return None;
     }
     match &pair.value {
-        Expr::Lit(ExprLit {
-            lit: Lit::Str(text),
-            ..
-        }) => Some(text.clone()),
+        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Some(text.clone()),
         _ => None,
     }
 }

@@ -29,19 +29,9 @@ fn event_table(input: &DeriveInput, table: &Table) -> TokenStream {
     let [time, eid, boot_ns, boot_id] = added.each_ref().map(AddedColumn::tokens);
     let columns = quote!(#time, #(#fields,)* #eid, #boot_ns, #boot_id);
     let time_index = table.time.map_or(0, |index| index + offset);
-    let schema = schema(
-        table,
-        &columns,
-        &quote!(::core::option::Option::Some(#time_index)),
-    );
-    let time_field = table
-        .time
-        .and_then(|index| table.fields.get(index))
-        .map(|field| &field.ident);
-    let stored = table
-        .fields
-        .iter()
-        .filter(|field| matches!(field.source, Source::Stored(_)));
+    let schema = schema(table, &columns, &quote!(::core::option::Option::Some(#time_index)));
+    let time_field = table.time.and_then(|index| table.fields.get(index)).map(|field| &field.ident);
+    let stored = table.fields.iter().filter(|field| matches!(field.source, Source::Stored(_)));
     let stored = stored.map(|field| &field.ident);
     quote! {
         #[automatically_derived]
@@ -63,20 +53,12 @@ fn event_table(input: &DeriveInput, table: &Table) -> TokenStream {
 fn state_table(input: &DeriveInput, table: &Table) -> TokenStream {
     let ident = &input.ident;
     let fields = table.fields.iter().map(|field| column(field, 0));
-    let schema = schema(
-        table,
-        &quote!(#(#fields,)*),
-        &quote!(::core::option::Option::None),
-    );
-    let values = table
-        .fields
-        .iter()
-        .enumerate()
-        .filter_map(|(index, field)| {
-            let field_ident = &field.ident;
-            matches!(field.source, Source::Stored(_))
-                .then(|| quote!(#index => ::bygone_store::row::Field::value(&self.#field_ident),))
-        });
+    let schema = schema(table, &quote!(#(#fields,)*), &quote!(::core::option::Option::None));
+    let values = table.fields.iter().enumerate().filter_map(|(index, field)| {
+        let field_ident = &field.ident;
+        matches!(field.source, Source::Stored(_))
+            .then(|| quote!(#index => ::bygone_store::row::Field::value(&self.#field_ident),))
+    });
     quote! {
         #[automatically_derived]
         impl ::bygone_store::StateTable for #ident {
@@ -107,14 +89,7 @@ fn schema(table: &Table, columns: &TokenStream, time: &TokenStream) -> TokenStre
 
 /// A field's `ColumnSchema`; the column's index is the field's plus `offset`.
 fn column(field: &Field, offset: usize) -> TokenStream {
-    let Field {
-        name,
-        doc,
-        nullable,
-        hidden,
-        bloom,
-        ..
-    } = field;
+    let Field { name, doc, nullable, hidden, bloom, .. } = field;
     let source = match &field.source {
         Source::Stored(variant) => {
             let variant = format_ident!("{variant}");
@@ -179,9 +154,7 @@ const ADDED: [AddedColumn; 4] = [
 
 impl AddedColumn {
     fn tokens(&self) -> TokenStream {
-        let Self {
-            name, hidden, doc, ..
-        } = self;
+        let Self { name, hidden, doc, .. } = self;
         let computation = format_ident!("{}", self.computation);
         quote! {
             ::bygone_store::schema::ColumnSchema {

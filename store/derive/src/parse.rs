@@ -19,10 +19,7 @@ const TYPES: &str = "a column is a `bool`, `i32`, `i64`, `u32`, `u64`, `f64`, `S
 pub(crate) fn table(input: &DeriveInput, kind: Kind) -> syn::Result<Table> {
     let mut errors = Errors::default();
     if !input.generics.params.is_empty() {
-        errors.push(Error::new(
-            input.generics.span(),
-            "a table's struct has no generics",
-        ));
+        errors.push(Error::new(input.generics.span(), "a table's struct has no generics"));
     }
     let doc = doc(&input.attrs).unwrap_or_else(|| {
         let message = format!(
@@ -44,10 +41,7 @@ pub(crate) fn table(input: &DeriveInput, kind: Kind) -> syn::Result<Table> {
                         fields.push(field);
                     }
                     Ok((_, Some(span))) => {
-                        errors.push(Error::new(
-                            span,
-                            "exactly one field must be #[column(time)]",
-                        ));
+                        errors.push(Error::new(span, "exactly one field must be #[column(time)]"));
                     }
                     Err(error) => errors.push(error),
                 }
@@ -61,21 +55,13 @@ pub(crate) fn table(input: &DeriveInput, kind: Kind) -> syn::Result<Table> {
     }
     errors.finish()?;
     let name = snake_case(&input.ident.unraw().to_string());
-    Ok(Table {
-        name,
-        doc,
-        fields,
-        time: time.map(|(index, _)| index),
-    })
+    Ok(Table { name, doc, fields, time: time.map(|(index, _)| index) })
 }
 
 fn named_fields(input: &DeriveInput) -> syn::Result<&Fields> {
     match &input.data {
         Data::Struct(data) if matches!(data.fields, Fields::Named(_)) => Ok(&data.fields),
-        _ => Err(Error::new(
-            input.ident.span(),
-            "a table is a struct with named fields",
-        )),
+        _ => Err(Error::new(input.ident.span(), "a table is a struct with named fields")),
     }
 }
 
@@ -85,10 +71,8 @@ fn field(
     all: &Fields,
     kind: Kind,
 ) -> syn::Result<(Field, Option<proc_macro2::Span>)> {
-    let ident = field
-        .ident
-        .clone()
-        .ok_or_else(|| Error::new(field.span(), "a field has a name"))?;
+    let ident =
+        field.ident.clone().ok_or_else(|| Error::new(field.span(), "a field has a name"))?;
     let name = ident.unraw().to_string();
     let mut errors = Errors::default();
     let attributes = errors.take(column_attributes(&field.attrs));
@@ -113,18 +97,7 @@ fn field(
     let (source, nullable) = source.ok_or_else(|| Error::new(field.ty.span(), TYPES))?;
     let hidden = attributes.hidden.is_some();
     let bloom = attributes.bloom.is_some();
-    Ok((
-        Field {
-            ident,
-            name,
-            doc,
-            source,
-            nullable,
-            hidden,
-            bloom,
-        },
-        attributes.time,
-    ))
+    Ok((Field { ident, name, doc, source, nullable, hidden, bloom }, attributes.time))
 }
 
 /// Whether the attributes may stand on a field of this type in a table of this kind.
@@ -138,22 +111,14 @@ fn attributes_fit(
     if let Some(span) = attributes.time {
         if kind == Kind::State {
             errors.push(Error::new(span, "a state table has no time column"));
-        } else if column_type
-            != (ColumnType::Stored {
-                name: "I64",
-                nullable: false,
-            })
-        {
+        } else if column_type != (ColumnType::Stored { name: "I64", nullable: false }) {
             let message = "the time column is an `i64`: nanoseconds since the Unix epoch";
             errors.push(Error::new(ty.span(), message));
         }
     }
     if let Some(span) = attributes.bloom {
         if kind == Kind::State {
-            errors.push(Error::new(
-                span,
-                "a state table has no segments, so no bloom filters",
-            ));
+            errors.push(Error::new(span, "a state table has no segments, so no bloom filters"));
         } else if column_type == ColumnType::Computed {
             errors.push(Error::new(
                 span,
@@ -163,10 +128,8 @@ fn attributes_fit(
     }
     for (span, computation) in &attributes.computations {
         if kind == Kind::State && !matches!(computation, ComputationAttribute::Guid { .. }) {
-            errors.push(Error::new(
-                *span,
-                "a row of a state table has no time to compute this from",
-            ));
+            errors
+                .push(Error::new(*span, "a row of a state table has no time to compute this from"));
         }
     }
     errors.finish()
@@ -182,10 +145,9 @@ fn source(
 ) -> syn::Result<(Source, bool)> {
     match (column_type, attributes.computations.as_slice()) {
         (ColumnType::Stored { name, nullable }, []) => Ok((Source::Stored(name), nullable)),
-        (ColumnType::Stored { .. }, [(span, _), ..]) => Err(Error::new(
-            *span,
-            "only a field of type `Computed` is computed",
-        )),
+        (ColumnType::Stored { .. }, [(span, _), ..]) => {
+            Err(Error::new(*span, "only a field of type `Computed` is computed"))
+        }
         (ColumnType::Computed, []) => {
             let message = format!(
                 "column `{name}` is `Computed`: say how with #[column(guid(pid, start_ns))], \
@@ -207,30 +169,18 @@ fn source(
 fn guid(pid: &Ident, start_ns: &Ident, all: &Fields) -> syn::Result<(Source, bool)> {
     let (pid, pid_nullable) = part(pid, "U32", "`u32` or `Option<u32>`", all)?;
     let (start_ns, start_nullable) = part(start_ns, "U64", "`u64` or `Option<u64>`", all)?;
-    Ok((
-        Source::Guid { pid, start_ns },
-        pid_nullable || start_nullable,
-    ))
+    Ok((Source::Guid { pid, start_ns }, pid_nullable || start_nullable))
 }
 
 /// A stored field that a computed one is made of: its index and whether it can be null.
 fn part(ident: &Ident, type_name: &str, types: &str, all: &Fields) -> syn::Result<(usize, bool)> {
-    let found = all
-        .iter()
-        .enumerate()
-        .find(|(_, field)| field.ident.as_ref() == Some(ident));
+    let found = all.iter().enumerate().find(|(_, field)| field.ident.as_ref() == Some(ident));
     let Some((index, field)) = found else {
-        return Err(Error::new(
-            ident.span(),
-            format!("there is no field `{ident}`"),
-        ));
+        return Err(Error::new(ident.span(), format!("there is no field `{ident}`")));
     };
     match column_type(&field.ty)? {
         ColumnType::Stored { name, nullable } if name == type_name => Ok((index, nullable)),
-        _ => Err(Error::new(
-            ident.span(),
-            format!("field `{ident}` must be {types}"),
-        )),
+        _ => Err(Error::new(ident.span(), format!("field `{ident}` must be {types}"))),
     }
 }
 
@@ -254,16 +204,10 @@ fn column_type(ty: &Type) -> syn::Result<ColumnType> {
     if segment.ident == "Option" {
         let inner = argument(segment).ok_or_else(unsupported)?;
         let name = stored(inner).ok_or_else(unsupported)?;
-        return Ok(ColumnType::Stored {
-            name,
-            nullable: true,
-        });
+        return Ok(ColumnType::Stored { name, nullable: true });
     }
     let name = stored(ty).ok_or_else(unsupported)?;
-    Ok(ColumnType::Stored {
-        name,
-        nullable: false,
-    })
+    Ok(ColumnType::Stored { name, nullable: false })
 }
 
 fn stored(ty: &Type) -> Option<&'static str> {
@@ -311,9 +255,7 @@ pub(crate) fn snake_case(name: &str) -> String {
     let mut snake = String::with_capacity(name.len() + 4);
     let mut previous: Option<char> = None;
     for (index, &letter) in letters.iter().enumerate() {
-        let next_is_small = letters
-            .get(index + 1)
-            .is_some_and(|next| next.is_lowercase());
+        let next_is_small = letters.get(index + 1).is_some_and(|next| next.is_lowercase());
         let starts_word = letter.is_uppercase()
             && previous.is_some_and(|before| !before.is_uppercase() || next_is_small)
             && previous != Some('_');

@@ -38,13 +38,8 @@ impl JournalWriter {
         previous_end: u64,
         replay: &Unsynced,
     ) -> io::Result<Self> {
-        let key = JournalKey {
-            number,
-            salt: files::random_16()?,
-        };
-        let created_ns = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let key = JournalKey { number, salt: files::random_16()? };
+        let created_ns = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let header = JournalHeader {
             key,
             boot_id,
@@ -56,14 +51,7 @@ impl JournalWriter {
         let frames = replay.write_again(&key, &mut content);
         let file = files::create_durable(&layout::journal_path(dir, number), &content)?;
         let bytes = content.len() as u64;
-        Ok(Self {
-            file,
-            key,
-            bytes,
-            synced_bytes: bytes,
-            frames,
-            created: Instant::now(),
-        })
+        Ok(Self { file, key, bytes, synced_bytes: bytes, frames, created: Instant::now() })
     }
 
     pub(crate) const fn number(&self) -> u64 {
@@ -122,11 +110,7 @@ impl Unsynced {
     ) -> Option<Draft> {
         self.draft = self.bytes.len();
         self.bytes.extend_from_slice(&[0; HEADER_BYTES]);
-        let mut draft = Draft {
-            rows: 0,
-            min_time_ns: i64::MAX,
-            max_time_ns: i64::MIN,
-        };
+        let mut draft = Draft { rows: 0, min_time_ns: i64::MAX, max_time_ns: i64::MIN };
         while draft.rows < FRAME_ROWS_MAX && self.bytes.len() - self.draft < FRAME_BYTES {
             let Some(row) = rows.next() else { break };
             let start = self.bytes.len();
@@ -151,10 +135,7 @@ impl Unsynced {
     /// Gives up the frame under construction, or the one just finished.
     pub(crate) fn discard(&mut self) {
         self.bytes.truncate(self.draft);
-        self.frames.truncate(
-            self.frames
-                .partition_point(|(start, _)| *start < self.draft),
-        );
+        self.frames.truncate(self.frames.partition_point(|(start, _)| *start < self.draft));
     }
 
     /// Writes the header of the frame under construction and returns the whole frame.

@@ -106,10 +106,7 @@ impl FrameHeader {
             && header.payload_bytes as usize <= PAYLOAD_BYTES_MAX
             && header.min_time_ns <= header.max_time_ns
             && header.first_eid > 0
-            && header
-                .first_eid
-                .checked_add(i64::from(header.rows))
-                .is_some();
+            && header.first_eid.checked_add(i64::from(header.rows)).is_some();
         valid.then_some(header)
     }
 
@@ -136,10 +133,7 @@ impl FrameHeader {
 mod tests {
     use super::*;
 
-    const KEY: JournalKey = JournalKey {
-        number: 7,
-        salt: *b"0123456789abcdef",
-    };
+    const KEY: JournalKey = JournalKey { number: 7, salt: *b"0123456789abcdef" };
 
     fn header() -> FrameHeader {
         FrameHeader {
@@ -157,14 +151,8 @@ mod tests {
 
     #[test]
     fn comes_back() {
-        assert_eq!(
-            FrameHeader::decode(&header().encode(&KEY), &KEY),
-            Some(header())
-        );
-        assert_eq!(
-            (header().frame_bytes(), header().last_eid()),
-            (364, 1_000_003)
-        );
+        assert_eq!(FrameHeader::decode(&header().encode(&KEY), &KEY), Some(header()));
+        assert_eq!((header().frame_bytes(), header().last_eid()), (364, 1_000_003));
     }
 
     #[test]
@@ -180,10 +168,7 @@ mod tests {
     #[test]
     fn a_frame_of_another_journal_is_refused() {
         let encoded = header().encode(&KEY);
-        let other_salt = JournalKey {
-            salt: [9; 16],
-            ..KEY
-        };
+        let other_salt = JournalKey { salt: [9; 16], ..KEY };
         let other_number = JournalKey { number: 8, ..KEY };
         assert_eq!(FrameHeader::decode(&encoded, &other_salt), None);
         assert_eq!(FrameHeader::decode(&encoded, &other_number), None);

@@ -92,10 +92,7 @@ impl JournalHeader {
         }
         let mut body = Bytes(body);
         Ok(Self {
-            key: JournalKey {
-                number: body.u64()?,
-                salt: body.array()?,
-            },
+            key: JournalKey { number: body.u64()?, salt: body.array()? },
             boot_id: body.array()?,
             created_ns: body.i64()?,
             previous_end: body.u64()?,
@@ -120,11 +117,7 @@ impl Prefix {
         if body_bytes > JOURNAL_HEADER_BYTES_MAX {
             return Err(HeaderError::Length(body_bytes));
         }
-        Ok(Self {
-            format,
-            body_bytes,
-            crc: cursor.u32()?,
-        })
+        Ok(Self { format, body_bytes, crc: cursor.u32()? })
     }
 }
 
@@ -141,10 +134,7 @@ mod tests {
 
     fn header() -> JournalHeader {
         JournalHeader {
-            key: JournalKey {
-                number: 3,
-                salt: [7; 16],
-            },
+            key: JournalKey { number: 3, salt: [7; 16] },
             boot_id: [1; 16],
             created_ns: 1_764_000_000_000_000_000,
             previous_end: u64::MAX,
@@ -156,18 +146,12 @@ mod tests {
     fn comes_back_and_any_damage_is_an_error() {
         let encoded = header().encode();
         assert_eq!(JournalHeader::decode(&encoded).unwrap(), header());
-        assert_eq!(
-            JournalHeader::body_bytes(&encoded).unwrap(),
-            encoded.len() - PREFIX_BYTES
-        );
+        assert_eq!(JournalHeader::body_bytes(&encoded).unwrap(), encoded.len() - PREFIX_BYTES);
         for index in 0..encoded.len() {
             let mut damaged = encoded.clone();
             damaged[index] ^= 0x10;
             assert!(JournalHeader::decode(&damaged).is_err(), "byte {index}");
-            assert!(
-                JournalHeader::decode(&encoded[..index]).is_err(),
-                "cut at {index}"
-            );
+            assert!(JournalHeader::decode(&encoded[..index]).is_err(), "cut at {index}");
         }
     }
 
@@ -178,9 +162,6 @@ mod tests {
         let crc = checksum(2, &encoded[PREFIX_BYTES..]);
         encoded[PREFIX_BYTES - 4..PREFIX_BYTES].copy_from_slice(&crc.to_le_bytes());
         let error = JournalHeader::decode(&encoded).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "its format 2 is newer than this program's 1"
-        );
+        assert_eq!(error.to_string(), "its format 2 is newer than this program's 1");
     }
 }

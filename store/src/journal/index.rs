@@ -47,23 +47,12 @@ pub(crate) struct FrameIndex {
 impl FrameIndex {
     /// An index of nothing; frames begin at `offset`.
     pub(crate) const fn new(offset: u64) -> Self {
-        Self {
-            frames: Vec::new(),
-            holes: Vec::new(),
-            end: offset,
-            seen: offset,
-            next_number: 0,
-        }
+        Self { frames: Vec::new(), holes: Vec::new(), end: offset, seen: offset, next_number: 0 }
     }
 
     /// Adds the frames that lie whole before `limit`.
     pub(crate) fn extend(&mut self, file: &File, key: &JournalKey, limit: u64) -> io::Result<()> {
-        let mut window = Window {
-            file,
-            limit,
-            start: 0,
-            bytes: Vec::new(),
-        };
+        let mut window = Window { file, limit, start: 0, bytes: Vec::new() };
         let mut offset = self.end;
         loop {
             match self.frame_at(&mut window, key, offset)? {
@@ -88,9 +77,7 @@ impl FrameIndex {
                 bytes: offset - self.end,
                 frames: header.number.saturating_sub(self.next_number),
                 time_ns: (
-                    self.frames
-                        .last()
-                        .map_or(header.min_time_ns, |last| last.header.max_time_ns),
+                    self.frames.last().map_or(header.min_time_ns, |last| last.header.max_time_ns),
                     header.min_time_ns,
                 ),
             });

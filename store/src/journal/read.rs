@@ -71,27 +71,16 @@ impl Journal {
     /// Opens journal `number` of the store in `dir`.
     pub(crate) fn open(dir: &Path, number: u64) -> Result<Self, JournalError> {
         let path = layout::journal_path(dir, number);
-        let file = File::open(&path).map_err(|source| JournalError::Open {
-            path: path.clone(),
-            source,
-        })?;
-        let read = |source| JournalError::Read {
-            path: path.clone(),
-            source,
-        };
+        let file = File::open(&path)
+            .map_err(|source| JournalError::Open { path: path.clone(), source })?;
+        let read = |source| JournalError::Read { path: path.clone(), source };
         let length = file.metadata().map_err(read)?.len();
         let mut bytes = vec![0; PREFIX_BYTES];
         let filled = files::read_at(&file, 0, &mut bytes).map_err(read)?;
         bytes.truncate(filled);
         let refuse = |error: HeaderError| match error {
-            HeaderError::Newer(format) => JournalError::Newer {
-                path: path.clone(),
-                format,
-            },
-            error => JournalError::Header {
-                path: path.clone(),
-                reason: words(&error),
-            },
+            HeaderError::Newer(format) => JournalError::Newer { path: path.clone(), format },
+            error => JournalError::Header { path: path.clone(), reason: words(&error) },
         };
         let body_bytes = JournalHeader::body_bytes(&bytes).map_err(refuse)?;
         bytes.resize(PREFIX_BYTES + body_bytes, 0);
@@ -102,13 +91,7 @@ impl Journal {
             let reason = format!("its header says that it is number {}", header.key.number);
             return Err(JournalError::Header { path, reason });
         }
-        Ok(Self {
-            path,
-            file,
-            header,
-            frames_start: bytes.len() as u64,
-            length,
-        })
+        Ok(Self { path, file, header, frames_start: bytes.len() as u64, length })
     }
 
     pub(crate) const fn key(&self) -> JournalKey {
@@ -129,10 +112,7 @@ impl Journal {
         if index.seen < limit {
             Arc::make_mut(&mut index)
                 .extend(&self.file, &self.key(), limit)
-                .map_err(|source| JournalError::Read {
-                    path: self.path.clone(),
-                    source,
-                })?;
+                .map_err(|source| JournalError::Read { path: self.path.clone(), source })?;
         }
         Ok(index)
     }
@@ -142,12 +122,8 @@ impl Journal {
         let offset = frame.offset + HEADER_BYTES as u64;
         let length = frame.header.payload_bytes as usize;
         let mut payload = vec![0; length];
-        let filled = files::read_at(&self.file, offset, &mut payload).map_err(|source| {
-            JournalError::Read {
-                path: self.path.clone(),
-                source,
-            }
-        })?;
+        let filled = files::read_at(&self.file, offset, &mut payload)
+            .map_err(|source| JournalError::Read { path: self.path.clone(), source })?;
         let whole = filled == length && crc32c::crc32c(&payload) == frame.header.payload_crc;
         Ok(whole.then_some(payload))
     }
@@ -200,10 +176,7 @@ mod tests {
     }
 
     fn golden() -> Vec<u8> {
-        let key = JournalKey {
-            number: 7,
-            salt: *b"salt of a golden",
-        };
+        let key = JournalKey { number: 7, salt: *b"salt of a golden" };
         let header = JournalHeader {
             key,
             boot_id: *b"boot of a golden",
@@ -211,10 +184,7 @@ mod tests {
             previous_end: u64::MAX,
             tables: vec![WireTable::of(SMALL).unwrap()],
         };
-        let frames = [
-            frame(0, 1, &rows(0..3), &key),
-            frame(1, 4, &rows(3..5), &key),
-        ];
+        let frames = [frame(0, 1, &rows(0..3), &key), frame(1, 4, &rows(3..5), &key)];
         [header.encode(), frames.concat()].concat()
     }
 

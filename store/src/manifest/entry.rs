@@ -50,10 +50,7 @@ pub(crate) enum Entry {
         files: Vec<SegmentEntry>,
     },
     /// A journal was replaced by segments.
-    Seal {
-        journal: u64,
-        files: Vec<SegmentEntry>,
-    },
+    Seal { journal: u64, files: Vec<SegmentEntry> },
     /// Something was found wrong when the store was opened, and what was done about it.
     Recovered {
         what: String,
@@ -78,11 +75,7 @@ pub(crate) struct State {
 impl State {
     pub(crate) fn apply(&mut self, entry: &Entry) {
         match entry {
-            Entry::Checkpoint {
-                sealed_through,
-                files,
-                ..
-            } => {
+            Entry::Checkpoint { sealed_through, files, .. } => {
                 self.sealed_through = *sealed_through;
                 self.files.clear();
                 self.add(files);
@@ -134,11 +127,9 @@ pub(crate) fn hash_bytes(bytes: &[u8]) -> String {
 
 /// Lower-case hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            text.push(char::from_digit(u32::from(byte >> 4), 16).unwrap_or('?'));
-            text.push(char::from_digit(u32::from(byte & 15), 16).unwrap_or('?'));
-            text
-        })
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        text.push(char::from_digit(u32::from(byte >> 4), 16).unwrap_or('?'));
+        text.push(char::from_digit(u32::from(byte & 15), 16).unwrap_or('?'));
+        text
+    })
 }

@@ -84,10 +84,7 @@ impl ManifestLog {
     }
 
     fn write_error(&self, source: io::Error) -> ManifestError {
-        ManifestError::Write {
-            path: layout::manifest_path(&self.dir, self.number),
-            source,
-        }
+        ManifestError::Write { path: layout::manifest_path(&self.dir, self.number), source }
     }
 }
 

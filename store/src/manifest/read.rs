@@ -95,10 +95,8 @@ impl Manifest {
 /// The numbers of the manifest files, ascending.
 pub(crate) fn numbers(dir: &Path) -> Result<Vec<u64>, ManifestError> {
     let path = layout::manifest_dir(dir);
-    let names = files::names(&path).map_err(|source| ManifestError::List {
-        path: path.clone(),
-        source,
-    })?;
+    let names =
+        files::names(&path).map_err(|source| ManifestError::List { path: path.clone(), source })?;
     let mut numbers: Vec<u64> = names.iter().filter_map(|name| name.parse().ok()).collect();
     numbers.sort_unstable();
     Ok(numbers)
@@ -111,10 +109,7 @@ pub(crate) fn position(dir: &Path) -> Result<Position, ManifestError> {
     };
     let path = layout::manifest_path(dir, number);
     match std::fs::metadata(&path) {
-        Ok(metadata) => Ok(Position {
-            number,
-            bytes: metadata.len(),
-        }),
+        Ok(metadata) => Ok(Position { number, bytes: metadata.len() }),
         Err(source) => Err(ManifestError::Read { path, source }),
     }
 }
@@ -123,10 +118,7 @@ pub(crate) fn position(dir: &Path) -> Result<Position, ManifestError> {
 pub(crate) fn read(dir: &Path) -> Result<Manifest, ManifestError> {
     let numbers = numbers(dir)?;
     let newest = numbers.last().copied().unwrap_or(0);
-    let mut position = Position {
-        number: newest,
-        bytes: 0,
-    };
+    let mut position = Position { number: newest, bytes: 0 };
     for number in numbers.into_iter().rev() {
         let path = layout::manifest_path(dir, number);
         let content = read_file(&path)?;
@@ -135,43 +127,20 @@ pub(crate) fn read(dir: &Path) -> Result<Manifest, ManifestError> {
         }
         let parsed = parse(&path, &content)?;
         if parsed.entries > 0 {
-            let Parsed {
-                state,
-                head,
-                ending,
-                ..
-            } = parsed;
-            return Ok(Manifest {
-                position,
-                number,
-                state,
-                head,
-                ending,
-            });
+            let Parsed { state, head, ending, .. } = parsed;
+            return Ok(Manifest { position, number, state, head, ending });
         }
     }
     let ending = Ending::Whole;
-    Ok(Manifest {
-        position,
-        number: 0,
-        state: State::default(),
-        head: entry::genesis(),
-        ending,
-    })
+    Ok(Manifest { position, number: 0, state: State::default(), head: entry::genesis(), ending })
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>, ManifestError> {
-    let failed = |source| ManifestError::Read {
-        path: path.to_path_buf(),
-        source,
-    };
+    let failed = |source| ManifestError::Read { path: path.to_path_buf(), source };
     let file = File::open(path).map_err(failed)?;
     let bytes = file.metadata().map_err(failed)?.len();
     if bytes > MANIFEST_BYTES_MAX {
-        return Err(ManifestError::TooLong {
-            path: path.to_path_buf(),
-            bytes,
-        });
+        return Err(ManifestError::TooLong { path: path.to_path_buf(), bytes });
     }
     let mut content = vec![0; usize::try_from(bytes).unwrap_or(usize::MAX)];
     let filled = files::read_at(&file, 0, &mut content).map_err(failed)?;
@@ -187,12 +156,8 @@ struct Parsed {
 }
 
 fn parse(path: &Path, content: &[u8]) -> Result<Parsed, ManifestError> {
-    let mut parsed = Parsed {
-        state: State::default(),
-        head: String::new(),
-        entries: 0,
-        ending: Ending::Whole,
-    };
+    let mut parsed =
+        Parsed { state: State::default(), head: String::new(), entries: 0, ending: Ending::Whole };
     let mut offset = 0;
     for line in content.split_inclusive(|byte| *byte == b'\n') {
         let Some((hash, entry)) = parse_line(&parsed, line) else {
@@ -204,10 +169,7 @@ fn parse(path: &Path, content: &[u8]) -> Result<Parsed, ManifestError> {
         if let Entry::Checkpoint { format, .. } = &entry
             && *format > FORMAT
         {
-            return Err(ManifestError::Newer {
-                path: path.to_path_buf(),
-                format: *format,
-            });
+            return Err(ManifestError::Newer { path: path.to_path_buf(), format: *format });
         }
         parsed.state.apply(&entry);
         parsed.head = hash;

@@ -108,9 +108,7 @@ impl RawBatch {
         let skipped = usize::from(!self.with_time);
         let mut columns = Vec::with_capacity(projection.requested.len());
         for slot in &projection.requested {
-            let array = slot
-                .checked_sub(skipped)
-                .and_then(|index| self.columns.get(index));
+            let array = slot.checked_sub(skipped).and_then(|index| self.columns.get(index));
             let column_type = projection.slots.get(*slot).map(|slot| slot.column_type);
             let column = array
                 .zip(column_type)
@@ -135,10 +133,7 @@ impl RawBatch {
         let Some(times) = self.columns.first().and_then(int64) else {
             return Ok(());
         };
-        let in_range = times
-            .values()
-            .iter()
-            .map(|time| projection.time.contains(time));
+        let in_range = times.values().iter().map(|time| projection.time.contains(time));
         let mask: BooleanArray = in_range.map(Some).collect();
         if mask.true_count() == self.rows {
             return Ok(());
@@ -146,10 +141,7 @@ impl RawBatch {
         for column in &mut self.columns {
             *column = filter(column, &mask)?;
         }
-        for column in [&mut self.eid, &mut self.clock_offset_ns]
-            .into_iter()
-            .flatten()
-        {
+        for column in [&mut self.eid, &mut self.clock_offset_ns].into_iter().flatten() {
             *column = filter(column, &mask)?;
         }
         if let Some(keys) = self.boot.as_mut().and_then(|boot| boot.keys.as_mut()) {
@@ -162,8 +154,5 @@ impl RawBatch {
 }
 
 fn int64(array: &ArrayRef) -> Option<Int64Array> {
-    array
-        .as_primitive_opt::<Int64Type>()
-        .filter(|array| array.null_count() == 0)
-        .cloned()
+    array.as_primitive_opt::<Int64Type>().filter(|array| array.null_count() == 0).cloned()
 }

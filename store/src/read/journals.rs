@@ -25,10 +25,7 @@ impl JournalPart {
     pub(super) fn new(index: usize, journal: &Pinned, projection: &Projection) -> Option<Self> {
         let frames = journal.frames(projection.table.name, &projection.time);
         let frames: VecDeque<_> = frames.copied().collect();
-        (!frames.is_empty()).then_some(Self {
-            journal: index,
-            frames,
-        })
+        (!frames.is_empty()).then_some(Self { journal: index, frames })
     }
 
     /// The next rows; `None` when there are no more. Damaged frames are reported and left out.
@@ -67,10 +64,7 @@ impl JournalPart {
         while rows < BATCH_ROWS
             && let Some(frame) = self.frames.pop_front()
         {
-            let payload = journal
-                .journal
-                .payload(&frame)
-                .map_err(ReadError::Journal)?;
+            let payload = journal.journal.payload(&frame).map_err(ReadError::Journal)?;
             match payload {
                 Some(payload) => {
                     rows += frame.header.rows as usize;
@@ -107,9 +101,7 @@ fn decode(
 ) -> Result<ScanBatch, Undecodable> {
     let headers = || frames.iter().map(|(frame, _)| &frame.header);
     let undecodable = |index: usize, reason: String| Undecodable { index, reason };
-    let id = headers()
-        .next()
-        .map_or(usize::MAX, |header| usize::from(header.table));
+    let id = headers().next().map_or(usize::MAX, |header| usize::from(header.table));
     let table = journal.journal.header.tables.get(id);
     let table = table.ok_or_else(|| undecodable(0, "its table is unknown".to_owned()))?;
     let partial =
@@ -129,13 +121,9 @@ fn decode(
         with_time,
         partial,
         eid: parts.eid.then(|| Arc::new(rows::eids(headers())) as _),
-        clock_offset_ns: parts
-            .boot
-            .then(|| Arc::new(rows::clock_offsets(headers())) as _),
+        clock_offset_ns: parts.boot.then(|| Arc::new(rows::clock_offsets(headers())) as _),
         boot: parts.boot.then_some(BootIds { ids, keys: None }),
     };
-    let finished = raw
-        .finish(projection)
-        .map_err(|error| undecodable(0, error.to_string()))?;
+    let finished = raw.finish(projection).map_err(|error| undecodable(0, error.to_string()))?;
     finished.ok_or_else(|| undecodable(0, "a column has another type than it must".to_owned()))
 }

@@ -94,19 +94,12 @@ impl Reader {
     pub fn open(dir: &Path) -> Result<Self, ReadError> {
         let listed = files::names(&layout::journal_dir(dir))
             .and_then(|journals| Ok((journals, files::names(&layout::manifest_dir(dir))?)));
-        let (journals, manifests) = listed.map_err(|source| ReadError::List {
-            path: dir.to_path_buf(),
-            source,
-        })?;
+        let (journals, manifests) =
+            listed.map_err(|source| ReadError::List { path: dir.to_path_buf(), source })?;
         if journals.is_empty() && manifests.is_empty() {
-            return Err(ReadError::NotAStore {
-                path: dir.to_path_buf(),
-            });
+            return Err(ReadError::NotAStore { path: dir.to_path_buf() });
         }
-        Ok(Self {
-            dir: dir.to_path_buf(),
-            cache: Arc::default(),
-        })
+        Ok(Self { dir: dir.to_path_buf(), cache: Arc::default() })
     }
 
     /// The data folder.
@@ -126,9 +119,7 @@ impl Reader {
                 return Ok(snapshot);
             }
         }
-        Err(ReadError::Unsettled {
-            path: self.dir.clone(),
-        })
+        Err(ReadError::Unsettled { path: self.dir.clone() })
     }
 
     /// Pins what the store holds; `None` when the writer sealed a journal while it was pinned.
@@ -180,21 +171,14 @@ impl Reader {
     fn settle(&self, manifest: Manifest) -> Result<Known, ReadError> {
         let (position, mut damage) = (manifest.position, Vec::new());
         if manifest.is_whole() {
-            return Ok(Known {
-                position,
-                state: manifest.state,
-                damage,
-            });
+            return Ok(Known { position, state: manifest.state, damage });
         }
         if let Ending::Broken(offset) = manifest.ending {
             let detail = format!("the entry at byte {offset} is wrong, and others follow");
             damage.push(Damage::new(DamageKind::ManifestBroken, "manifest", detail));
         }
         let mut state = manifest.state;
-        let list = |source| ReadError::List {
-            path: self.dir.clone(),
-            source,
-        };
+        let list = |source| ReadError::List { path: self.dir.clone(), source };
         let dir = layout::journal_dir(&self.dir);
         let journals = files::numbered(&dir, layout::JOURNAL_EXTENSION).map_err(list)?;
         let unnamed = live::unnamed(&self.dir, &state, &journals).map_err(list)?;
@@ -202,11 +186,7 @@ impl Reader {
             damage.push(Damage::new(DamageKind::Segment, name, error));
         }
         state.add(&unnamed.adopted);
-        Ok(Known {
-            position,
-            state,
-            damage,
-        })
+        Ok(Known { position, state, damage })
     }
 
     /// Opens the journals above `sealed_through`; `None` when one went away meanwhile.
@@ -216,16 +196,10 @@ impl Reader {
         damage: &mut Vec<Damage>,
     ) -> Result<Option<Vec<Pinned>>, ReadError> {
         let dir = layout::journal_dir(&self.dir);
-        let numbers =
-            files::numbered(&dir, layout::JOURNAL_EXTENSION).map_err(|source| ReadError::List {
-                path: dir.clone(),
-                source,
-            })?;
+        let numbers = files::numbered(&dir, layout::JOURNAL_EXTENSION)
+            .map_err(|source| ReadError::List { path: dir.clone(), source })?;
         let mut journals = Vec::new();
-        for number in numbers
-            .into_iter()
-            .filter(|number| *number > sealed_through)
-        {
+        for number in numbers.into_iter().filter(|number| *number > sealed_through) {
             match Journal::open(&self.dir, number) {
                 Ok(journal) => journals.push(journal),
                 Err(error) if error.is_missing() => return Ok(None),
@@ -255,11 +229,7 @@ impl Reader {
 
 /// Where each journal ends: the next one says so when it holds the rest again.
 pub(crate) fn ends(journals: &[Journal]) -> Vec<u64> {
-    let next = journals
-        .iter()
-        .skip(1)
-        .map(|journal| Some(&journal.header))
-        .chain([None]);
+    let next = journals.iter().skip(1).map(|journal| Some(&journal.header)).chain([None]);
     let end = |(journal, next): (&Journal, Option<&JournalHeader>)| {
         let follows = next.filter(|next| next.key.number == journal.key().number + 1);
         follows.map_or(u64::MAX, |next| next.previous_end)
@@ -279,16 +249,7 @@ mod tests {
 
     fn count(snapshot: &Snapshot) -> usize {
         let (time, columns, parts) = (0..=i64::MAX, Vec::new(), RowParts::default());
-        let scan = snapshot
-            .scan(
-                SMALL,
-                &ScanRequest {
-                    time,
-                    columns,
-                    parts,
-                },
-            )
-            .unwrap();
+        let scan = snapshot.scan(SMALL, &ScanRequest { time, columns, parts }).unwrap();
         scan.map(|batch| batch.unwrap().len()).sum()
     }
 
@@ -300,24 +261,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let options = WriterOptions::new([1; 16]);
         let (mut writer, _) = Writer::open(dir.path(), TABLES, options).unwrap();
-        writer
-            .append([Small {
-                time_ns: 1,
-                pid: 1,
-                path: None,
-            }])
-            .unwrap();
+        writer.append([Small { time_ns: 1, pid: 1, path: None }]).unwrap();
         let reader = Reader::open(dir.path()).unwrap();
-        assert_eq!(
-            reader.pin(|| {}).unwrap().map(|snapshot| count(&snapshot)),
-            Some(1)
-        );
+        assert_eq!(reader.pin(|| {}).unwrap().map(|snapshot| count(&snapshot)), Some(1));
         let pinned = reader.pin(|| writer.close().unwrap()).unwrap();
-        assert!(
-            pinned.is_none(),
-            "it counts {:?}",
-            pinned.map(|snapshot| count(&snapshot))
-        );
+        assert!(pinned.is_none(), "it counts {:?}", pinned.map(|snapshot| count(&snapshot)));
         assert_eq!(count(&reader.snapshot().unwrap()), 1);
     }
 }

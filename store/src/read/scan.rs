@@ -40,15 +40,7 @@ impl ScanRequest {
     /// A request for some columns and all else that the store knows of a row.
     #[must_use]
     pub const fn new(time: RangeInclusive<i64>, columns: Vec<usize>) -> Self {
-        Self {
-            time,
-            columns,
-            parts: RowParts {
-                time_ns: true,
-                eid: true,
-                boot: true,
-            },
-        }
+        Self { time, columns, parts: RowParts { time_ns: true, eid: true, boot: true } }
     }
 }
 
@@ -66,9 +58,7 @@ pub(super) struct Projection {
 
 impl Projection {
     fn new(table: &'static TableSchema, request: &ScanRequest) -> Result<Self, ReadError> {
-        let time = table
-            .time
-            .ok_or(ReadError::NotEvents { table: table.name })?;
+        let time = table.time.ok_or(ReadError::NotEvents { table: table.name })?;
         let mut indices = vec![time];
         let mut slots = vec![wanted(table, time)?];
         let mut requested = Vec::with_capacity(request.columns.len());
@@ -80,13 +70,7 @@ impl Projection {
                 slots.push(wanted(table, *index)?);
             }
         }
-        Ok(Self {
-            table,
-            time: request.time.clone(),
-            parts: request.parts,
-            slots,
-            requested,
-        })
+        Ok(Self { table, time: request.time.clone(), parts: request.parts, slots, requested })
     }
 
     /// Whether the time is to be decoded. It must be where rows may be out of range.
@@ -96,11 +80,7 @@ impl Projection {
 
     /// The columns to decode.
     pub(super) fn wanted(&self, with_time: bool) -> Vec<Wanted<'static>> {
-        self.slots
-            .iter()
-            .skip(usize::from(!with_time))
-            .copied()
-            .collect()
+        self.slots.iter().skip(usize::from(!with_time)).copied().collect()
     }
 
     /// Whether all times from `min` to `max` are in range.
@@ -115,15 +95,9 @@ fn wanted(table: &'static TableSchema, index: usize) -> Result<Wanted<'static>, 
         ColumnSource::Stored(column_type) => Some((column, column_type)),
         ColumnSource::Computed(_) => None,
     });
-    let (column, column_type): (_, ColumnType) = stored.ok_or(ReadError::Column {
-        table: table.name,
-        index,
-    })?;
-    Ok(Wanted {
-        name: column.name,
-        column_type,
-        nullable: column.nullable,
-    })
+    let (column, column_type): (_, ColumnType) =
+        stored.ok_or(ReadError::Column { table: table.name, index })?;
+    Ok(Wanted { name: column.name, column_type, nullable: column.nullable })
 }
 
 /// Rows of one table, batch by batch, in no particular order. Holds what it needs open.
@@ -147,20 +121,10 @@ impl Scan {
         let parts =
             journals.filter_map(|(index, journal)| JournalPart::new(index, journal, &projection));
         let journals: VecDeque<_> = parts.collect();
-        let mut segments: VecDeque<_> = snapshot
-            .segments(table.name, &projection.time)
-            .cloned()
-            .collect();
-        segments
-            .make_contiguous()
-            .sort_by_key(|segment| segment.min_time_ns);
-        Ok(Self {
-            snapshot,
-            projection,
-            segments,
-            segment: None,
-            journals,
-        })
+        let mut segments: VecDeque<_> =
+            snapshot.segments(table.name, &projection.time).cloned().collect();
+        segments.make_contiguous().sort_by_key(|segment| segment.min_time_ns);
+        Ok(Self { snapshot, projection, segments, segment: None, journals })
     }
 
     /// The next rows of a segment; `None` when all segments are read.

@@ -49,9 +49,7 @@ pub(super) struct SegmentPart {
 
 impl fmt::Debug for SegmentPart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SegmentPart")
-            .field("entry", &self.entry)
-            .finish_non_exhaustive()
+        f.debug_struct("SegmentPart").field("entry", &self.entry).finish_non_exhaustive()
     }
 }
 
@@ -64,19 +62,10 @@ impl SegmentPart {
             if overlaps(&projection.time, times.0, times.1) {
                 let rows = usize::try_from(group.num_rows()).unwrap_or(0);
                 let partial = !projection.covers(times.0, times.1);
-                groups.push_back(Group {
-                    index,
-                    rows,
-                    partial,
-                });
+                groups.push_back(Group { index, rows, partial });
             }
         }
-        Self {
-            entry,
-            segment,
-            groups,
-            current: None,
-        }
+        Self { entry, segment, groups, current: None }
     }
 
     /// The next rows; `None` when there are no more.
@@ -110,11 +99,7 @@ impl SegmentPart {
             let field = self.segment.metadata.schema().field_with_name(wanted.name);
             field.is_ok_and(|field| is_readable(field.data_type(), wanted))
         };
-        let mut names: Vec<_> = wanted
-            .iter()
-            .filter(present)
-            .map(|wanted| wanted.name)
-            .collect();
+        let mut names: Vec<_> = wanted.iter().filter(present).map(|wanted| wanted.name).collect();
         if projection.parts.eid {
             names.push(EID);
         }
@@ -128,10 +113,8 @@ impl SegmentPart {
         let OpenSegment { file, metadata } = self.segment.clone();
         guarded(|| {
             let schema = metadata.schema();
-            let roots: Vec<usize> = names
-                .iter()
-                .filter_map(|name| schema.index_of(name).ok())
-                .collect();
+            let roots: Vec<usize> =
+                names.iter().filter_map(|name| schema.index_of(name).ok()).collect();
             let mask = ProjectionMask::roots(metadata.parquet_schema(), roots);
             ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata.clone())
                 .with_row_groups(vec![group.index])
@@ -156,10 +139,9 @@ fn times(group: &RowGroupMetaData, time: &str) -> Option<(i64, i64)> {
     let mut chunks = group.columns().iter();
     let chunk = chunks.find(|chunk| chunk.column_path().string() == time)?;
     match chunk.statistics()? {
-        Statistics::Int64(statistics) => statistics
-            .min_opt()
-            .copied()
-            .zip(statistics.max_opt().copied()),
+        Statistics::Int64(statistics) => {
+            statistics.min_opt().copied().zip(statistics.max_opt().copied())
+        }
         _ => None,
     }
 }
@@ -167,14 +149,9 @@ fn times(group: &RowGroupMetaData, time: &str) -> Option<(i64, i64)> {
 /// A batch for which nothing has to be decoded.
 fn without_columns(group: Group, projection: &Projection) -> Result<ScanBatch, Unreadable> {
     let wanted = projection.wanted(false);
-    let columns = wanted
-        .iter()
-        .map(|slot| columns::absent(slot.column_type, slot.nullable, group.rows));
-    let raw = RawBatch {
-        rows: group.rows,
-        columns: columns.collect(),
-        ..RawBatch::default()
-    };
+    let columns =
+        wanted.iter().map(|slot| columns::absent(slot.column_type, slot.nullable, group.rows));
+    let raw = RawBatch { rows: group.rows, columns: columns.collect(), ..RawBatch::default() };
     settle(raw, projection)
 }
 
@@ -204,28 +181,19 @@ fn finish(
 }
 
 fn settle(raw: RawBatch, projection: &Projection) -> Result<ScanBatch, Unreadable> {
-    let batch = raw
-        .finish(projection)
-        .map_err(|error| Unreadable(error.to_string()))?;
+    let batch = raw.finish(projection).map_err(|error| Unreadable(error.to_string()))?;
     batch.ok_or_else(|| Unreadable("a column has another type than it must".to_owned()))
 }
 
 /// Takes apart the column of boot ids; `None` when it is not what it must be.
 fn boot_ids(array: &ArrayRef) -> Option<BootIds> {
-    let array = array
-        .as_dictionary_opt::<Int32Type>()
-        .filter(|array| array.null_count() == 0)?;
+    let array = array.as_dictionary_opt::<Int32Type>().filter(|array| array.null_count() == 0)?;
     let values = array.values().as_string_opt::<i32>()?;
     let ids: Option<Vec<_>> = values.iter().map(|id| parse_boot_id(id?)).collect();
-    Some(BootIds {
-        ids: ids?,
-        keys: Some(array.keys().clone()),
-    })
+    Some(BootIds { ids: ids?, keys: Some(array.keys().clone()) })
 }
 
 fn parse_boot_id(text: &str) -> Option<[u8; 16]> {
     let plain = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    plain
-        .then(|| u128::from_str_radix(text, 16).ok())?
-        .map(u128::to_be_bytes)
+    plain.then(|| u128::from_str_radix(text, 16).ok())?.map(u128::to_be_bytes)
 }

@@ -37,12 +37,7 @@ impl Pinned {
         table: &str,
         time: &'a RangeInclusive<i64>,
     ) -> impl Iterator<Item = &'a FrameAt> {
-        let table = self
-            .journal
-            .header
-            .tables
-            .iter()
-            .position(|known| known.name == table);
+        let table = self.journal.header.tables.iter().position(|known| known.name == table);
         self.index.frames.iter().filter(move |frame| {
             Some(usize::from(frame.header.table)) == table
                 && overlaps(time, frame.header.min_time_ns, frame.header.max_time_ns)
@@ -99,36 +94,18 @@ impl Snapshot {
         damage: Vec<Damage>,
         cache: Arc<Cache>,
     ) -> Self {
-        let inner = Inner {
-            dir,
-            manifest,
-            journals,
-            damage: Mutex::new(damage),
-            cache,
-        };
-        inner
-            .manifest
-            .damage
-            .iter()
-            .cloned()
-            .for_each(|damage| inner.report(damage));
+        let inner = Inner { dir, manifest, journals, damage: Mutex::new(damage), cache };
+        inner.manifest.damage.iter().cloned().for_each(|damage| inner.report(damage));
         for journal in &inner.journals {
             let holes = journal.index.holes.iter();
             holes.for_each(|hole| inner.report(Damage::hole(journal.name(), hole)));
         }
         // What follows the last frame of the newest journal may be a frame on its way.
-        let (_, older) = inner
-            .journals
-            .split_last()
-            .map_or((None, &[][..]), |(a, b)| (Some(a), b));
+        let (_, older) = inner.journals.split_last().map_or((None, &[][..]), |(a, b)| (Some(a), b));
         for journal in older {
-            torn_tail(journal)
-                .into_iter()
-                .for_each(|damage| inner.report(damage));
+            torn_tail(journal).into_iter().for_each(|damage| inner.report(damage));
         }
-        Self {
-            inner: Arc::new(inner),
-        }
+        Self { inner: Arc::new(inner) }
     }
 
     /// Reads rows of a table. What cannot be read is left out and noted in [`Self::damage`].
@@ -171,11 +148,7 @@ impl Snapshot {
     /// What was found missing or damaged so far: at the pin, and by the scans that have run.
     #[must_use]
     pub fn damage(&self) -> Vec<Damage> {
-        self.inner
-            .damage
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.inner.damage.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

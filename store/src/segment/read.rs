@@ -49,10 +49,7 @@ impl SegmentFile {
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
         let bytes = file.metadata()?.len();
-        Ok(Self {
-            file: Arc::new(file),
-            bytes,
-        })
+        Ok(Self { file: Arc::new(file), bytes })
     }
 
     /// Reads the footer.
@@ -87,22 +84,12 @@ impl ChunkReader for SegmentFile {
 
     fn get_read(&self, start: u64) -> Result<SegmentStream, ParquetError> {
         let file = Arc::clone(&self.file);
-        Ok(SegmentStream {
-            file,
-            offset: start,
-            buffer: Vec::new(),
-            taken: 0,
-        })
+        Ok(SegmentStream { file, offset: start, buffer: Vec::new(), taken: 0 })
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
-        if start
-            .checked_add(length as u64)
-            .is_none_or(|end| end > self.bytes)
-        {
-            return Err(ParquetError::EOF(
-                "it ends before its content does".to_owned(),
-            ));
+        if start.checked_add(length as u64).is_none_or(|end| end > self.bytes) {
+            return Err(ParquetError::EOF("it ends before its content does".to_owned()));
         }
         Ok(files::read_exact_at(&self.file, start, length)?.into())
     }
@@ -153,9 +140,7 @@ pub(crate) fn describe(dir: &Path, name: &str) -> Result<SegmentEntry, Unreadabl
     };
     let format = number(key::FORMAT)?;
     if format > i64::from(FORMAT) {
-        return Err(Unreadable(format!(
-            "its format {format} is newer than this program's"
-        )));
+        return Err(Unreadable(format!("its format {format} is newer than this program's")));
     }
     Ok(SegmentEntry {
         path: name.to_owned(),

@@ -64,10 +64,7 @@ pub(crate) fn write(
     let table = rows.table.name.clone();
     let name = layout::segment_name(&table, 0, journal);
     let path = dir.join(&name);
-    let sort = |source| SegmentWriteError::Sort {
-        table: table.clone(),
-        source,
-    };
+    let sort = |source| SegmentWriteError::Sort { table: table.clone(), source };
     let bloom = rows.bloom.clone();
     let time_column = rows.table.time;
     let batch = sorted(rows).map_err(sort)?;
@@ -87,20 +84,14 @@ pub(crate) fn write(
     (entry.min_time_ns, entry.max_time_ns) = bounds(Some(batch.column(time_column)));
     (entry.first_eid, entry.last_eid) = bounds(batch.column_by_name(EID));
 
-    let failed = |source| SegmentWriteError::File {
-        path: path.clone(),
-        source,
-    };
+    let failed = |source| SegmentWriteError::File { path: path.clone(), source };
     if let Some(parent) = path.parent() {
         files::create_dir_private(parent).map_err(failed)?;
         files::sync_dir(&layout::segments_dir(dir)).map_err(failed)?;
     }
     let temporary = path.with_extension(layout::TEMPORARY_EXTENSION);
     let file = files::create(&temporary).map_err(failed)?;
-    let encode = |source| SegmentWriteError::Encode {
-        path: path.clone(),
-        source,
-    };
+    let encode = |source| SegmentWriteError::Encode { path: path.clone(), source };
     let written = encode_file(file, &batch, properties(&entry, &batch, &bloom)).map_err(encode)?;
     written.file.sync_all().map_err(failed)?;
     files::rename_durable(&temporary, &path).map_err(failed)?;
@@ -141,11 +132,7 @@ fn sorted(rows: SegmentRows) -> Result<RecordBatch, ArrowError> {
 /// The order of the rows; `None` when they are in order.
 fn order(time: Option<&ArrayRef>, eid: &Int64Array) -> Option<UInt32Array> {
     let time = time?.as_primitive_opt::<Int64Type>()?.values();
-    let keys: Vec<(i64, i64)> = time
-        .iter()
-        .copied()
-        .zip(eid.values().iter().copied())
-        .collect();
+    let keys: Vec<(i64, i64)> = time.iter().copied().zip(eid.values().iter().copied()).collect();
     if keys.is_sorted() {
         return None;
     }
@@ -197,14 +184,9 @@ fn properties(entry: &SegmentEntry, batch: &RecordBatch, bloom: &[&str]) -> Writ
 /// How many values of a column differ; `None` for types that have no bloom filter.
 fn distinct(array: &ArrayRef) -> Option<usize> {
     match array.data_type() {
-        DataType::Utf8 => Some(
-            array
-                .as_string::<i32>()
-                .iter()
-                .flatten()
-                .collect::<HashSet<_>>()
-                .len(),
-        ),
+        DataType::Utf8 => {
+            Some(array.as_string::<i32>().iter().flatten().collect::<HashSet<_>>().len())
+        }
         DataType::UInt32 => {
             let array = array.as_primitive::<UInt32Type>();
             Some(array.iter().flatten().collect::<HashSet<_>>().len())
@@ -242,11 +224,7 @@ fn encode_file(
     batch: &RecordBatch,
     properties: WriterProperties,
 ) -> Result<Hashed, ParquetError> {
-    let hashed = Hashed {
-        file,
-        hasher: Sha256::new(),
-        bytes: 0,
-    };
+    let hashed = Hashed { file, hasher: Sha256::new(), bytes: 0 };
     let mut writer = ArrowWriter::try_new(hashed, batch.schema(), Some(properties))?;
     writer.write(batch)?;
     writer.into_inner()

@@ -24,19 +24,15 @@ const REFUSED_FUNCTIONS: [&str; 4] = ["fts3_tokenizer", "load_extension", "readf
 pub(super) fn decide(action: &AuthAction<'_>) -> Authorization {
     let allowed = match action {
         AuthAction::Select | AuthAction::Read { .. } | AuthAction::Recursive => true,
-        AuthAction::Function { function_name } => !REFUSED_FUNCTIONS
-            .iter()
-            .any(|refused| refused.eq_ignore_ascii_case(function_name)),
-        AuthAction::Pragma { pragma_name, .. } => PRAGMAS
-            .iter()
-            .any(|known| known.eq_ignore_ascii_case(pragma_name)),
+        AuthAction::Function { function_name } => {
+            !REFUSED_FUNCTIONS.iter().any(|refused| refused.eq_ignore_ascii_case(function_name))
+        }
+        AuthAction::Pragma { pragma_name, .. } => {
+            PRAGMAS.iter().any(|known| known.eq_ignore_ascii_case(pragma_name))
+        }
         _ => false,
     };
-    if allowed {
-        Authorization::Allow
-    } else {
-        Authorization::Deny
-    }
+    if allowed { Authorization::Allow } else { Authorization::Deny }
 }
 
 /// What was refused, in SQL's words.

@@ -42,14 +42,8 @@ pub(super) enum Operator {
 }
 
 impl Operator {
-    pub(super) const ALL: [Self; 6] = [
-        Self::Equal,
-        Self::Greater,
-        Self::GreaterOrEqual,
-        Self::Less,
-        Self::LessOrEqual,
-        Self::Is,
-    ];
+    pub(super) const ALL: [Self; 6] =
+        [Self::Equal, Self::Greater, Self::GreaterOrEqual, Self::Less, Self::LessOrEqual, Self::Is];
 
     /// As SQL writes it.
     pub(super) const fn sql(self) -> &'static str {
@@ -65,18 +59,12 @@ impl Operator {
 
     /// Whether it bounds the range at its start.
     pub(super) const fn bounds_start(self) -> bool {
-        matches!(
-            self,
-            Self::Equal | Self::Is | Self::Greater | Self::GreaterOrEqual
-        )
+        matches!(self, Self::Equal | Self::Is | Self::Greater | Self::GreaterOrEqual)
     }
 
     /// Whether it bounds the range at its end.
     pub(super) const fn bounds_end(self) -> bool {
-        matches!(
-            self,
-            Self::Equal | Self::Is | Self::Less | Self::LessOrEqual
-        )
+        matches!(self, Self::Equal | Self::Is | Self::Less | Self::LessOrEqual)
     }
 }
 
@@ -98,16 +86,10 @@ pub(super) struct TimeRange {
 
 impl TimeRange {
     /// All times.
-    pub(super) const ALL: Self = Self {
-        min: i64::MIN,
-        max: i64::MAX,
-    };
+    pub(super) const ALL: Self = Self { min: i64::MIN, max: i64::MAX };
 
     /// No time.
-    const EMPTY: Self = Self {
-        min: i64::MAX,
-        max: i64::MIN,
-    };
+    const EMPTY: Self = Self { min: i64::MAX, max: i64::MIN };
 
     pub(super) const fn is_empty(self) -> bool {
         self.min > self.max
@@ -142,10 +124,7 @@ impl TimeRange {
             TimeColumn::Nanoseconds => (min, max),
             TimeColumn::Seconds => {
                 let second = i128::from(SECOND_NS);
-                (
-                    min.map(|min| min * second),
-                    max.map(|max| max * second + (second - 1)),
-                )
+                (min.map(|min| min * second), max.map(|max| max * second + (second - 1)))
             }
         };
         self.intersect(min, max)
@@ -183,10 +162,7 @@ fn fraction(operator: Operator, value: f64) -> Option<Bounds> {
     // Far above every i64 already; keeps the products with a second within an i128.
     const FAR: f64 = 1e27;
     let value = value.clamp(-FAR, FAR);
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "clamped to far within an i128"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "clamped to far within an i128")]
     let (floor, ceil) = (value.floor() as i128, value.ceil() as i128);
     match operator {
         Operator::Equal | Operator::Is if floor != ceil => None,
@@ -209,9 +185,8 @@ pub(super) fn number(text: &[u8]) -> Option<Number> {
     let text = std::str::from_utf8(text).ok()?;
     let text =
         text.trim_matches(|letter| matches!(letter, ' ' | '\t' | '\n' | '\x0b' | '\x0c' | '\r'));
-    let plain = text
-        .bytes()
-        .all(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E'));
+    let plain =
+        text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E'));
     if !plain {
         return None;
     }
@@ -237,8 +212,7 @@ mod tests {
             // Exact: neither side is rounded.
             ValueRef::Real(right) => {
                 let (left, whole) = (i128::from(left), right.floor() as i128);
-                left.cmp(&whole)
-                    .then(if right.fract() == 0.0 { Equal } else { Less })
+                left.cmp(&whole).then(if right.fract() == 0.0 { Equal } else { Less })
             }
             _ => return false,
         };
@@ -328,27 +302,15 @@ mod tests {
     #[test]
     fn the_rounding_table() {
         let five = ValueRef::Integer(5);
-        assert_eq!(
-            seconds(Operator::Equal, five),
-            (5_000_000_000, 5_999_999_999)
-        );
+        assert_eq!(seconds(Operator::Equal, five), (5_000_000_000, 5_999_999_999));
         assert_eq!(seconds(Operator::Is, five), (5_000_000_000, 5_999_999_999));
         assert_eq!(seconds(Operator::Greater, five), (6_000_000_000, i64::MAX));
-        assert_eq!(
-            seconds(Operator::GreaterOrEqual, five),
-            (5_000_000_000, i64::MAX)
-        );
+        assert_eq!(seconds(Operator::GreaterOrEqual, five), (5_000_000_000, i64::MAX));
         assert_eq!(seconds(Operator::Less, five), (i64::MIN, 4_999_999_999));
-        assert_eq!(
-            seconds(Operator::LessOrEqual, five),
-            (i64::MIN, 5_999_999_999)
-        );
+        assert_eq!(seconds(Operator::LessOrEqual, five), (i64::MIN, 5_999_999_999));
         let before_1970 = ValueRef::Integer(-1);
         assert_eq!(seconds(Operator::Equal, before_1970), (-1_000_000_000, -1));
-        assert_eq!(
-            seconds(Operator::Less, before_1970),
-            (i64::MIN, -1_000_000_001)
-        );
+        assert_eq!(seconds(Operator::Less, before_1970), (i64::MIN, -1_000_000_001));
     }
 
     #[test]
@@ -357,26 +319,12 @@ mod tests {
             seconds(Operator::Equal, ValueRef::Text(b" 5 ")),
             (5_000_000_000, 5_999_999_999)
         );
-        assert_eq!(
-            seconds(Operator::Greater, ValueRef::Text(b"4.5")),
-            (5_000_000_000, i64::MAX)
-        );
-        assert_eq!(
-            seconds(Operator::Less, ValueRef::Text(b"5e0")),
-            (i64::MIN, 4_999_999_999)
-        );
-        assert_eq!(
-            seconds(Operator::Less, ValueRef::Text(b"x")),
-            (i64::MIN, i64::MAX)
-        );
-        assert_eq!(
-            seconds(Operator::Less, ValueRef::Blob(b"5")),
-            (i64::MIN, i64::MAX)
-        );
+        assert_eq!(seconds(Operator::Greater, ValueRef::Text(b"4.5")), (5_000_000_000, i64::MAX));
+        assert_eq!(seconds(Operator::Less, ValueRef::Text(b"5e0")), (i64::MIN, 4_999_999_999));
+        assert_eq!(seconds(Operator::Less, ValueRef::Text(b"x")), (i64::MIN, i64::MAX));
+        assert_eq!(seconds(Operator::Less, ValueRef::Blob(b"5")), (i64::MIN, i64::MAX));
         assert!(
-            TimeRange::ALL
-                .narrow(TimeColumn::Seconds, Operator::Is, ValueRef::Null)
-                .is_empty()
+            TimeRange::ALL.narrow(TimeColumn::Seconds, Operator::Is, ValueRef::Null).is_empty()
         );
         let half = TimeRange::ALL.narrow(TimeColumn::Seconds, Operator::Equal, ValueRef::Real(5.5));
         assert!(half.is_empty());
@@ -384,23 +332,11 @@ mod tests {
 
     #[test]
     fn text_as_a_number() {
-        assert_eq!(
-            number(b"-9223372036854775808"),
-            Some(Number::Integer(i64::MIN))
-        );
+        assert_eq!(number(b"-9223372036854775808"), Some(Number::Integer(i64::MIN)));
         assert_eq!(number(b"9223372036854775808"), None, "beyond exact reals");
         assert_eq!(number(b"+7"), Some(Number::Integer(7)));
         assert_eq!(number(b".5"), Some(Number::Real(0.5)));
-        for other in [
-            &b""[..],
-            b"0x10",
-            b"inf",
-            b"nan",
-            b"1 2",
-            b"1_000",
-            b"\xff",
-            b"--1",
-        ] {
+        for other in [&b""[..], b"0x10", b"inf", b"nan", b"1 2", b"1_000", b"\xff", b"--1"] {
             assert_eq!(number(other), None);
         }
     }

@@ -86,10 +86,7 @@ pub enum SqlError {
 }
 
 fn meant(nearest: Option<&str>, otherwise: &str) -> String {
-    nearest.map_or_else(
-        || format!("; {otherwise}"),
-        |name| format!("; did you mean {name}?"),
-    )
+    nearest.map_or_else(|| format!("; {otherwise}"), |name| format!("; did you mean {name}?"))
 }
 
 /// The most similar of `names`, when one is similar enough to be meant.
@@ -118,10 +115,7 @@ mod tests {
     #[test]
     fn only_similar_names_are_meant() {
         let names = || ["process_events", "file_events", "users"].into_iter();
-        assert_eq!(
-            nearest("proces_event", names()).as_deref(),
-            Some("process_events")
-        );
+        assert_eq!(nearest("proces_event", names()).as_deref(), Some("process_events"));
         assert_eq!(nearest("USER", names()).as_deref(), Some("users"));
         assert_eq!(nearest("kernel_modules", names()), None);
     }

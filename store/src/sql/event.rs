@@ -39,10 +39,7 @@ impl Layout {
             sources: vec![None; schema.columns.len()],
             columns: Vec::new(),
             // The rowid, which SQLite may ask for at any row.
-            parts: RowParts {
-                eid: true,
-                ..RowParts::default()
-            },
+            parts: RowParts { eid: true, ..RowParts::default() },
         };
         for &index in reads {
             let Some(column) = schema.columns.get(index) else {
@@ -80,10 +77,7 @@ impl Layout {
             Computation::Eid => Source::Eid,
             Computation::Guid { pid, start_ns } => {
                 self.parts.boot = true;
-                Source::Guid {
-                    pid: self.request(pid),
-                    start_ns: self.request(start_ns),
-                }
+                Source::Guid { pid: self.request(pid), start_ns: self.request(start_ns) }
             }
         }
     }
@@ -103,11 +97,7 @@ impl Layout {
 
     /// What to ask the store for.
     pub(super) fn request_for(&self, range: TimeRange) -> ScanRequest {
-        ScanRequest {
-            time: range.inclusive(),
-            columns: self.columns.clone(),
-            parts: self.parts,
-        }
+        ScanRequest { time: range.inclusive(), columns: self.columns.clone(), parts: self.parts }
     }
 }
 
@@ -124,10 +114,7 @@ impl EventBlock {
     }
 
     fn stored(&self, index: usize, row: usize) -> ValueRef<'_> {
-        self.batch
-            .columns()
-            .get(index)
-            .map_or(ValueRef::Null, |column| column.value(row))
+        self.batch.columns().get(index).map_or(ValueRef::Null, |column| column.value(row))
     }
 
     fn time_ns(&self, row: usize) -> Option<i64> {
@@ -141,11 +128,9 @@ impl EventBlock {
 
     fn guid(&self, pid: usize, start_ns: usize, row: usize) -> Option<Cell<'_>> {
         match (self.stored(pid, row), self.stored(start_ns, row)) {
-            (ValueRef::U32(pid), ValueRef::U64(start_ns)) => Some(Cell::Guid {
-                boot_id: self.batch.boot_id(row)?,
-                pid,
-                start_ns,
-            }),
+            (ValueRef::U32(pid), ValueRef::U64(start_ns)) => {
+                Some(Cell::Guid { boot_id: self.batch.boot_id(row)?, pid, start_ns })
+            }
             _ => None,
         }
     }
@@ -160,12 +145,12 @@ impl Block for EventBlock {
         let source = self.layout.sources.get(column).copied().flatten();
         let cell = source.and_then(|source| match source {
             Source::Stored(index) => Some(Cell::Value(self.stored(index, row))),
-            Source::Seconds => self
-                .time_ns(row)
-                .map(|time_ns| Cell::Integer(time_ns.div_euclid(SECOND_NS))),
-            Source::Uptime => self
-                .boot_ns(row)
-                .map(|boot_ns| Cell::Integer(boot_ns.div_euclid(SECOND_NS))),
+            Source::Seconds => {
+                self.time_ns(row).map(|time_ns| Cell::Integer(time_ns.div_euclid(SECOND_NS)))
+            }
+            Source::Uptime => {
+                self.boot_ns(row).map(|boot_ns| Cell::Integer(boot_ns.div_euclid(SECOND_NS)))
+            }
             Source::BootNs => self.boot_ns(row).map(Cell::Integer),
             Source::BootId => self.batch.boot_id(row).map(Cell::BootId),
             Source::Eid => Some(Cell::Integer(self.rowid(row))),
@@ -175,23 +160,12 @@ impl Block for EventBlock {
     }
 
     fn rowid(&self, row: usize) -> i64 {
-        self.batch
-            .eid()
-            .and_then(|eid| value(eid, row))
-            .unwrap_or(0)
+        self.batch.eid().and_then(|eid| value(eid, row)).unwrap_or(0)
     }
 
     fn bytes(&self) -> usize {
-        let parts = [
-            self.batch.time_ns(),
-            self.batch.eid(),
-            self.batch.clock_offset_ns(),
-        ];
-        let parts: usize = parts
-            .into_iter()
-            .flatten()
-            .map(|part| array_bytes(part))
-            .sum();
+        let parts = [self.batch.time_ns(), self.batch.eid(), self.batch.clock_offset_ns()];
+        let parts: usize = parts.into_iter().flatten().map(|part| array_bytes(part)).sum();
         parts + self.batch.columns().iter().map(column_bytes).sum::<usize>()
     }
 }
@@ -212,10 +186,7 @@ fn column_bytes(column: &ColumnArray) -> usize {
 
 /// The array's own part of its buffers, which several batches may share.
 fn array_bytes(array: &dyn Array) -> usize {
-    array
-        .to_data()
-        .get_slice_memory_size()
-        .unwrap_or_else(|_| array.get_array_memory_size())
+    array.to_data().get_slice_memory_size().unwrap_or_else(|_| array.get_array_memory_size())
 }
 
 fn value(array: &Int64Array, row: usize) -> Option<i64> {

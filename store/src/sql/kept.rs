@@ -48,10 +48,7 @@ impl Index {
 
 impl Kept {
     pub(super) fn new(blocks: Vec<Box<dyn Block>>) -> Self {
-        Self {
-            blocks,
-            indexes: Mutex::default(),
-        }
+        Self { blocks, indexes: Mutex::default() }
     }
 
     pub(super) fn block(&self, index: usize) -> Option<&dyn Block> {
@@ -84,10 +81,8 @@ impl Kept {
         let mut index = Index::default();
         for (block, rows) in self.blocks.iter().enumerate() {
             for row in 0..rows.len() {
-                let key: Option<Vec<Key>> = columns
-                    .iter()
-                    .map(|column| rows.cell(*column, row).key())
-                    .collect();
+                let key: Option<Vec<Key>> =
+                    columns.iter().map(|column| rows.cell(*column, row).key()).collect();
                 // A row with a null in it equals nothing.
                 if let Some(key) = key {
                     index.rows.entry(key).or_default().push(At { block, row });
@@ -106,16 +101,12 @@ pub(super) fn bytes(block: &dyn Block, keys: &[usize]) -> usize {
     let indexed = if keys.is_empty() {
         0
     } else {
-        (0..block.len())
-            .map(|row| entry_bytes(block, keys, row))
-            .sum()
+        (0..block.len()).map(|row| entry_bytes(block, keys, row)).sum()
     };
     block.bytes() + indexed
 }
 
 fn entry_bytes(block: &dyn Block, keys: &[usize], row: usize) -> usize {
-    let keys = keys
-        .iter()
-        .filter_map(|column| block.cell(*column, row).key());
+    let keys = keys.iter().filter_map(|column| block.cell(*column, row).key());
     ENTRY_BYTES + keys.map(|key| key.bytes()).sum::<usize>()
 }

@@ -74,18 +74,13 @@ impl Plan {
             .filter_map(|(index, offer)| {
                 let term = Self::term(schema, offer)?;
                 let exact = matches!(term, Term::Bound(..)) && offer.constant.is_some();
-                Some(Taken {
-                    offer: index,
-                    term,
-                    exact,
-                })
+                Some(Taken { offer: index, term, exact })
             })
             .take(TERMS_MAX)
             .collect();
         let terms = taken.iter().map(|taken| taken.term).collect();
-        let reads = (0..schema.columns.len())
-            .filter(|index| is_used(columns_used, *index))
-            .collect();
+        let reads =
+            (0..schema.columns.len()).filter(|index| is_used(columns_used, *index)).collect();
         (Self { terms, reads }, taken)
     }
 
@@ -153,16 +148,11 @@ impl Plan {
     pub(super) fn parse(schema: &TableSchema, text: &str) -> Option<Self> {
         let (terms, reads) = text.split_once(READS)?;
         let terms = terms.split(AND).filter(|term| !term.is_empty());
-        let terms = terms
-            .map(|term| Self::parse_term(schema, term))
-            .collect::<Option<_>>()?;
+        let terms = terms.map(|term| Self::parse_term(schema, term)).collect::<Option<_>>()?;
         let reads = match reads {
             "nothing" => Vec::new(),
             "*" => shown(schema).collect(),
-            names => names
-                .split(", ")
-                .map(|name| schema.column(name))
-                .collect::<Option<_>>()?,
+            names => names.split(", ").map(|name| schema.column(name)).collect::<Option<_>>()?,
         };
         Some(Self { terms, reads })
     }
@@ -189,9 +179,7 @@ const fn is_used(columns_used: u64, index: usize) -> bool {
 /// The columns of `SELECT *`.
 fn shown(schema: &TableSchema) -> impl Iterator<Item = usize> {
     let columns = schema.columns.iter().enumerate();
-    columns
-        .filter(|(_, column)| !column.hidden)
-        .map(|(index, _)| index)
+    columns.filter(|(_, column)| !column.hidden).map(|(index, _)| index)
 }
 
 /// The time column that a column is, if any.
@@ -258,27 +246,15 @@ mod tests {
             offer("pid", Operator::Greater, Some(1)),
             offer("guid", Operator::Equal, None),
             offer("load", Operator::Equal, None),
-            Offer {
-                usable: false,
-                ..offer("path", Operator::Equal, None)
-            },
-            Offer {
-                binary: false,
-                ..offer("path", Operator::Equal, None)
-            },
-            Offer {
-                column: None,
-                ..offer("path", Operator::Equal, None)
-            },
+            Offer { usable: false, ..offer("path", Operator::Equal, None) },
+            Offer { binary: false, ..offer("path", Operator::Equal, None) },
+            Offer { column: None, ..offer("path", Operator::Equal, None) },
         ];
         let (plan, taken) = Plan::choose(Samples::SCHEMA, &offers, 0b100_0010);
         let text = plan.to_text(Samples::SCHEMA);
         assert_eq!(text, "time>=? AND time_ns<? AND guid=? READS pid, path");
         assert_eq!(Plan::parse(Samples::SCHEMA, &text), Some(plan.clone()));
-        let exact: Vec<_> = taken
-            .iter()
-            .map(|taken| (taken.offer, taken.exact))
-            .collect();
+        let exact: Vec<_> = taken.iter().map(|taken| (taken.offer, taken.exact)).collect();
         assert_eq!(exact, [(0, true), (1, false), (3, false)]);
         assert_eq!(plan.is_bounded(), (true, true));
     }
@@ -286,23 +262,14 @@ mod tests {
     #[test]
     fn every_plan_comes_back() {
         for operator in Operator::ALL {
-            let offers = [
-                offer("time_ns", operator, None),
-                offer("eid", operator, None),
-            ];
+            let offers = [offer("time_ns", operator, None), offer("eid", operator, None)];
             for columns_used in [0, 1, u64::MAX] {
                 let (plan, _) = Plan::choose(Samples::SCHEMA, &offers, columns_used);
                 let text = plan.to_text(Samples::SCHEMA);
                 assert_eq!(Plan::parse(Samples::SCHEMA, &text), Some(plan), "{text}");
             }
         }
-        for text in [
-            "",
-            " READS pidd",
-            "pid>? READS",
-            "x=? READS *",
-            "pid READS *",
-        ] {
+        for text in ["", " READS pidd", "pid>? READS", "x=? READS *", "pid READS *"] {
             assert_eq!(Plan::parse(Samples::SCHEMA, text), None, "{text}");
         }
     }

@@ -30,11 +30,7 @@ pub(super) enum Cell<'a> {
     /// A computed integer.
     Integer(i64),
     /// The identity of a process.
-    Guid {
-        boot_id: [u8; 16],
-        pid: u32,
-        start_ns: u64,
-    },
+    Guid { boot_id: [u8; 16], pid: u32, start_ns: u64 },
     /// The id of a boot.
     BootId([u8; 16]),
 }
@@ -44,18 +40,9 @@ impl Cell<'_> {
     pub(super) fn equals(&self, key: &Key) -> bool {
         match (self, key) {
             (Self::Value(ValueRef::Text(text)), Key::Text(key)) => *text == &**key,
-            (
-                Self::Guid {
-                    boot_id,
-                    pid,
-                    start_ns,
-                },
-                Key::Guid {
-                    boot,
-                    pid: of,
-                    start_ns: at,
-                },
-            ) => pid == of && start_ns == at && boot_id.starts_with(boot),
+            (Self::Guid { boot_id, pid, start_ns }, Key::Guid { boot, pid: of, start_ns: at }) => {
+                pid == of && start_ns == at && boot_id.starts_with(boot)
+            }
             (_, Key::Integer(key)) => self.integer() == Some(*key),
             _ => false,
         }
@@ -65,15 +52,9 @@ impl Cell<'_> {
     pub(super) fn key(&self) -> Option<Key> {
         match *self {
             Self::Value(ValueRef::Text(text)) => Some(Key::Text(text.into())),
-            Self::Guid {
-                boot_id: [a, b, c, d, ..],
-                pid,
-                start_ns,
-            } => Some(Key::Guid {
-                boot: [a, b, c, d],
-                pid,
-                start_ns,
-            }),
+            Self::Guid { boot_id: [a, b, c, d, ..], pid, start_ns } => {
+                Some(Key::Guid { boot: [a, b, c, d], pid, start_ns })
+            }
             _ => self.integer().map(Key::Integer),
         }
     }
@@ -100,11 +81,9 @@ impl ToSql for Cell<'_> {
             Self::Value(ValueRef::Text(text)) => ToSqlOutput::from(*text),
             Self::Value(ValueRef::Blob(blob)) => ToSqlOutput::from(*blob),
             Self::Value(ValueRef::F64(value)) => ToSqlOutput::from(*value),
-            Self::Guid {
-                boot_id,
-                pid,
-                start_ns,
-            } => ToSqlOutput::from(guid(boot_id, *pid, *start_ns)),
+            Self::Guid { boot_id, pid, start_ns } => {
+                ToSqlOutput::from(guid(boot_id, *pid, *start_ns))
+            }
             Self::BootId(boot_id) => {
                 ToSqlOutput::from(format!("{:032x}", u128::from_be_bytes(*boot_id)))
             }
@@ -121,22 +100,13 @@ pub(super) enum Key {
     /// Text under the collation `BINARY`.
     Text(Box<str>),
     /// A guid, taken apart.
-    Guid {
-        boot: [u8; 4],
-        pid: u32,
-        start_ns: u64,
-    },
+    Guid { boot: [u8; 4], pid: u32, start_ns: u64 },
 }
 
 impl Key {
     /// Memory of an entry with this key in an index.
     pub(super) fn bytes(&self) -> usize {
-        size_of::<Self>()
-            + if let Self::Text(text) = self {
-                text.len()
-            } else {
-                0
-            }
+        size_of::<Self>() + if let Self::Text(text) = self { text.len() } else { 0 }
     }
 }
 
@@ -190,11 +160,7 @@ impl KeyKind {
                 let parts = std::str::from_utf8(text).ok().and_then(parse_guid);
                 parts.map_or(Wanted::Nothing, |parts| {
                     let (boot, pid, start_ns) = (parts.boot, parts.pid, parts.start_ns);
-                    Wanted::Only(Key::Guid {
-                        boot,
-                        pid,
-                        start_ns,
-                    })
+                    Wanted::Only(Key::Guid { boot, pid, start_ns })
                 })
             }
             _ => Wanted::Any,
@@ -239,10 +205,7 @@ mod tests {
             (SqlValue::Real(5.5), Wanted::Nothing),
             (SqlValue::Real(f64::INFINITY), Wanted::Nothing),
             (SqlValue::Real(9_223_372_036_854_775_808.0), Wanted::Nothing),
-            (
-                SqlValue::Real(-9_223_372_036_854_775_808.0),
-                integer(i64::MIN),
-            ),
+            (SqlValue::Real(-9_223_372_036_854_775_808.0), integer(i64::MIN)),
             (SqlValue::Text(b"05"), integer(5)),
             (SqlValue::Text(b" 5.0 "), integer(5)),
             (SqlValue::Text(b"five"), Wanted::Any),
@@ -257,37 +220,23 @@ mod tests {
     #[test]
     fn text_beside_a_number_is_left_to_sqlite() {
         assert_eq!(KeyKind::Text.wanted(SqlValue::Integer(5)), Wanted::Any);
-        assert_eq!(
-            KeyKind::Text.wanted(SqlValue::Text(b"a")),
-            Wanted::Only(Key::Text("a".into()))
-        );
+        assert_eq!(KeyKind::Text.wanted(SqlValue::Text(b"a")), Wanted::Only(Key::Text("a".into())));
         assert_eq!(KeyKind::Text.wanted(SqlValue::Text(b"\xff")), Wanted::Any);
     }
 
     #[test]
     fn a_guid_is_taken_apart() {
         let boot_id = *b"\xab\xcd\xef\x01abcdefghijkl";
-        let cell = Cell::Guid {
-            boot_id,
-            pid: 4321,
-            start_ns: 1_000_000_007,
-        };
+        let cell = Cell::Guid { boot_id, pid: 4321, start_ns: 1_000_000_007 };
         let text = guid(&boot_id, 4321, 1_000_000_007);
         let Wanted::Only(key) = KeyKind::Guid.wanted(SqlValue::Text(text.as_bytes())) else {
             panic!("a guid is a key");
         };
         assert!(cell.equals(&key));
         assert_eq!(cell.key(), Some(key.clone()));
-        let other = Cell::Guid {
-            boot_id: [0; 16],
-            pid: 4321,
-            start_ns: 1_000_000_007,
-        };
+        let other = Cell::Guid { boot_id: [0; 16], pid: 4321, start_ns: 1_000_000_007 };
         assert!(!other.equals(&key), "another boot");
-        assert_eq!(
-            KeyKind::Guid.wanted(SqlValue::Text(b"no guid")),
-            Wanted::Nothing
-        );
+        assert_eq!(KeyKind::Guid.wanted(SqlValue::Text(b"no guid")), Wanted::Nothing);
     }
 
     #[test]

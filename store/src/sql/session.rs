@@ -128,16 +128,10 @@ impl Session {
     pub fn open(options: SessionOptions) -> Result<Self, SqlError> {
         let context = Arc::new(Context::new(options.data_dir));
         let events = options.events.iter().map(|schema| Shown::Events(schema));
-        let tables: Vec<Shown> = events
-            .chain(options.states.iter().map(Shown::State))
-            .collect();
+        let tables: Vec<Shown> = events.chain(options.states.iter().map(Shown::State)).collect();
         let connection = connect(&tables, &context).map_err(SqlError::Setup)?;
         let tables = tables.into_iter().map(Shown::schema).collect();
-        Ok(Self {
-            connection,
-            context,
-            tables,
-        })
+        Ok(Self { connection, context, tables })
     }
 
     /// Says which boot state tables are read in: it is part of the identity of the processes that
@@ -234,16 +228,11 @@ impl Session {
             return SqlError::Interrupted;
         }
         match error {
-            rusqlite::Error::SqlInputError {
-                msg,
-                sql: rest,
-                offset,
-                ..
-            } => self.explain_input(msg, sql, &rest, offset),
+            rusqlite::Error::SqlInputError { msg, sql: rest, offset, .. } => {
+                self.explain_input(msg, sql, &rest, offset)
+            }
             rusqlite::Error::SqliteFailure(_, Some(message)) => self.explain_message(message, sql),
-            other => SqlError::Sqlite {
-                message: other.to_string(),
-            },
+            other => SqlError::Sqlite { message: other.to_string() },
         }
     }
 
@@ -255,28 +244,18 @@ impl Session {
         let offset = usize::try_from(offset).unwrap_or(0);
         let before = sql.len().saturating_sub(rest.len());
         let (line, column) = position(sql, before + offset);
-        SqlError::Syntax {
-            message,
-            line,
-            column,
-        }
+        SqlError::Syntax { message, line, column }
     }
 
     fn explain_message(&self, message: String, sql: &str) -> SqlError {
         if let Some(name) = message.strip_prefix("no such table: ") {
             let names = self.tables.iter().map(|table| table.name);
-            return SqlError::NoSuchTable {
-                name: name.to_owned(),
-                nearest: nearest(name, names),
-            };
+            return SqlError::NoSuchTable { name: name.to_owned(), nearest: nearest(name, names) };
         }
         if let Some(name) = message.strip_prefix("no such column: ") {
             let bare = name.rsplit('.').next().unwrap_or(name);
             let nearest = nearest(bare, self.columns_of(sql));
-            return SqlError::NoSuchColumn {
-                name: name.to_owned(),
-                nearest,
-            };
+            return SqlError::NoSuchColumn { name: name.to_owned(), nearest };
         }
         SqlError::Sqlite { message }
     }
@@ -284,11 +263,7 @@ impl Session {
     /// The columns of the tables that a statement names.
     fn columns_of(&self, sql: &str) -> impl Iterator<Item = &'static str> {
         let named = |table: &&&'static TableSchema| sql.contains(table.name);
-        let columns = self
-            .tables
-            .iter()
-            .filter(named)
-            .flat_map(|table| table.columns);
+        let columns = self.tables.iter().filter(named).flat_map(|table| table.columns);
         let names: Vec<&'static str> = columns.map(|column| column.name).collect();
         names.into_iter()
     }

@@ -52,11 +52,7 @@ impl StateTableEntry {
         // SAFETY: function pointers have one size, and this one is only called as what it was,
         // in `read_as::<T>`.
         let scan = unsafe { transmute::<fn() -> Result<Vec<T>, ScanFailure>, fn()>(scan) };
-        Self {
-            schema: T::SCHEMA,
-            scan,
-            read: read_as::<T>,
-        }
+        Self { schema: T::SCHEMA, scan, read: read_as::<T> }
     }
 
     /// The table.
@@ -73,10 +69,7 @@ impl StateTableEntry {
 
 impl fmt::Debug for StateTableEntry {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_tuple("StateTableEntry")
-            .field(&self.schema.name)
-            .finish()
+        formatter.debug_tuple("StateTableEntry").field(&self.schema.name).finish()
     }
 }
 
@@ -87,10 +80,7 @@ fn read_as<T: StateTable + Sync>(
     // SAFETY: `read` and `scan` are set together in `StateTableEntry::new::<T>`, so this is the
     // pointer's own type.
     let scan = unsafe { transmute::<fn(), fn() -> Result<Vec<T>, ScanFailure>>(entry.scan) };
-    Ok(Box::new(StateBlock {
-        rows: scan()?,
-        boot_id,
-    }))
+    Ok(Box::new(StateBlock { rows: scan()?, boot_id }))
 }
 
 struct StateBlock<T> {
@@ -102,11 +92,9 @@ impl<T: StateTable> StateBlock<T> {
     /// The identity that the columns `pid` and `start_ns` make, when both are there.
     fn guid(&self, row: &T, pid: usize, start_ns: usize) -> Option<Cell<'_>> {
         match (row.value(pid), row.value(start_ns)) {
-            (ValueRef::U32(pid), ValueRef::U64(start_ns)) => Some(Cell::Guid {
-                boot_id: self.boot_id?,
-                pid,
-                start_ns,
-            }),
+            (ValueRef::U32(pid), ValueRef::U64(start_ns)) => {
+                Some(Cell::Guid { boot_id: self.boot_id?, pid, start_ns })
+            }
             _ => None,
         }
     }

@@ -106,13 +106,8 @@ impl Context {
             .collect();
         scanned.sort_unstable_by_key(|(table, range)| (*table, range.min));
         Finished {
-            damage: statement
-                .snapshot
-                .map_or_else(Vec::new, |snapshot| snapshot.damage()),
-            scanned: scanned
-                .into_iter()
-                .map(|(table, range)| (table, range.inclusive()))
-                .collect(),
+            damage: statement.snapshot.map_or_else(Vec::new, |snapshot| snapshot.damage()),
+            scanned: scanned.into_iter().map(|(table, range)| (table, range.inclusive())).collect(),
         }
     }
 
@@ -136,11 +131,7 @@ impl Context {
     /// # Errors
     /// When the statement was interrupted.
     pub(super) fn check_interrupt(&self) -> Result<(), SqlError> {
-        if self.interrupted.load(Ordering::Acquire) {
-            Err(SqlError::Interrupted)
-        } else {
-            Ok(())
-        }
+        if self.interrupted.load(Ordering::Acquire) { Err(SqlError::Interrupted) } else { Ok(()) }
     }
 
     /// Keeps an error whole and gives SQLite its words.
@@ -212,10 +203,7 @@ impl Context {
     ) -> Result<Scan, SqlError> {
         self.snapshot(schema.name)?
             .scan(schema, &layout.request_for(range))
-            .map_err(|source| SqlError::Read {
-                table: schema.name,
-                source,
-            })
+            .map_err(|source| SqlError::Read { table: schema.name, source })
     }
 
     /// The rows of a repeated scan of events; `None` when it did not run often enough yet, or when
@@ -229,10 +217,8 @@ impl Context {
     ) -> Result<Option<Arc<Kept>>, SqlError> {
         let room = {
             let mut statement = self.statement();
-            let room = self
-                .kept_bytes_max
-                .load(Ordering::Relaxed)
-                .saturating_sub(statement.kept_bytes);
+            let room =
+                self.kept_bytes_max.load(Ordering::Relaxed).saturating_sub(statement.kept_bytes);
             match statement.scans.get_mut(key) {
                 Some(Repeated::Kept(kept)) => return Ok(Some(Arc::clone(kept))),
                 Some(Repeated::TooLarge) => return Ok(None),
@@ -257,9 +243,7 @@ impl Context {
         };
         let kept = Arc::new(kept);
         statement.kept_bytes = statement.kept_bytes.saturating_add(bytes);
-        statement
-            .scans
-            .insert(key.clone(), Repeated::Kept(Arc::clone(&kept)));
+        statement.scans.insert(key.clone(), Repeated::Kept(Arc::clone(&kept)));
         Ok(Some(kept))
     }
 
@@ -275,10 +259,7 @@ impl Context {
         let (mut blocks, mut bytes) = (Vec::new(), 0_usize);
         for batch in self.scan(schema, range, layout)? {
             self.check_interrupt()?;
-            let batch = batch.map_err(|source| SqlError::Read {
-                table: schema.name,
-                source,
-            })?;
+            let batch = batch.map_err(|source| SqlError::Read { table: schema.name, source })?;
             let block = EventBlock::new(batch, Arc::clone(layout));
             bytes = bytes.saturating_add(kept::bytes(&block, keys));
             if bytes > room {
@@ -296,9 +277,7 @@ impl Context {
             return Ok(Arc::clone(kept));
         }
         let boot_id = *lock(&self.boot_id);
-        let block = entry
-            .read(boot_id)
-            .map_err(|source| SqlError::State { table, source })?;
+        let block = entry.read(boot_id).map_err(|source| SqlError::State { table, source })?;
         let kept = Arc::new(Kept::new(vec![block]));
         self.statement().states.insert(table, Arc::clone(&kept));
         Ok(kept)
@@ -310,10 +289,7 @@ impl Context {
 }
 
 fn hull(left: TimeRange, right: TimeRange) -> TimeRange {
-    TimeRange {
-        min: left.min.min(right.min),
-        max: left.max.max(right.max),
-    }
+    TimeRange { min: left.min.min(right.min), max: left.max.max(right.max) }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -43,9 +43,7 @@ pub enum TimeError {
 pub fn parse_time(text: &str, now: DateTime<Local>) -> Result<i64, TimeError> {
     let trimmed = text.trim();
     if let Some(epoch) = trimmed.strip_prefix('@') {
-        return seconds(epoch).ok_or_else(|| TimeError::Unknown {
-            text: text.to_owned(),
-        });
+        return seconds(epoch).ok_or_else(|| TimeError::Unknown { text: text.to_owned() });
     }
     let time = if trimmed.eq_ignore_ascii_case("now") {
         now
@@ -55,35 +53,22 @@ pub fn parse_time(text: &str, now: DateTime<Local>) -> Result<i64, TimeError> {
         match Local.from_local_datetime(&naive) {
             LocalResult::Single(time) | LocalResult::Ambiguous(time, _) => time,
             LocalResult::None => {
-                return Err(TimeError::Skipped {
-                    text: text.to_owned(),
-                });
+                return Err(TimeError::Skipped { text: text.to_owned() });
             }
         }
     } else {
-        relative(trimmed, now).ok_or_else(|| TimeError::Unknown {
-            text: text.to_owned(),
-        })?
+        relative(trimmed, now).ok_or_else(|| TimeError::Unknown { text: text.to_owned() })?
     };
-    time.timestamp_nanos_opt()
-        .ok_or_else(|| TimeError::OutOfRange {
-            text: text.to_owned(),
-        })
+    time.timestamp_nanos_opt().ok_or_else(|| TimeError::OutOfRange { text: text.to_owned() })
 }
 
 fn naive(text: &str) -> Option<NaiveDateTime> {
-    const FORMS: [&str; 4] = [
-        "%Y-%m-%d %H:%M:%S%.f",
-        "%Y-%m-%dT%H:%M:%S%.f",
-        "%Y-%m-%d %H:%M",
-        "%Y-%m-%dT%H:%M",
-    ];
+    const FORMS: [&str; 4] =
+        ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M"];
     if let Ok(date) = NaiveDate::parse_from_str(text, "%Y-%m-%d") {
         return Some(date.and_time(NaiveTime::MIN));
     }
-    FORMS
-        .iter()
-        .find_map(|form| NaiveDateTime::parse_from_str(text, form).ok())
+    FORMS.iter().find_map(|form| NaiveDateTime::parse_from_str(text, form).ok())
 }
 
 /// `-10m` is `10m ago`; the rest is English.
@@ -105,16 +90,8 @@ fn seconds(text: &str) -> Option<i64> {
         return None;
     }
     let fraction: i64 = format!("{fraction:0<9}").parse().ok()?;
-    let fraction = if whole.starts_with('-') {
-        -fraction
-    } else {
-        fraction
-    };
-    whole
-        .parse::<i64>()
-        .ok()?
-        .checked_mul(SECOND_NS)?
-        .checked_add(fraction)
+    let fraction = if whole.starts_with('-') { -fraction } else { fraction };
+    whole.parse::<i64>().ok()?.checked_mul(SECOND_NS)?.checked_add(fraction)
 }
 
 #[cfg(test)]
@@ -132,11 +109,7 @@ mod tests {
     fn forms() {
         let local = |text: &str| {
             let naive = NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f").unwrap();
-            Local
-                .from_local_datetime(&naive)
-                .earliest()
-                .unwrap()
-                .timestamp_nanos_opt()
+            Local.from_local_datetime(&naive).earliest().unwrap().timestamp_nanos_opt()
         };
         let cases = [
             ("@1764000000", Some(1_764_000_000 * SECOND_NS)),
@@ -166,11 +139,6 @@ mod tests {
     #[test]
     fn a_message_names_the_forms() {
         let error = parse_time("soon", Local::now()).unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .starts_with("`soon` is no time; write 2026-11-24"),
-            "{error}"
-        );
+        assert!(error.to_string().starts_with("`soon` is no time; write 2026-11-24"), "{error}");
     }
 }

@@ -75,10 +75,7 @@ pub(super) fn register(
     context: &Arc<Context>,
 ) -> rusqlite::Result<()> {
     const MODULE: Module<'_, Table> = Module::eponymous_only_module();
-    let aux = Aux {
-        shown,
-        context: Arc::clone(context),
-    };
+    let aux = Aux { shown, context: Arc::clone(context) };
     connection.create_module(shown.schema().name, &MODULE, Some(aux))
 }
 
@@ -113,11 +110,7 @@ unsafe impl VTab<'_> for Table {
         let aux = aux.ok_or_else(|| Error::ModuleError("a table without a schema".to_owned()))?;
         let declaration = CString::new(declaration(aux.shown.schema()))?;
         let context = Arc::clone(&aux.context);
-        let table = Self {
-            base: sqlite3_vtab::default(),
-            shown: aux.shown,
-            context,
-        };
+        let table = Self { base: sqlite3_vtab::default(), shown: aux.shown, context };
         Ok((Cow::Owned(declaration), table))
     }
 
@@ -132,10 +125,7 @@ unsafe impl VTab<'_> for Table {
         }
         let (rows, cost) = self.estimate(&plan, &offers, &taken);
         info.set_estimated_cost(cost);
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "an estimate; the cast saturates"
-        )]
+        #[expect(clippy::cast_possible_truncation, reason = "an estimate; the cast saturates")]
         info.set_estimated_rows(rows as i64);
         let (from, to) = plan.is_bounded();
         let keyed = plan.keys().next().is_some();
@@ -147,11 +137,7 @@ unsafe impl VTab<'_> for Table {
     fn open(&mut self) -> rusqlite::Result<Cursor> {
         let context = Arc::clone(&self.context);
         let walk = Walk::new(self.shown, Arc::clone(&context));
-        Ok(Cursor {
-            base: sqlite3_vtab_cursor::default(),
-            walk,
-            context,
-        })
+        Ok(Cursor { base: sqlite3_vtab_cursor::default(), walk, context })
     }
 }
 
@@ -243,11 +229,7 @@ fn declaration(schema: &TableSchema) -> String {
         .map(|column| {
             let not_null = if can_be_null(column) { "" } else { " NOT NULL" };
             let hidden = if column.hidden { " HIDDEN" } else { "" };
-            format!(
-                "\"{}\" {}{hidden}{not_null}",
-                column.name,
-                sql_type(column.source)
-            )
+            format!("\"{}\" {}{hidden}{not_null}", column.name, sql_type(column.source))
         })
         .collect();
     format!("CREATE TABLE \"{}\" ({})", schema.name, columns.join(", "))
@@ -287,9 +269,7 @@ unsafe impl VTabCursor for Cursor {
     }
 
     fn next(&mut self) -> rusqlite::Result<()> {
-        self.walk
-            .advance()
-            .map_err(|error| self.context.fail(error))
+        self.walk.advance().map_err(|error| self.context.fail(error))
     }
 
     fn eof(&self) -> bool {

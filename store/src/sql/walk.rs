@@ -56,17 +56,9 @@ enum Rows {
     /// Streamed from the store, with the rows that do not match left out.
     Streamed(Box<Streamed>),
     /// Kept rows, likewise.
-    Kept {
-        kept: Arc<Kept>,
-        wants: Wants,
-        at: At,
-    },
+    Kept { kept: Arc<Kept>, wants: Wants, at: At },
     /// Kept rows that an index found.
-    Found {
-        kept: Arc<Kept>,
-        found: Vec<At>,
-        position: usize,
-    },
+    Found { kept: Arc<Kept>, found: Vec<At>, position: usize },
 }
 
 /// A scan of the store under way.
@@ -86,12 +78,7 @@ enum Asked {
 
 impl Walk {
     pub(super) const fn new(shown: Shown, context: Arc<Context>) -> Self {
-        Self {
-            shown,
-            context,
-            prepared: None,
-            rows: Rows::End,
-        }
+        Self { shown, context, prepared: None, rows: Rows::End }
     }
 
     /// Begins a scan at its first row.
@@ -129,14 +116,9 @@ impl Walk {
             Shown::Events(schema) => {
                 self.context.note_scan(schema.name, range);
                 let reads = Arc::clone(&prepared.reads);
-                let key = ScanKey {
-                    table: schema.name,
-                    range,
-                    reads,
-                };
+                let key = ScanKey { table: schema.name, range, reads };
                 let columns: Vec<usize> = prepared.plan.keys().collect();
-                self.context
-                    .kept_events(&key, schema, &prepared.layout, &columns)?
+                self.context.kept_events(&key, schema, &prepared.layout, &columns)?
             }
         };
         let Some(kept) = kept else {
@@ -146,16 +128,8 @@ impl Walk {
             return Ok(streamed.map_or(Rows::End, |streamed| Rows::Streamed(Box::new(streamed))));
         };
         Ok(match kept.index(&wants) {
-            Some(index) => Rows::Found {
-                kept,
-                found: index.rows(&wants),
-                position: 0,
-            },
-            None => Rows::Kept {
-                kept,
-                wants,
-                at: At { block: 0, row: 0 },
-            },
+            Some(index) => Rows::Found { kept, found: index.rows(&wants), position: 0 },
+            None => Rows::Kept { kept, wants, at: At { block: 0, row: 0 } },
         })
     }
 
@@ -180,10 +154,9 @@ impl Walk {
 
     /// The value of a column of the current row; null at the end.
     pub(super) fn cell(&self, column: usize) -> Cell<'_> {
-        self.current()
-            .map_or(Cell::Value(crate::table::ValueRef::Null), |(block, row)| {
-                block.cell(column, row)
-            })
+        self.current().map_or(Cell::Value(crate::table::ValueRef::Null), |(block, row)| {
+            block.cell(column, row)
+        })
     }
 
     /// The number of the current row; 0 at the end.
@@ -196,11 +169,7 @@ impl Walk {
             Rows::End => None,
             Rows::Streamed(streamed) => Some((&streamed.block, streamed.row)),
             Rows::Kept { kept, at, .. } => Some((kept.block(at.block)?, at.row)),
-            Rows::Found {
-                kept,
-                found,
-                position,
-            } => {
+            Rows::Found { kept, found, position } => {
                 let at = found.get(*position)?;
                 Some((kept.block(at.block)?, at.row))
             }
@@ -212,9 +181,7 @@ impl Walk {
         let schema = self.shown.schema();
         let found = match &mut self.rows {
             Rows::End => false,
-            Rows::Found {
-                found, position, ..
-            } => *position < found.len(),
+            Rows::Found { found, position, .. } => *position < found.len(),
             Rows::Kept { kept, wants, at } => settle_kept(kept, wants, at),
             Rows::Streamed(streamed) => streamed.settle(&self.context, schema)?,
         };
@@ -236,13 +203,7 @@ impl Streamed {
     ) -> Result<Option<Self>, SqlError> {
         let mut scan = context.scan(schema, range, &layout)?;
         let block = next_block(context, schema, &mut scan, &layout)?;
-        Ok(block.map(|block| Self {
-            scan,
-            layout,
-            wants,
-            block,
-            row: 0,
-        }))
+        Ok(block.map(|block| Self { scan, layout, wants, block, row: 0 }))
     }
 
     /// Moves on to a row that exists and matches; false when there is none.
@@ -269,12 +230,7 @@ impl Prepared {
             message: format!("no plan of {}: {text}", schema.name),
         })?;
         let layout = Arc::new(Layout::new(schema, &plan.reads));
-        Ok(Self {
-            text: text.to_owned(),
-            reads: plan.reads.as_slice().into(),
-            plan,
-            layout,
-        })
+        Ok(Self { text: text.to_owned(), reads: plan.reads.as_slice().into(), plan, layout })
     }
 }
 
@@ -290,11 +246,7 @@ fn asked<'a>(plan: &Plan, arguments: impl Iterator<Item = SqlValue<'a>>) -> Aske
             },
         }
     }
-    if range.is_empty() {
-        Asked::Nothing
-    } else {
-        Asked::Rows { range, wants }
-    }
+    if range.is_empty() { Asked::Nothing } else { Asked::Rows { range, wants } }
 }
 
 /// The next block that has rows.
@@ -306,10 +258,7 @@ fn next_block(
 ) -> Result<Option<EventBlock>, SqlError> {
     for batch in scan {
         context.check_interrupt()?;
-        let batch = batch.map_err(|source| SqlError::Read {
-            table: schema.name,
-            source,
-        })?;
+        let batch = batch.map_err(|source| SqlError::Read { table: schema.name, source })?;
         if !batch.is_empty() {
             return Ok(Some(EventBlock::new(batch, Arc::clone(layout))));
         }
@@ -319,11 +268,8 @@ fn next_block(
 
 /// The first row from `row` on with the wanted values.
 fn next_match(block: &dyn Block, wants: &Wants, row: usize) -> Option<usize> {
-    (row..block.len()).find(|row| {
-        wants
-            .iter()
-            .all(|(column, key)| block.cell(*column, *row).equals(key))
-    })
+    (row..block.len())
+        .find(|row| wants.iter().all(|(column, key)| block.cell(*column, *row).equals(key)))
 }
 
 fn settle_kept(kept: &Kept, wants: &Wants, at: &mut At) -> bool {
@@ -332,10 +278,7 @@ fn settle_kept(kept: &Kept, wants: &Wants, at: &mut At) -> bool {
             at.row = row;
             return true;
         }
-        *at = At {
-            block: at.block + 1,
-            row: 0,
-        };
+        *at = At { block: at.block + 1, row: 0 };
     }
     false
 }

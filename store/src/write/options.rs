@@ -21,11 +21,7 @@ impl WriterOptions {
     /// The usual options.
     #[must_use]
     pub const fn new(boot_id: [u8; 16]) -> Self {
-        Self {
-            boot_id,
-            journal_bytes_max: JOURNAL_BYTES,
-            journal_age_max: JOURNAL_AGE,
-        }
+        Self { boot_id, journal_bytes_max: JOURNAL_BYTES, journal_age_max: JOURNAL_AGE }
     }
 }
 

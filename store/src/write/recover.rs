@@ -41,14 +41,8 @@ pub(super) struct Recovery {
 pub(super) fn recover(dir: &Path) -> Result<(Lock, Recovery), OpenError> {
     create_folders(dir)?;
     let lock = Lock::take(dir).map_err(|error| match error {
-        LockError::Held { pid } => OpenError::Locked {
-            path: dir.to_path_buf(),
-            pid,
-        },
-        LockError::Io(source) => OpenError::Lock {
-            path: dir.to_path_buf(),
-            source,
-        },
+        LockError::Held { pid } => OpenError::Locked { path: dir.to_path_buf(), pid },
+        LockError::Io(source) => OpenError::Lock { path: dir.to_path_buf(), source },
     })?;
     remove_temporary(dir)?;
     let found = manifest::read(dir).map_err(OpenError::Manifest)?;
@@ -60,23 +54,9 @@ pub(super) fn recover(dir: &Path) -> Result<(Lock, Recovery), OpenError> {
     remove_sealed(dir, &found.state, &mut numbers)?;
     let manifest = recover_manifest(dir, found, &numbers, &mut opened)?;
     let mut last_eids = last_eids(&manifest.state);
-    let next_journal = numbers
-        .last()
-        .copied()
-        .unwrap_or(0)
-        .max(manifest.state.sealed_through)
-        + 1;
+    let next_journal = numbers.last().copied().unwrap_or(0).max(manifest.state.sealed_through) + 1;
     let unsealed = recover_journals(dir, &numbers, &mut last_eids, &mut opened)?;
-    Ok((
-        lock,
-        Recovery {
-            opened,
-            manifest,
-            unsealed,
-            next_journal,
-            last_eids,
-        },
-    ))
+    Ok((lock, Recovery { opened, manifest, unsealed, next_journal, last_eids }))
 }
 
 /// The finding that the marks of used row numbers were lost.
@@ -97,9 +77,7 @@ pub(super) fn heartbeat(
         Stored::Nothing => Vec::new(),
         Stored::Damaged => {
             let detail = "it cannot be read; when the run before ended is unknown";
-            opened
-                .recovered
-                .push(Damage::new(DamageKind::Heartbeat, "heartbeat", detail));
+            opened.recovered.push(Damage::new(DamageKind::Heartbeat, "heartbeat", detail));
             Vec::new()
         }
     };
@@ -112,11 +90,7 @@ fn create_folders(dir: &Path) -> Result<(), OpenError> {
         move |source| OpenError::Folder { path, source }
     };
     files::create_dir_private(dir).map_err(failed(dir))?;
-    let folders = [
-        layout::journal_dir(dir),
-        layout::manifest_dir(dir),
-        layout::segments_dir(dir),
-    ];
+    let folders = [layout::journal_dir(dir), layout::manifest_dir(dir), layout::segments_dir(dir)];
     for folder in folders {
         files::create_dir_private(&folder).map_err(failed(&folder))?;
     }
@@ -126,26 +100,12 @@ fn create_folders(dir: &Path) -> Result<(), OpenError> {
 /// Removes what an earlier run did not finish writing.
 fn remove_temporary(dir: &Path) -> Result<(), OpenError> {
     let segments = layout::segments_dir(dir);
-    let mut folders = vec![
-        dir.to_path_buf(),
-        layout::journal_dir(dir),
-        layout::manifest_dir(dir),
-    ];
-    let listed = files::names(&segments).map_err(|source| OpenError::Folder {
-        path: segments.clone(),
-        source,
-    })?;
-    folders.extend(
-        listed
-            .iter()
-            .map(|table| segments.join(table))
-            .filter(|path| path.is_dir()),
-    );
+    let mut folders = vec![dir.to_path_buf(), layout::journal_dir(dir), layout::manifest_dir(dir)];
+    let listed = files::names(&segments)
+        .map_err(|source| OpenError::Folder { path: segments.clone(), source })?;
+    folders.extend(listed.iter().map(|table| segments.join(table)).filter(|path| path.is_dir()));
     for folder in folders {
-        let failed = |source| OpenError::Folder {
-            path: folder.clone(),
-            source,
-        };
+        let failed = |source| OpenError::Folder { path: folder.clone(), source };
         for name in files::names(&folder).map_err(failed)? {
             let extension = name.rsplit_once('.').map(|(_, extension)| extension);
             if extension == Some(layout::TEMPORARY_EXTENSION) {
@@ -164,10 +124,7 @@ fn journal_numbers(dir: &Path) -> Result<Vec<u64>, OpenError> {
 
 /// Removes journals that a trusted entry replaces: the run before ended before it could.
 fn remove_sealed(dir: &Path, state: &State, numbers: &mut Vec<u64>) -> Result<(), OpenError> {
-    for number in numbers
-        .iter()
-        .filter(|number| **number <= state.sealed_through)
-    {
+    for number in numbers.iter().filter(|number| **number <= state.sealed_through) {
         let path = layout::journal_path(dir, *number);
         std::fs::remove_file(&path).map_err(|source| OpenError::Folder { path, source })?;
     }
@@ -182,54 +139,35 @@ fn recover_manifest(
     journals: &[u64],
     opened: &mut Opened,
 ) -> Result<ManifestLog, OpenError> {
-    let folder = |source| OpenError::Folder {
-        path: layout::segments_dir(dir),
-        source,
-    };
+    let folder = |source| OpenError::Folder { path: layout::segments_dir(dir), source };
     let unnamed = live::unnamed(dir, &found.state, journals).map_err(folder)?;
     for name in &unnamed.orphans {
         put_aside(dir, name)?;
         let detail = "no entry of the manifest names it; it was moved to orphans";
-        opened
-            .recovered
-            .push(Damage::new(DamageKind::Orphan, name, detail));
+        opened.recovered.push(Damage::new(DamageKind::Orphan, name, detail));
     }
     for (name, error) in &unnamed.unreadable {
         put_aside(dir, name)?;
-        opened
-            .recovered
-            .push(Damage::new(DamageKind::Segment, name, error));
+        opened.recovered.push(Damage::new(DamageKind::Segment, name, error));
     }
     for entry in &unnamed.adopted {
         let detail = "no trusted entry of the manifest names it; it was taken up again";
-        opened
-            .recovered
-            .push(Damage::new(DamageKind::Adopted, &entry.path, detail));
+        opened.recovered.push(Damage::new(DamageKind::Adopted, &entry.path, detail));
     }
     let damaged = keep_damaged(dir, &found).map_err(OpenError::Manifest)?;
     let mut log = ManifestLog::open(dir, found).map_err(OpenError::Manifest)?;
     if damaged.is_some() || !unnamed.adopted.is_empty() {
-        let what = damaged
-            .as_ref()
-            .map_or("segments that no entry named", |kept| kept.what);
+        let what = damaged.as_ref().map_or("segments that no entry named", |kept| kept.what);
         let (kept, sha256) = damaged.map(|kept| (kept.name, kept.sha256)).unzip();
         if let Some(kept) = &kept {
             let detail = format!("{what}; the damaged part is kept as {kept}");
-            let kind = if what == TORN {
-                DamageKind::ManifestTorn
-            } else {
-                DamageKind::ManifestBroken
-            };
+            let kind =
+                if what == TORN { DamageKind::ManifestTorn } else { DamageKind::ManifestBroken };
             opened.recovered.push(Damage::new(kind, "manifest", detail));
         }
         let what = what.to_owned();
-        log.append(&Entry::Recovered {
-            what,
-            kept,
-            sha256,
-            files: unnamed.adopted,
-        })
-        .map_err(OpenError::Manifest)?;
+        log.append(&Entry::Recovered { what, kept, sha256, files: unnamed.adopted })
+            .map_err(OpenError::Manifest)?;
     }
     Ok(log)
 }
@@ -255,21 +193,15 @@ fn keep_damaged(dir: &Path, found: &Manifest) -> Result<Option<Kept>, ManifestEr
         Ending::Broken(offset) => (BROKEN, offset),
     };
     let path = layout::manifest_path(dir, newest);
-    let content = std::fs::read(&path).map_err(|source| ManifestError::Read {
-        path: path.clone(),
-        source,
-    })?;
+    let content = std::fs::read(&path)
+        .map_err(|source| ManifestError::Read { path: path.clone(), source })?;
     let start = usize::try_from(offset).unwrap_or(usize::MAX);
     let damaged = content.get(start..).unwrap_or_default();
     let kept = layout::manifest_torn_path(dir, newest);
     files::create_durable(&kept, damaged)
         .map_err(|source| ManifestError::Write { path: kept, source })?;
     let name = format!("manifest.torn-{newest}");
-    Ok(Some(Kept {
-        what,
-        name,
-        sha256: hash_bytes(damaged),
-    }))
+    Ok(Some(Kept { what, name, sha256: hash_bytes(damaged) }))
 }
 
 /// Moves a file to `orphans/`. Its folders become part of its name there.
@@ -282,15 +214,9 @@ fn put_aside(dir: &Path, name: &str) -> Result<(), OpenError> {
             number => orphans.join(format!("{flat}.{number}")),
         });
         let target = free.into_iter().find(|path| !path.exists());
-        files::rename_durable(
-            &dir.join(name),
-            &target.unwrap_or_else(|| orphans.join(&flat)),
-        )
+        files::rename_durable(&dir.join(name), &target.unwrap_or_else(|| orphans.join(&flat)))
     });
-    moved.map_err(|source| OpenError::Folder {
-        path: orphans,
-        source,
-    })
+    moved.map_err(|source| OpenError::Folder { path: orphans, source })
 }
 
 fn last_eids(state: &State) -> BTreeMap<String, i64> {
@@ -320,9 +246,7 @@ fn recover_journals(
             Err(error @ JournalError::Header { .. }) => {
                 let name = layout::journal_name(*number);
                 put_aside(dir, &name)?;
-                opened
-                    .recovered
-                    .push(Damage::new(DamageKind::JournalHeader, name, error));
+                opened.recovered.push(Damage::new(DamageKind::JournalHeader, name, error));
             }
             Err(error) => return Err(OpenError::Recover(error)),
         }
@@ -330,10 +254,7 @@ fn recover_journals(
     let mut unsealed = Vec::new();
     for (journal, end) in journals.iter().zip(ends(&journals)) {
         check(journal, end, last_eids, &mut opened.recovered).map_err(OpenError::Recover)?;
-        unsealed.push(Full {
-            number: journal.key().number,
-            end,
-        });
+        unsealed.push(Full { number: journal.key().number, end });
     }
     Ok(unsealed)
 }
@@ -355,12 +276,7 @@ fn check(
             recovered.push(Damage::frame(name.clone(), &table.name, &frame.header, why));
         }
     }
-    recovered.extend(
-        index
-            .holes
-            .iter()
-            .map(|hole| Damage::hole(name.clone(), hole)),
-    );
+    recovered.extend(index.holes.iter().map(|hole| Damage::hole(name.clone(), hole)));
     recovered.extend(torn_tail(journal, &index, &name));
     Ok(())
 }
@@ -371,18 +287,9 @@ fn torn_tail(journal: &Journal, index: &FrameIndex, name: &str) -> Option<Damage
         return None;
     }
     let detail = format!("the last {rest} bytes are no whole frame");
-    let from = index
-        .frames
-        .last()
-        .map_or(journal.header.created_ns, |f| f.header.max_time_ns);
-    let modified = journal
-        .file
-        .metadata()
-        .and_then(|metadata| metadata.modified())
-        .ok();
+    let from = index.frames.last().map_or(journal.header.created_ns, |f| f.header.max_time_ns);
+    let modified = journal.file.metadata().and_then(|metadata| metadata.modified()).ok();
     let since = modified.and_then(|modified| modified.duration_since(UNIX_EPOCH).ok());
-    let to = since
-        .and_then(|since| i64::try_from(since.as_nanos()).ok())
-        .unwrap_or(from);
+    let to = since.and_then(|since| i64::try_from(since.as_nanos()).ok()).unwrap_or(from);
     Some(Damage::new(DamageKind::TornTail, name, detail).times(from, to.max(from)))
 }

@@ -28,10 +28,7 @@ pub(crate) enum SealError {
     #[error("cannot read journal {number}")]
     Journal { number: u64, source: JournalError },
     #[error("cannot write a segment of journal {number}")]
-    Segment {
-        number: u64,
-        source: SegmentWriteError,
-    },
+    Segment { number: u64, source: SegmentWriteError },
     #[error("cannot note the sealing of journal {number}")]
     Manifest { number: u64, source: ManifestError },
 }
@@ -67,10 +64,7 @@ fn finish(
     files: Vec<SegmentEntry>,
 ) -> Result<(), SealError> {
     manifest
-        .append(&Entry::Seal {
-            journal: number,
-            files,
-        })
+        .append(&Entry::Seal { journal: number, files })
         .map_err(|source| SealError::Manifest { number, source })?;
     if let Err(error) = std::fs::remove_file(layout::journal_path(dir, number)) {
         // The entry removes it for every reader, and the next start removes the file.
@@ -98,9 +92,9 @@ fn decode(
         let mut bad = None;
         for (position, frame) in frames.iter().enumerate() {
             let decoded = match journal.payload(frame)? {
-                Some(payload) => batch
-                    .decode(&payload, frame.header.rows)
-                    .map_err(|e| e.to_string()),
+                Some(payload) => {
+                    batch.decode(&payload, frame.header.rows).map_err(|e| e.to_string())
+                }
                 None => Err("its checksum is wrong".to_owned()),
             };
             if let Err(reason) = decoded {
@@ -138,8 +132,5 @@ fn wanted(table: &WireTable) -> Vec<Wanted<'_>> {
 fn bloom(table: &WireTable, tables: &[&'static TableSchema]) -> Vec<&'static str> {
     let known = tables.iter().find(|known| known.name == table.name);
     let columns = known.into_iter().flat_map(|known| known.stored());
-    columns
-        .filter(|(_, column, _)| column.bloom)
-        .map(|(_, column, _)| column.name)
-        .collect()
+    columns.filter(|(_, column, _)| column.bloom).map(|(_, column, _)| column.name).collect()
 }

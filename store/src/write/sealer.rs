@@ -47,22 +47,12 @@ impl Sealer {
     ) -> Result<Self, OpenError> {
         let (queue, full) = sync_channel(SEAL_QUEUE_MAX);
         let findings = Findings::default();
-        let work = Work {
-            dir: dir.to_path_buf(),
-            manifest,
-            tables,
-            findings: Arc::clone(&findings),
-        };
+        let work =
+            Work { dir: dir.to_path_buf(), manifest, tables, findings: Arc::clone(&findings) };
         let builder = Builder::new().name("sealer".to_owned());
-        let thread = builder
-            .spawn(move || work.run(&full))
-            .map_err(OpenError::Sealer)?;
-        let mut sealer = Self {
-            queue: Some(queue),
-            waiting: unsealed.into(),
-            thread: Some(thread),
-            findings,
-        };
+        let thread = builder.spawn(move || work.run(&full)).map_err(OpenError::Sealer)?;
+        let mut sealer =
+            Self { queue: Some(queue), waiting: unsealed.into(), thread: Some(thread), findings };
         sealer.offer();
         Ok(sealer)
     }
@@ -99,9 +89,7 @@ impl Sealer {
     }
 
     fn join(&mut self) -> bool {
-        self.thread
-            .take()
-            .is_none_or(|thread| thread.join().is_ok())
+        self.thread.take().is_none_or(|thread| thread.join().is_ok())
     }
 }
 
@@ -130,11 +118,7 @@ impl Work {
         let mut open = true;
         while open {
             // With a failed journal at the front, wait a while; else for the next one.
-            let wait = if pending.is_empty() {
-                Duration::MAX
-            } else {
-                SEAL_RETRY
-            };
+            let wait = if pending.is_empty() { Duration::MAX } else { SEAL_RETRY };
             match queue.recv_timeout(wait) {
                 Ok(full) => pending.push_back(full),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -150,13 +134,7 @@ impl Work {
 
     fn seal(&mut self, full: Full) -> bool {
         let mut damage = Vec::new();
-        let sealed = seal::seal(
-            &self.dir,
-            &mut self.manifest,
-            self.tables,
-            full,
-            &mut damage,
-        );
+        let sealed = seal::seal(&self.dir, &mut self.manifest, self.tables, full, &mut damage);
         match sealed {
             Ok(()) => {
                 let mut findings = self.findings.lock().unwrap_or_else(PoisonError::into_inner);

@@ -53,20 +53,14 @@ impl Writer {
         let mut opened = recovery.opened;
         let (leases, damaged) =
             Leases::open(dir, tables, &recovery.last_eids).map_err(OpenError::Leases)?;
-        opened
-            .recovered
-            .extend(damaged.then(recover::leases_damage));
+        opened.recovered.extend(damaged.then(recover::leases_damage));
         let (heartbeat, last) = recover::heartbeat(dir, &mut opened)?;
         opened.last_heartbeat = last;
 
         let none = Unsynced::default();
         let (number, boot_id) = (recovery.next_journal, options.boot_id);
-        let journal = JournalWriter::create(dir, number, boot_id, &wire, u64::MAX, &none).map_err(
-            |source| OpenError::Journal {
-                path: dir.to_path_buf(),
-                source,
-            },
-        )?;
+        let journal = JournalWriter::create(dir, number, boot_id, &wire, u64::MAX, &none)
+            .map_err(|source| OpenError::Journal { path: dir.to_path_buf(), source })?;
         let sealer = Sealer::start(dir, recovery.manifest, tables, recovery.unsealed)?;
         let writer = Self {
             dir: dir.to_path_buf(),
@@ -113,20 +107,12 @@ impl Writer {
             };
             let first_eid = self.write(table, draft)?;
             let last_eid = first_eid + i64::from(draft.rows) - 1;
-            let total = appended.get_or_insert(Appended {
-                first_eid,
-                last_eid,
-                rows: 0,
-            });
+            let total = appended.get_or_insert(Appended { first_eid, last_eid, rows: 0 });
             total.last_eid = last_eid;
             total.rows += u64::from(draft.rows);
         }
         if refused > 0 {
-            tracing::error!(
-                table = T::SCHEMA.name,
-                refused,
-                "Rows over the size limit are lost"
-            );
+            tracing::error!(table = T::SCHEMA.name, refused, "Rows over the size limit are lost");
         }
         Ok(appended)
     }
@@ -138,9 +124,7 @@ impl Writer {
     /// as one can be begun.
     pub fn sync(&mut self) -> Result<Synced, WriteError> {
         self.sync_journal().map_err(WriteError::Sync)?;
-        Ok(Synced {
-            last_eid: self.leases.last_given(),
-        })
+        Ok(Synced { last_eid: self.leases.last_given() })
     }
 
     /// Notes, per source, the watermark up to which every event is stored and synced, in
@@ -217,9 +201,7 @@ impl Writer {
             }
         };
         let offset_ns = self.clock_offset_ns;
-        let frame = self
-            .unsynced
-            .finish(draft, table_id, first_eid, offset_ns, &self.journal);
+        let frame = self.unsynced.finish(draft, table_id, first_eid, offset_ns, &self.journal);
         if let Err(error) = self.journal.write(frame) {
             tracing::warn!(error = %error, "The journal cannot be written; beginning a new one");
             self.broken = true;
@@ -292,10 +274,7 @@ fn describe(tables: &'static [&'static TableSchema]) -> Result<Vec<WireTable>, O
     let mut names = BTreeMap::new();
     let mut wire = Vec::with_capacity(tables.len());
     for table in tables {
-        let refuse = |reason| OpenError::Table {
-            table: table.name,
-            reason,
-        };
+        let refuse = |reason| OpenError::Table { table: table.name, reason };
         if names.insert(table.name, ()).is_some() {
             return Err(refuse("another table has its name"));
         }
@@ -303,9 +282,7 @@ fn describe(tables: &'static [&'static TableSchema]) -> Result<Vec<WireTable>, O
         if table.name.is_empty() || !table.name.bytes().all(plain) {
             return Err(refuse("its name is not snake case"));
         }
-        if table
-            .stored()
-            .any(|(_, column, _)| [EID, BOOT_ID, CLOCK_OFFSET].contains(&column.name))
+        if table.stored().any(|(_, column, _)| [EID, BOOT_ID, CLOCK_OFFSET].contains(&column.name))
         {
             return Err(refuse("a column has a name that the store uses"));
         }
@@ -334,27 +311,17 @@ mod tests {
     }
 
     fn rows(pids: std::ops::Range<u32>) -> Vec<Small> {
-        pids.map(|pid| Small {
-            time_ns: i64::from(pid),
-            pid,
-            path: None,
-        })
-        .collect()
+        pids.map(|pid| Small { time_ns: i64::from(pid), pid, path: None }).collect()
     }
 
     /// The pids by eid.
     fn read(dir: &Path) -> Vec<(i64, u32)> {
         let snapshot = Reader::open(dir).unwrap().snapshot().unwrap();
         let mut found = Vec::new();
-        for batch in snapshot
-            .scan(SMALL, &ScanRequest::new(0..=i64::MAX, vec![1]))
-            .unwrap()
-        {
+        for batch in snapshot.scan(SMALL, &ScanRequest::new(0..=i64::MAX, vec![1])).unwrap() {
             let batch = batch.unwrap();
             for row in 0..batch.len() {
-                let ValueRef::U32(pid) = batch.columns()[0].value(row) else {
-                    panic!("no pid")
-                };
+                let ValueRef::U32(pid) = batch.columns()[0].value(row) else { panic!("no pid") };
                 found.push((batch.eid().unwrap().value(row), pid));
             }
         }
@@ -421,14 +388,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut writer = open(dir.path());
         let long = "x".repeat(crate::limits::ROW_BYTES_MAX);
-        let row = |pid, path: &str| Small {
-            time_ns: 0,
-            pid,
-            path: Some(path.to_owned()),
-        };
-        let appended = writer
-            .append([row(0, "a"), row(1, &long), row(2, "b")])
-            .unwrap();
+        let row = |pid, path: &str| Small { time_ns: 0, pid, path: Some(path.to_owned()) };
+        let appended = writer.append([row(0, "a"), row(1, &long), row(2, "b")]).unwrap();
         assert_eq!(appended.map(|appended| appended.rows), Some(2));
         let fits = &long[..long.len() - 64];
         writer.append([row(3, fits)]).unwrap();

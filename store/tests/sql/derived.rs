@@ -32,14 +32,10 @@ struct BPFThings {
 fn the_schema_follows_from_the_struct() {
     let schema = BPFThings::SCHEMA;
     assert_eq!(schema.name, "bpf_things");
-    assert_eq!(
-        schema.doc,
-        "Things that happened, told in two lines. And a paragraph."
-    );
+    assert_eq!(schema.doc, "Things that happened, told in two lines. And a paragraph.");
     let columns: Vec<_> = schema.columns.iter().map(|column| column.name).collect();
-    let names = [
-        "time", "pid", "start_ns", "guid", "time_ns", "type", "data", "eid", "boot_ns", "boot_id",
-    ];
+    let names =
+        ["time", "pid", "start_ns", "guid", "time_ns", "type", "data", "eid", "boot_ns", "boot_id"];
     assert_eq!(columns, names);
     assert_eq!(schema.time, Some(4));
     let with = |has: fn(&bygone_store::schema::ColumnSchema) -> bool| {
@@ -47,21 +43,12 @@ fn the_schema_follows_from_the_struct() {
         columns.map(|column| column.name).collect::<Vec<_>>()
     };
     assert_eq!(with(|column| column.nullable), ["pid", "guid", "type"]);
-    assert_eq!(
-        with(|column| column.hidden),
-        ["guid", "eid", "boot_ns", "boot_id"]
-    );
+    assert_eq!(with(|column| column.hidden), ["guid", "eid", "boot_ns", "boot_id"]);
     assert_eq!(with(|column| column.bloom), ["type"]);
     let source = |index: usize| schema.columns[index].source;
     assert_eq!(source(0), ColumnSource::Computed(Computation::Seconds));
     assert_eq!(source(1), ColumnSource::Stored(ColumnType::U32));
-    assert_eq!(
-        source(3),
-        ColumnSource::Computed(Computation::Guid {
-            pid: 1,
-            start_ns: 2
-        })
-    );
+    assert_eq!(source(3), ColumnSource::Computed(Computation::Guid { pid: 1, start_ns: 2 }));
     assert_eq!(source(7), ColumnSource::Computed(Computation::Eid));
     assert_eq!(schema.columns[4].doc, "When, in nanoseconds.");
 }

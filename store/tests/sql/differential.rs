@@ -32,24 +32,10 @@ const TIMES: &[i64] = &[
 ];
 
 fn samples(chance: &mut Chance) -> Vec<Samples> {
-    let names = [
-        "a",
-        "A",
-        "abc",
-        "",
-        "5",
-        "05",
-        "5.0",
-        " 5 ",
-        "é",
-        "a ",
-        "9223372036854775808",
-    ];
+    let names = ["a", "A", "abc", "", "5", "05", "5.0", " 5 ", "é", "a ", "9223372036854775808"];
     let sample = |_| Samples {
         pid: chance.pick(&[&0, &1, &1, &5, &u32::MAX]).to_owned(),
-        start_ns: chance
-            .pick(&[&0, &10, &50, &u64::MAX, &(1 << 63)])
-            .to_owned(),
+        start_ns: chance.pick(&[&0, &10, &50, &u64::MAX, &(1 << 63)]).to_owned(),
         guid: Computed,
         name: (*chance.pick(&names.each_ref())).to_owned(),
         label: (!chance.one_in(3)).then(|| (*chance.pick(&names.each_ref())).to_owned()),
@@ -59,9 +45,7 @@ fn samples(chance: &mut Chance) -> Vec<Samples> {
             .to_owned(),
         level: (!chance.one_in(3)).then(|| chance.pick(&[&0, &5, &-1, &i32::MIN]).to_owned()),
         flag: chance.one_in(2),
-        big: chance
-            .pick(&[&0, &5, &i64::MAX, &i64::MIN, &9_007_199_254_740_993])
-            .to_owned(),
+        big: chance.pick(&[&0, &5, &i64::MAX, &i64::MIN, &9_007_199_254_740_993]).to_owned(),
         data: (!chance.one_in(3)).then(|| chance.pick(&[&b""[..], b"5", b"\x00\xff"]).to_vec()),
         time_ns: TIMES[chance.below(TIMES.len())],
         uptime: Computed,
@@ -127,21 +111,13 @@ fn ordinary(
         let indices = schema.stored().map(|(index, _, _)| index);
         let stored: Vec<(usize, Value)> = indices.zip(stored).collect();
         let value = |(index, source): (usize, ColumnSource)| match source {
-            ColumnSource::Stored(_) => stored
-                .iter()
-                .find(|(at, _)| *at == index)
-                .map(|(_, value)| value.clone())
-                .unwrap(),
+            ColumnSource::Stored(_) => {
+                stored.iter().find(|(at, _)| *at == index).map(|(_, value)| value.clone()).unwrap()
+            }
             ColumnSource::Computed(computation) => computed(computation, time_ns, eid, &stored),
         };
-        let sources = schema
-            .columns
-            .iter()
-            .map(|column| column.source)
-            .enumerate();
-        connection
-            .execute(&insert, params_from_iter(sources.map(value)))
-            .unwrap();
+        let sources = schema.columns.iter().map(|column| column.source).enumerate();
+        connection.execute(&insert, params_from_iter(sources.map(value))).unwrap();
     }
 }
 
@@ -180,9 +156,7 @@ fn control(samples: &[Samples], others: &[Others]) -> Connection {
     let ns = |call: &mut rusqlite::functions::Context<'_>| {
         Ok(parse_time(&call.get::<String>(0)?, chrono::Local::now()).unwrap())
     };
-    connection
-        .create_scalar_function("ns", 1, flags, ns)
-        .unwrap();
+    connection.create_scalar_function("ns", 1, flags, ns).unwrap();
     connection
 }
 
@@ -210,11 +184,7 @@ fn compare(session: &Session, control: &Connection, seeds: std::ops::Range<u64>)
         match (run(session, &sql), ask_control(control, &sql)) {
             (Ok((sink, _)), Ok(expected)) => {
                 let expected = comparable(&expected, ordered);
-                assert_eq!(
-                    comparable(&sink.rows, ordered),
-                    expected,
-                    "seed {seed}: {sql}"
-                );
+                assert_eq!(comparable(&sink.rows, ordered), expected, "seed {seed}: {sql}");
                 answered += usize::from(!expected.is_empty());
             }
             (Err(_), Err(_)) => {}
@@ -236,16 +206,9 @@ fn check(round: u64, journal_bytes_max: u64, memory: usize, statements: u64) {
     }
     let session = store.session().with_kept_bytes_max(memory);
     let first = round * 1_000_000;
-    let answered = compare(
-        &session,
-        &control(&samples, &others),
-        first..first + statements,
-    );
+    let answered = compare(&session, &control(&samples, &others), first..first + statements);
     let enough = usize::try_from(statements / 4).unwrap();
-    assert!(
-        answered > enough,
-        "too few statements with rows: {answered}"
-    );
+    assert!(answered > enough, "too few statements with rows: {answered}");
 }
 
 #[test]
@@ -278,11 +241,7 @@ fn every_time_bound_agrees_with_an_ordinary_table() {
                 let sql = format!("SELECT eid FROM samples WHERE {column} {comparison} {literal}");
                 let ours = run(&session, &sql).unwrap().0.rows;
                 let theirs = ask_control(&control, &sql).unwrap();
-                assert_eq!(
-                    comparable(&ours, false),
-                    comparable(&theirs, false),
-                    "{sql}"
-                );
+                assert_eq!(comparable(&ours, false), comparable(&theirs, false), "{sql}");
             }
         }
     }

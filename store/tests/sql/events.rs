@@ -54,25 +54,15 @@ fn columns_from_63_on_are_told_apart() {
         assert_eq!(integers(&session, &sql), [column]);
     }
     assert_eq!(
-        rows(
-            &session,
-            "SELECT c02, c62, c63, c64, c69, eid, boot_ns FROM wide"
-        ),
+        rows(&session, "SELECT c02, c62, c63, c64, c69, eid, boot_ns FROM wide"),
         [[2, 62, 63, 64, 69, 1, 1 - CLOCK_OFFSET_NS].map(Value::Integer)]
     );
     let all = rows(&session, "SELECT * FROM wide");
     assert_eq!(all, [(0..70).map(Value::Integer).collect::<Vec<_>>()]);
-    let [low] = &*plan(&session, "SELECT c62 FROM wide") else {
-        panic!("one scan")
-    };
+    let [low] = &*plan(&session, "SELECT c62 FROM wide") else { panic!("one scan") };
     assert!(low.ends_with(" READS c62"), "{low}");
-    let [high] = &*plan(&session, "SELECT c64 FROM wide") else {
-        panic!("one scan")
-    };
-    assert!(
-        high.contains(" READS c63, c64, ") && high.ends_with("boot_id"),
-        "{high}"
-    );
+    let [high] = &*plan(&session, "SELECT c64 FROM wide") else { panic!("one scan") };
+    assert!(high.contains(" READS c63, c64, ") && high.ends_with("boot_id"), "{high}");
 }
 
 #[test]
@@ -117,11 +107,7 @@ fn mixed(rows: u32) -> Store {
     let mut store = Store::new(16 << 10);
     for first in (0..rows).step_by(100) {
         let pids = first..(first + 100).min(rows);
-        store.append(
-            pids.clone()
-                .map(|pid| sample(i64::from(pid) * 1_000, pid))
-                .collect(),
-        );
+        store.append(pids.clone().map(|pid| sample(i64::from(pid) * 1_000, pid)).collect());
         store.append(pids.map(|pid| other(i64::from(pid) * 1_000, pid)).collect());
         store.writer.tick().unwrap();
     }
@@ -193,18 +179,11 @@ fn a_statement_sees_one_snapshot() {
     let session = store.session();
     // The inner count is a scan per outer row; the last one begins after 49 appends and seals.
     let sql = "SELECT (SELECT count(*) FROM samples b WHERE b.eid + a.eid > 0) FROM samples a";
-    let mut sink = Appending {
-        store: &mut store,
-        seen: Collect::default(),
-    };
+    let mut sink = Appending { store: &mut store, seen: Collect::default() };
     session.execute(sql, &mut sink).unwrap();
     let counts: Vec<Value> = sink.seen.rows.into_iter().flatten().collect();
     assert_eq!(counts, vec![Value::Integer(50); 50]);
-    assert_eq!(
-        integers(&session, "SELECT count(*) FROM samples"),
-        [100],
-        "the next sees more"
-    );
+    assert_eq!(integers(&session, "SELECT count(*) FROM samples"), [100], "the next sees more");
 }
 
 #[test]
@@ -215,31 +194,19 @@ fn what_was_read_is_told() {
     let whole: RangeInclusive<i64> = i64::MIN..=i64::MAX;
     assert_eq!(scanned("SELECT 1"), []);
     assert_eq!(scanned("SELECT * FROM letters"), []);
-    assert_eq!(
-        scanned("SELECT count(*) FROM samples"),
-        [("samples", whole.clone())]
-    );
+    assert_eq!(scanned("SELECT count(*) FROM samples"), [("samples", whole.clone())]);
     assert_eq!(
         scanned("SELECT count(*) FROM samples WHERE time >= 3 AND time_ns < 9000000000"),
         [("samples", 3_000_000_000..=8_999_999_999)]
     );
-    assert_eq!(
-        scanned("SELECT count(*) FROM samples WHERE time = 1 AND time = 2"),
-        []
-    );
+    assert_eq!(scanned("SELECT count(*) FROM samples WHERE time = 1 AND time = 2"), []);
     assert_eq!(
         scanned("SELECT count(*) FROM samples WHERE time IN (1, 2, 7)"),
-        [
-            ("samples", 1_000_000_000..=2_999_999_999),
-            ("samples", 7_000_000_000..=7_999_999_999)
-        ]
+        [("samples", 1_000_000_000..=2_999_999_999), ("samples", 7_000_000_000..=7_999_999_999)]
     );
     assert_eq!(
         scanned("SELECT 1 FROM samples WHERE time = 1; SELECT 1 FROM others"),
-        [
-            ("samples", 1_000_000_000..=1_999_999_999),
-            ("others", whole)
-        ]
+        [("samples", 1_000_000_000..=1_999_999_999), ("others", whole)]
     );
 }
 
@@ -252,17 +219,12 @@ fn damage_is_told() {
     let journals = std::fs::read_dir(store.dir.path().join("journal")).unwrap();
     let journal = journals.map(|entry| entry.unwrap().path()).next().unwrap();
     let mut bytes = std::fs::read(&journal).unwrap();
-    let middle = bytes
-        .windows(6)
-        .position(|window| window == b"name 9")
-        .unwrap();
+    let middle = bytes.windows(6).position(|window| window == b"name 9").unwrap();
     bytes[middle] ^= 1;
     std::fs::write(&journal, bytes).unwrap();
     let (sink, executed) = run(&store.session(), "SELECT pid FROM samples ORDER BY pid").unwrap();
     assert_eq!(sink.rows.len(), 19);
     assert!(!sink.rows.contains(&vec![Value::Integer(9)]));
-    let [damage] = &*executed.damage else {
-        panic!("{:?}", executed.damage)
-    };
+    let [damage] = &*executed.damage else { panic!("{:?}", executed.damage) };
     assert_eq!(damage.table.as_deref(), Some("samples"));
 }

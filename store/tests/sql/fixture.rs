@@ -145,11 +145,7 @@ impl Store {
 
 /// A session on a folder.
 pub(crate) fn session(dir: &Path) -> Session {
-    let options = SessionOptions {
-        data_dir: dir.to_owned(),
-        events: EVENTS,
-        states: STATES,
-    };
+    let options = SessionOptions { data_dir: dir.to_owned(), events: EVENTS, states: STATES };
     Session::open(options).unwrap()
 }
 
@@ -203,12 +199,7 @@ impl ResultSink for Collect {
     }
 
     fn row(&mut self, values: &[ValueRef<'_>]) -> io::Result<()> {
-        self.rows.push(
-            values
-                .iter()
-                .map(|value| Value::try_from(*value).unwrap())
-                .collect(),
-        );
+        self.rows.push(values.iter().map(|value| Value::try_from(*value).unwrap()).collect());
         Ok(())
     }
 
@@ -220,10 +211,7 @@ impl ResultSink for Collect {
 
 /// The rows of a statement.
 pub(crate) fn rows(session: &Session, sql: &str) -> Vec<Vec<Value>> {
-    run(session, sql)
-        .unwrap_or_else(|error| panic!("{sql}: {error}"))
-        .0
-        .rows
+    run(session, sql).unwrap_or_else(|error| panic!("{sql}: {error}")).0.rows
 }
 
 /// The rows of a statement of one integer column.
@@ -248,8 +236,6 @@ pub(crate) fn plan(session: &Session, sql: &str) -> Vec<String> {
         Some(Value::Text(text)) => text.clone(),
         other => panic!("{sql}: {other:?}"),
     };
-    let all = rows(session, &format!("EXPLAIN QUERY PLAN {sql}"))
-        .into_iter()
-        .map(detail);
+    let all = rows(session, &format!("EXPLAIN QUERY PLAN {sql}")).into_iter().map(detail);
     all.filter(|line| line.contains("VIRTUAL TABLE")).collect()
 }

@@ -35,9 +35,8 @@ const SAMPLES: &[&str] = &[
     "flag", "big", "data", "uptime", "eid", "boot_ns", "boot_id",
 ];
 
-const OTHERS: &[&str] = &[
-    "time", "time_ns", "pid", "start_ns", "guid", "name", "level", "eid", "boot_ns",
-];
+const OTHERS: &[&str] =
+    &["time", "time_ns", "pid", "start_ns", "guid", "name", "level", "eid", "boot_ns"];
 
 /// Values on both sides of every edge, in every type. `rows` has the rows' own edges.
 pub(crate) const LITERALS: &[&str] = &[
@@ -99,14 +98,7 @@ const COMPARISONS: &[&str] = &["=", "=", "=", "<", "<=", ">", ">=", "<>", "IS", 
 
 const PATTERNS: &[&str] = &["'a%'", "'%5%'", "'A_c'", "'abcdef01-%'", "''", "'%'"];
 
-const JOINS: &[&str] = &[
-    "JOIN",
-    "LEFT JOIN",
-    "RIGHT JOIN",
-    "FULL JOIN",
-    "CROSS JOIN",
-    ",",
-];
+const JOINS: &[&str] = &["JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN", "CROSS JOIN", ","];
 
 /// A table of a statement under its alias.
 #[derive(Clone, Copy)]
@@ -120,29 +112,17 @@ pub(crate) fn statement(chance: &mut Chance) -> (String, bool) {
     let (from, sources) = from(chance);
     let mut sql = String::new();
     let aggregate = chance.one_in(4);
-    let group = aggregate
-        .then(|| column(chance, &sources))
-        .filter(|_| !chance.one_in(3));
+    let group = aggregate.then(|| column(chance, &sources)).filter(|_| !chance.one_in(3));
     if let Some(group) = &group {
-        write!(
-            sql,
-            "SELECT {group}, count(*), min({}), max(",
-            column(chance, &sources)
-        )
-        .unwrap();
+        write!(sql, "SELECT {group}, count(*), min({}), max(", column(chance, &sources)).unwrap();
         write!(sql, "{}) {from}", column(chance, &sources)).unwrap();
     } else if aggregate {
         let counted = column(chance, &sources);
-        write!(
-            sql,
-            "SELECT count(*), count({counted}), count(DISTINCT {counted}) {from}"
-        )
-        .unwrap();
+        write!(sql, "SELECT count(*), count({counted}), count(DISTINCT {counted}) {from}").unwrap();
     } else {
         let distinct = if chance.one_in(6) { "DISTINCT " } else { "" };
-        let columns: Vec<String> = (0..=chance.below(4))
-            .map(|_| column(chance, &sources))
-            .collect();
+        let columns: Vec<String> =
+            (0..=chance.below(4)).map(|_| column(chance, &sources)).collect();
         write!(sql, "SELECT {distinct}{} {from}", columns.join(", ")).unwrap();
     }
     if !chance.one_in(8) {
@@ -180,11 +160,8 @@ fn from(chance: &mut Chance) -> (String, Vec<Source>) {
     let mut sources: Vec<Source> = Vec::new();
     let mut sql = String::from("FROM ");
     for alias in aliases.into_iter().take(count) {
-        let (table, columns) = if chance.one_in(2) {
-            ("samples", SAMPLES)
-        } else {
-            ("others", OTHERS)
-        };
+        let (table, columns) =
+            if chance.one_in(2) { ("samples", SAMPLES) } else { ("others", OTHERS) };
         let join = chance.pick(JOINS);
         if !sources.is_empty() {
             write!(sql, " {join} ").unwrap();
@@ -203,20 +180,15 @@ fn from(chance: &mut Chance) -> (String, Vec<Source>) {
 fn join_condition(chance: &mut Chance, sources: &[Source]) -> String {
     let (last, before) = sources.split_last().unwrap();
     let other = before[chance.below(before.len())];
-    let shared = [
-        "guid", "pid", "start_ns", "name", "level", "time", "time_ns", "eid",
-    ];
+    let shared = ["guid", "pid", "start_ns", "name", "level", "time", "time_ns", "eid"];
     let (mut left, mut right) = (chance.pick(&shared), "");
     if chance.one_in(4) {
         left = chance.pick(last.columns);
         right = chance.pick(other.columns);
     }
     let right = if right.is_empty() { left } else { right };
-    let comparison = if chance.one_in(5) {
-        chance.pick(COMPARISONS)
-    } else {
-        chance.pick(&["=", "IS"])
-    };
+    let comparison =
+        if chance.one_in(5) { chance.pick(COMPARISONS) } else { chance.pick(&["=", "IS"]) };
     let mut sql = format!("{}.{left} {comparison} {}.{right}", last.alias, other.alias);
     if chance.one_in(3) {
         write!(sql, " AND {}", condition(chance, sources, 1)).unwrap();
@@ -248,10 +220,9 @@ fn condition(chance: &mut Chance, sources: &[Source], depth: usize) -> String {
         2 => format!("{column} BETWEEN {literal} AND {}", chance.pick(LITERALS)),
         3 => format!("{column} IS NULL"),
         4 => format!("{column} LIKE {}", chance.pick(PATTERNS)),
-        5 => format!(
-            "{column} {comparison} {literal} COLLATE {}",
-            chance.pick(&["NOCASE", "RTRIM"])
-        ),
+        5 => {
+            format!("{column} {comparison} {literal} COLLATE {}", chance.pick(&["NOCASE", "RTRIM"]))
+        }
         6 => format!(
             "({column}, {}) {} ({literal}, 5)",
             self::column(chance, sources),
@@ -262,10 +233,9 @@ fn condition(chance: &mut Chance, sources: &[Source], depth: usize) -> String {
             "{column} IN (SELECT x.{} FROM others x WHERE x.level {comparison} {literal})",
             chance.pick(OTHERS)
         ),
-        9 => format!(
-            "EXISTS (SELECT 1 FROM samples x WHERE x.{} = {column})",
-            chance.pick(SAMPLES)
-        ),
+        9 => {
+            format!("EXISTS (SELECT 1 FROM samples x WHERE x.{} = {column})", chance.pick(SAMPLES))
+        }
         _ => format!("{column} {comparison} {literal}"),
     }
 }

@@ -42,24 +42,16 @@ fn time_bounds_are_in_the_plan() {
 
 #[test]
 fn counting_reads_nothing() {
-    check(
-        "SELECT count(*) FROM samples",
-        &["SCAN samples VIRTUAL TABLE INDEX 0: READS nothing"],
-    );
+    check("SELECT count(*) FROM samples", &["SCAN samples VIRTUAL TABLE INDEX 0: READS nothing"]);
 }
 
 #[test]
 fn all_shown_columns_are_a_star() {
-    check(
-        "SELECT * FROM others",
-        &["SCAN others VIRTUAL TABLE INDEX 0: READS *"],
-    );
+    check("SELECT * FROM others", &["SCAN others VIRTUAL TABLE INDEX 0: READS *"]);
     check(
         "SELECT *, eid FROM others",
-        &[
-            "SCAN others VIRTUAL TABLE INDEX 0: READS time, time_ns, pid, start_ns, guid, name, \
-           level, eid",
-        ],
+        &["SCAN others VIRTUAL TABLE INDEX 0: READS time, time_ns, pid, start_ns, guid, name, \
+           level, eid"],
     );
 }
 

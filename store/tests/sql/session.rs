@@ -50,24 +50,14 @@ fn only_reading_is_allowed() {
             "{sql}: {message}"
         );
     }
-    assert_eq!(
-        rows(&session, "SELECT 1"),
-        [[Value::Integer(1)]],
-        "the session goes on"
-    );
+    assert_eq!(rows(&session, "SELECT 1"), [[Value::Integer(1)]], "the session goes on");
 }
 
 #[test]
 fn refusals_name_what_was_refused() {
     let cases = [
-        (
-            "PRAGMA query_only = 0",
-            "PRAGMA query_only is not allowed: the session is read-only",
-        ),
-        (
-            "ATTACH ':memory:' AS x",
-            "ATTACH and DETACH is not allowed: the session is read-only",
-        ),
+        ("PRAGMA query_only = 0", "PRAGMA query_only is not allowed: the session is read-only"),
+        ("ATTACH ':memory:' AS x", "ATTACH and DETACH is not allowed: the session is read-only"),
     ];
     for (sql, message) in cases {
         assert_eq!(error(sql), message);
@@ -99,26 +89,14 @@ fn schema_can_be_asked() {
 #[test]
 fn errors_name_the_thing_and_the_mend() {
     let cases = [
-        (
-            "SELECT * FROM leters",
-            "no such table: leters; did you mean letters?",
-        ),
-        (
-            "SELECT * FROM nothing_like_it",
-            "no such table: nothing_like_it; see `bygone tables`",
-        ),
-        (
-            "SELECT nam FROM letters",
-            "no such column: nam; did you mean name?",
-        ),
+        ("SELECT * FROM leters", "no such table: leters; did you mean letters?"),
+        ("SELECT * FROM nothing_like_it", "no such table: nothing_like_it; see `bygone tables`"),
+        ("SELECT nam FROM letters", "no such column: nam; did you mean name?"),
         (
             "SELECT l.identity FROM letters l",
             "no such column: l.identity; see `bygone schema TABLE`",
         ),
-        (
-            "SELECT 1;\nSELEC 2",
-            "near \"SELEC\": syntax error, at line 2, column 1",
-        ),
+        ("SELECT 1;\nSELEC 2", "near \"SELEC\": syntax error, at line 2, column 1"),
         ("SELECT (1", "incomplete input"),
         ("SELECT * FROM broken", "cannot read the table broken"),
     ];
@@ -131,16 +109,8 @@ fn errors_name_the_thing_and_the_mend() {
 #[test]
 fn a_failed_scan_keeps_its_cause() {
     let dir = TempDir::new().unwrap();
-    let error = run(&session(dir.path()), "SELECT * FROM broken")
-        .map(|_| ())
-        .unwrap_err();
-    let SqlError::State {
-        table: "broken",
-        source,
-    } = error
-    else {
-        panic!("{error:?}")
-    };
+    let error = run(&session(dir.path()), "SELECT * FROM broken").map(|_| ()).unwrap_err();
+    let SqlError::State { table: "broken", source } = error else { panic!("{error:?}") };
     assert_eq!(source.to_string(), "the file is locked");
 }
 
@@ -149,17 +119,9 @@ fn without_a_store_state_tables_still_work() {
     let dir = TempDir::new().unwrap();
     for dir in [dir.path(), &dir.path().join("missing")] {
         let session = session(dir);
-        assert_eq!(
-            rows(&session, "SELECT count(*) FROM letters"),
-            [[Value::Integer(4)]]
-        );
-        let error = run(&session, "SELECT count(*) FROM samples")
-            .map(|_| ())
-            .unwrap_err();
-        assert!(
-            matches!(&error, SqlError::NoStore { path } if path == dir),
-            "{error:?}"
-        );
+        assert_eq!(rows(&session, "SELECT count(*) FROM letters"), [[Value::Integer(4)]]);
+        let error = run(&session, "SELECT count(*) FROM samples").map(|_| ()).unwrap_err();
+        assert!(matches!(&error, SqlError::NoStore { path } if path == dir), "{error:?}");
     }
 }
 
@@ -171,10 +133,7 @@ fn a_store_that_appears_later_is_found() {
     let session = session(&later);
     assert!(run(&session, "SELECT count(*) FROM samples").is_err());
     std::os::unix::fs::symlink(store.dir.path(), &later).unwrap();
-    assert_eq!(
-        rows(&session, "SELECT count(*) FROM samples"),
-        [[Value::Integer(0)]]
-    );
+    assert_eq!(rows(&session, "SELECT count(*) FROM samples"), [[Value::Integer(0)]]);
 }
 
 #[test]
@@ -184,10 +143,7 @@ fn several_statements_each_have_a_result() {
     let (sink, _) = run(&session, "SELECT 1; -- one\n ; SELECT 2 AS two;").unwrap();
     assert_eq!(sink.results, 2);
     assert_eq!(sink.rows, [[Value::Integer(1)], [Value::Integer(2)]]);
-    let two = ResultColumn {
-        name: "two".to_owned(),
-        declared_type: None,
-    };
+    let two = ResultColumn { name: "two".to_owned(), declared_type: None };
     assert_eq!(sink.columns, [two]);
     let (sink, _) = run(&session, " -- nothing\n").unwrap();
     assert_eq!(sink.results, 0);
@@ -197,11 +153,7 @@ fn several_statements_each_have_a_result() {
 fn declared_types_are_handed_on() {
     let dir = TempDir::new().unwrap();
     let (sink, _) = run(&session(dir.path()), "SELECT id, name, id + 1 FROM letters").unwrap();
-    let types: Vec<_> = sink
-        .columns
-        .iter()
-        .map(|column| column.declared_type.as_deref())
-        .collect();
+    let types: Vec<_> = sink.columns.iter().map(|column| column.declared_type.as_deref()).collect();
     assert_eq!(types, [Some("BIGINT"), Some("TEXT"), None]);
 }
 
@@ -214,29 +166,14 @@ fn functions() {
         ("SELECT iso(0)", text("1970-01-01T00:00:00Z")),
         ("SELECT iso(-1)", text("1969-12-31T23:59:59.999999999Z")),
         ("SELECT iso(1500000000)", text("1970-01-01T00:00:01.500Z")),
-        (
-            "SELECT iso(-9223372036854775808)",
-            text("1677-09-21T00:12:43.145224192Z"),
-        ),
+        ("SELECT iso(-9223372036854775808)", text("1677-09-21T00:12:43.145224192Z")),
         ("SELECT iso(NULL)", Value::Null),
-        (
-            "SELECT ns('1970-01-01T00:00:01.5Z')",
-            Value::Integer(1_500_000_000),
-        ),
+        ("SELECT ns('1970-01-01T00:00:01.5Z')", Value::Integer(1_500_000_000)),
         ("SELECT ns('@7.25')", Value::Integer(7_250_000_000)),
         ("SELECT ns(NULL)", Value::Null),
-        (
-            "SELECT ns('-10m') - ns('10 minutes ago')",
-            Value::Integer(0),
-        ),
-        (
-            "SELECT ns('now') - ns('-90s')",
-            Value::Integer(90_000_000_000),
-        ),
-        (
-            "SELECT iso(ns('2026-11-24T03:12:05Z'))",
-            text("2026-11-24T03:12:05Z"),
-        ),
+        ("SELECT ns('-10m') - ns('10 minutes ago')", Value::Integer(0)),
+        ("SELECT ns('now') - ns('-90s')", Value::Integer(90_000_000_000)),
+        ("SELECT iso(ns('2026-11-24T03:12:05Z'))", text("2026-11-24T03:12:05Z")),
         ("SELECT sqrt(16)", Value::Real(4.0)),
         ("SELECT floor(log2(1024))", Value::Real(10.0)),
     ];
@@ -256,11 +193,7 @@ fn a_statement_can_be_interrupted() {
     let session = store.session();
     let handle = session.interrupt_handle();
     handle.interrupt();
-    assert_eq!(
-        rows(&session, "SELECT 1"),
-        [[Value::Integer(1)]],
-        "nothing ran, nothing ends"
-    );
+    assert_eq!(rows(&session, "SELECT 1"), [[Value::Integer(1)]], "nothing ran, nothing ends");
     let (started, wait) = sync_channel(1);
     let interrupter = std::thread::spawn(move || {
         wait.recv().unwrap();
@@ -268,16 +201,10 @@ fn a_statement_can_be_interrupted() {
     });
     let endless =
         "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n";
-    let error = session
-        .execute(endless, &mut Signal(Some(started)))
-        .unwrap_err();
+    let error = session.execute(endless, &mut Signal(Some(started))).unwrap_err();
     assert!(matches!(error, SqlError::Interrupted), "{error:?}");
     interrupter.join().unwrap();
-    assert_eq!(
-        rows(&session, "SELECT 1"),
-        [[Value::Integer(1)]],
-        "the session goes on"
-    );
+    assert_eq!(rows(&session, "SELECT 1"), [[Value::Integer(1)]], "the session goes on");
 }
 
 /// Says when the first row has come.
@@ -321,12 +248,7 @@ impl ResultSink for Full {
 fn a_sink_that_fails_ends_the_statement() {
     let mut store = Store::new(u64::MAX);
     store.append((0..10).map(|pid| sample(0, pid)).collect());
-    let error = store
-        .session()
-        .execute("SELECT * FROM samples", &mut Full)
-        .unwrap_err();
-    let SqlError::Output(error) = error else {
-        panic!("{error:?}")
-    };
+    let error = store.session().execute("SELECT * FROM samples", &mut Full).unwrap_err();
+    let SqlError::Output(error) = error else { panic!("{error:?}") };
     assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
 }

@@ -27,12 +27,7 @@ static COUNTED: &[StateTableEntry] = &[StateTableEntry::new::<Counted>(|| {
 
 fn session(states: &'static [StateTableEntry]) -> Session {
     let dir = TempDir::new().unwrap();
-    Session::open(SessionOptions {
-        data_dir: dir.path().to_owned(),
-        events: &[],
-        states,
-    })
-    .unwrap()
+    Session::open(SessionOptions { data_dir: dir.path().to_owned(), events: &[], states }).unwrap()
 }
 
 #[test]
@@ -44,11 +39,7 @@ fn a_statement_reads_a_state_table_once() {
     assert_eq!(SCANS.load(Ordering::Relaxed), before + 1);
     let full = "SELECT count(*) FROM counted a FULL JOIN counted b ON a.row = b.row + 1000";
     assert_eq!(integers(&session, full), [3000]);
-    assert_eq!(
-        SCANS.load(Ordering::Relaxed),
-        before + 2,
-        "each statement reads anew"
-    );
+    assert_eq!(SCANS.load(Ordering::Relaxed), before + 2, "each statement reads anew");
 }
 
 #[test]
@@ -57,23 +48,14 @@ fn all_types_of_columns() {
     let text = |text: &str| Value::Text(text.to_owned());
     assert_eq!(
         rows(&session, "SELECT *, secret FROM letters WHERE id = 2"),
-        [[
-            Value::Integer(2),
-            text("gamma"),
-            Value::Integer(7),
-            Value::Null,
-            Value::Integer(-1)
-        ]],
+        [[Value::Integer(2), text("gamma"), Value::Integer(7), Value::Null, Value::Integer(-1)]],
         "without a boot id there is no identity"
     );
     let session = session.with_boot_id(BOOT_ID);
     let identity = guid(&BOOT_ID, 2, 7);
     let sql = format!("SELECT id, guid FROM letters WHERE guid = '{identity}'");
     assert_eq!(rows(&session, &sql), [[Value::Integer(2), text(&identity)]]);
-    assert_eq!(
-        integers(&session, "SELECT id FROM letters WHERE guid IS NULL"),
-        [0_i64; 0]
-    );
+    assert_eq!(integers(&session, "SELECT id FROM letters WHERE guid IS NULL"), [0_i64; 0]);
 }
 
 #[test]

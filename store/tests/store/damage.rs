@@ -46,25 +46,15 @@ fn a_tail_torn_at_any_byte_loses_only_the_last_frame() {
     for length in start..end {
         let copied = tempfile::tempdir().unwrap();
         copy(dir.path(), copied.path());
-        let journal = std::fs::File::options()
-            .write(true)
-            .open(only_journal(copied.path()));
+        let journal = std::fs::File::options().write(true).open(only_journal(copied.path()));
         journal.unwrap().set_len(length).unwrap();
-        assert_eq!(
-            numbers(copied.path()).0,
-            (0..40).collect::<Vec<_>>(),
-            "at {length}"
-        );
+        assert_eq!(numbers(copied.path()).0, (0..40).collect::<Vec<_>>(), "at {length}");
         // Opening is dear; a few lengths of each part of the frame stand for all.
         if (length - start) % 61 == 0 {
             let (recovered, numbers) = reopened(copied.path());
             assert_eq!(numbers, (0..40).collect::<Vec<_>>(), "at {length}");
             let kinds: Vec<_> = recovered.iter().map(|damage| damage.kind).collect();
-            let torn = if length == start {
-                vec![]
-            } else {
-                vec![DamageKind::TornTail]
-            };
+            let torn = if length == start { vec![] } else { vec![DamageKind::TornTail] };
             assert_eq!(kinds, torn, "at {length}");
         }
     }
@@ -82,21 +72,11 @@ fn a_flipped_byte_loses_only_its_frame_and_is_reported() {
         flip(&only_journal(copied.path()), offset);
         let (numbers, damage) = numbers(copied.path());
         assert_eq!(numbers, expected, "at {offset}");
-        let [damage] = damage.as_slice() else {
-            panic!("at {offset}: {damage:?}")
-        };
+        let [damage] = damage.as_slice() else { panic!("at {offset}: {damage:?}") };
         let in_header = offset - start < 64;
-        let kind = if in_header {
-            DamageKind::Hole
-        } else {
-            DamageKind::Frame
-        };
+        let kind = if in_header { DamageKind::Hole } else { DamageKind::Frame };
         assert_eq!(damage.kind, kind, "at {offset}");
-        let times = if in_header {
-            (19_000, 30_000)
-        } else {
-            (20_000, 29_000)
-        };
+        let times = if in_header { (19_000, 30_000) } else { (20_000, 29_000) };
         assert_eq!(damage.time_ns, Some(times), "at {offset}");
         assert!(damage.kind.loses_rows());
         if (offset - start) % 61 == 0 {
@@ -108,11 +88,7 @@ fn a_flipped_byte_loses_only_its_frame_and_is_reported() {
 }
 
 fn flip(path: &Path, offset: u64) {
-    let file = std::fs::File::options()
-        .read(true)
-        .write(true)
-        .open(path)
-        .unwrap();
+    let file = std::fs::File::options().read(true).write(true).open(path).unwrap();
     let mut byte = [0];
     file.read_exact_at(&mut byte, offset).unwrap();
     file.write_all_at(&[byte[0] ^ 0x5a], offset).unwrap();
@@ -153,28 +129,18 @@ fn a_frame_within_an_argument_is_not_taken_for_one() {
     let filler = "x".repeat(frame.len());
     writer.append([sample(0)]).unwrap();
     let start = std::fs::metadata(only_journal(dir.path())).unwrap().len();
-    writer
-        .append([SampleEvents {
-            note: filler,
-            ..sample(1)
-        }])
-        .unwrap();
+    writer.append([SampleEvents { note: filler, ..sample(1) }]).unwrap();
     writer.append([sample(2)]).unwrap();
 
     let journal = only_journal(dir.path());
     let content = std::fs::read(&journal).unwrap();
-    let at = content
-        .windows(frame.len())
-        .position(|bytes| bytes.iter().all(|byte| *byte == b'x'));
+    let at = content.windows(frame.len()).position(|bytes| bytes.iter().all(|byte| *byte == b'x'));
     let file = std::fs::File::options().write(true).open(&journal).unwrap();
     file.write_all_at(frame, at.unwrap() as u64).unwrap();
     flip(&journal, start + 8);
     let (numbers, damage) = numbers(dir.path());
     assert_eq!(numbers, [0, 2]);
-    assert_eq!(
-        damage.iter().map(|damage| damage.kind).collect::<Vec<_>>(),
-        [DamageKind::Hole]
-    );
+    assert_eq!(damage.iter().map(|damage| damage.kind).collect::<Vec<_>>(), [DamageKind::Hole]);
 }
 
 #[test]
@@ -191,15 +157,9 @@ fn a_missing_or_damaged_segment_is_reported_and_the_others_are_read() {
     std::fs::remove_file(&segments[1]).unwrap();
     let (numbers, damage) = numbers(dir.path());
     assert_eq!(numbers, (20..30).collect::<Vec<_>>());
-    let mut kinds: Vec<_> = damage
-        .iter()
-        .map(|damage| (damage.kind, damage.rows))
-        .collect();
+    let mut kinds: Vec<_> = damage.iter().map(|damage| (damage.kind, damage.rows)).collect();
     kinds.sort_by_key(|(kind, _)| format!("{kind:?}"));
-    let expected = [
-        (DamageKind::Segment, Some(10)),
-        (DamageKind::SegmentMissing, Some(10)),
-    ];
+    let expected = [(DamageKind::Segment, Some(10)), (DamageKind::SegmentMissing, Some(10))];
     assert_eq!(kinds, expected);
 }
 
@@ -227,9 +187,5 @@ fn no_flipped_byte_of_a_segment_ends_the_reader() {
         }
         reported += snapshot.damage().len();
     }
-    assert!(
-        reported > whole.len() / 7 / 4,
-        "{reported} of {} were reported",
-        whole.len() / 7
-    );
+    assert!(reported > whole.len() / 7 / 4, "{reported} of {} were reported", whole.len() / 7);
 }

@@ -39,14 +39,9 @@ fn added_columns_are_null_or_zero_and_dropped_ones_are_gone() {
     let check = |newest: &[(u32, Option<u64>, bool)]| {
         let snapshot = Reader::open(dir.path()).unwrap().snapshot().unwrap();
         let schema = SampleEvents::SCHEMA;
-        let columns = ["pid", "added", "flag"]
-            .map(|name| schema.column(name).unwrap())
-            .to_vec();
+        let columns = ["pid", "added", "flag"].map(|name| schema.column(name).unwrap()).to_vec();
         let mut found = Vec::new();
-        for batch in snapshot
-            .scan(schema, &ScanRequest::new(0..=i64::MAX, columns))
-            .unwrap()
-        {
+        for batch in snapshot.scan(schema, &ScanRequest::new(0..=i64::MAX, columns)).unwrap() {
             let batch = batch.unwrap();
             for row in 0..batch.len() {
                 let value = |column: usize| batch.columns()[column].value(row);
@@ -72,13 +67,8 @@ fn added_columns_are_null_or_zero_and_dropped_ones_are_gone() {
     let (mut writer, opened) =
         Writer::open(dir.path(), TABLES, WriterOptions::new(BOOT_ID)).unwrap();
     assert_eq!(opened.recovered, []);
-    let row = SampleEvents {
-        pid: 9,
-        time_ns: 9,
-        note: String::new(),
-        added: Some(u64::MAX),
-        flag: true,
-    };
+    let row =
+        SampleEvents { pid: 9, time_ns: 9, note: String::new(), added: Some(u64::MAX), flag: true };
     writer.append([row]).unwrap();
     check(&[(9, Some(u64::MAX), true)]);
     writer.close().unwrap();

@@ -78,39 +78,22 @@ pub(crate) fn read_snapshot(snapshot: &Snapshot, from: i64, to: i64) -> Vec<(i64
     let schema = SampleEvents::SCHEMA;
     let columns: Vec<usize> = schema.stored().map(|(index, _, _)| index).collect();
     let mut rows = Vec::new();
-    for batch in snapshot
-        .scan(schema, &ScanRequest::new(from..=to, columns))
-        .unwrap()
-    {
+    for batch in snapshot.scan(schema, &ScanRequest::new(from..=to, columns)).unwrap() {
         let batch = batch.unwrap();
         for row in 0..batch.len() {
             let value = |column: usize| batch.columns()[column].value(row);
-            let ValueRef::U32(pid) = value(0) else {
-                panic!("pid: {:?}", value(0))
-            };
+            let ValueRef::U32(pid) = value(0) else { panic!("pid: {:?}", value(0)) };
             let path = match value(1) {
                 ValueRef::Null => None,
                 ValueRef::Text(path) => Some(path.to_owned()),
                 other => panic!("path: {other:?}"),
             };
-            let ValueRef::I64(time_ns) = value(2) else {
-                panic!("time: {:?}", value(2))
-            };
-            let ValueRef::Text(note) = value(3) else {
-                panic!("note: {:?}", value(3))
-            };
+            let ValueRef::I64(time_ns) = value(2) else { panic!("time: {:?}", value(2)) };
+            let ValueRef::Text(note) = value(3) else { panic!("note: {:?}", value(3)) };
             assert_eq!(batch.time_ns().unwrap().value(row), time_ns);
             assert_eq!(batch.boot_id(row), Some(BOOT_ID));
             let note = note.to_owned();
-            rows.push((
-                batch.eid().unwrap().value(row),
-                SampleEvents {
-                    pid,
-                    path,
-                    time_ns,
-                    note,
-                },
-            ));
+            rows.push((batch.eid().unwrap().value(row), SampleEvents { pid, path, time_ns, note }));
         }
     }
     rows.sort_by_key(|(eid, _)| *eid);
@@ -119,11 +102,7 @@ pub(crate) fn read_snapshot(snapshot: &Snapshot, from: i64, to: i64) -> Vec<(i64
 
 /// How many rows there are, without asking for a column.
 pub(crate) fn count(snapshot: &Snapshot, from: i64, to: i64) -> usize {
-    let request = ScanRequest {
-        time: from..=to,
-        columns: Vec::new(),
-        parts: RowParts::default(),
-    };
+    let request = ScanRequest { time: from..=to, columns: Vec::new(), parts: RowParts::default() };
     let batches = snapshot.scan(SampleEvents::SCHEMA, &request).unwrap();
     batches.map(|batch| batch.unwrap().len()).sum()
 }
@@ -138,11 +117,7 @@ pub(crate) fn files(dir: &Path, folder: &str) -> Vec<PathBuf> {
         };
         for entry in entries {
             let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path)
-            } else {
-                found.push(path)
-            }
+            if path.is_dir() { folders.push(path) } else { found.push(path) }
         }
     }
     found.sort();

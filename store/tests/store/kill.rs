@@ -19,11 +19,7 @@ const CHILD: &str = "BYGONE_STORE_TEST_CHILD";
 fn child(argument: &str) {
     let (cycle, dir) = argument.split_once(' ').unwrap();
     let (mut writer, opened) = open_small(Path::new(dir), 16 << 10);
-    let lost: Vec<&Damage> = opened
-        .recovered
-        .iter()
-        .filter(|d| d.kind.loses_rows())
-        .collect();
+    let lost: Vec<&Damage> = opened.recovered.iter().filter(|d| d.kind.loses_rows()).collect();
     println!("\nopened {lost:?}");
     let cycle: i64 = cycle.parse().unwrap();
     for number in 0.. {
@@ -60,8 +56,7 @@ fn run_and_kill(dir: &Path, cycle: u64) -> Said {
         let words: Vec<&str> = line.split(' ').collect();
         match words.as_slice() {
             ["appended", first, last] => {
-                said.appended
-                    .push((first.parse().unwrap(), last.parse().unwrap()));
+                said.appended.push((first.parse().unwrap(), last.parse().unwrap()));
                 if said.appended.len() == kill_after {
                     child.kill().unwrap();
                 }
@@ -72,10 +67,7 @@ fn run_and_kill(dir: &Path, cycle: u64) -> Said {
         }
     }
     assert!(!child.wait().unwrap().success());
-    assert!(
-        said.appended.len() >= kill_after,
-        "cycle {cycle} ended early"
-    );
+    assert!(said.appended.len() >= kill_after, "cycle {cycle} ended early");
     said
 }
 
@@ -91,10 +83,7 @@ fn kills_lose_nothing_synced() {
         let said = run_and_kill(dir.path(), cycle);
         for (first, last) in &said.appended {
             let before = given.range(..=last).next_back();
-            assert!(
-                before.is_none_or(|(_, end)| end < first),
-                "eid {first} was given before"
-            );
+            assert!(before.is_none_or(|(_, end)| end < first), "eid {first} was given before");
             given.insert(*first, *last);
         }
         let snapshot = Reader::open(dir.path()).unwrap().snapshot().unwrap();

@@ -1,9 +1,6 @@
 //! Scenarios of the store, seen from outside: a writer, readers, and what happens to the files.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a helper that fails is a test that fails"
-)]
+#![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
 mod copies;
 mod damage;

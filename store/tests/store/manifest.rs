@@ -33,10 +33,7 @@ fn damage_anywhere_in_the_manifest_loses_no_row() {
         copy(dir.path(), copied.path());
         let mut bytes = whole.clone();
         bytes[offset] ^= 0x11;
-        let path = copied
-            .path()
-            .join("manifest")
-            .join(manifest.file_name().unwrap());
+        let path = copied.path().join("manifest").join(manifest.file_name().unwrap());
         std::fs::write(path, &bytes).unwrap();
         let (found, _) = read(copied.path());
         assert_eq!(found.len(), 40, "a reader, with byte {offset} damaged");
@@ -45,18 +42,10 @@ fn damage_anywhere_in_the_manifest_loses_no_row() {
         let damaged = |kind: &DamageKind| {
             matches!(kind, DamageKind::ManifestTorn | DamageKind::ManifestBroken)
         };
-        assert_eq!(
-            found.iter().filter(|kind| damaged(kind)).count(),
-            1,
-            "{found:?}"
-        );
+        assert_eq!(found.iter().filter(|kind| damaged(kind)).count(), 1, "{found:?}");
         assert_eq!(rows(copied.path()), samples(0..40), "byte {offset}");
         assert_eq!(files(copied.path(), "segments").len(), 4, "byte {offset}");
-        assert_eq!(
-            kinds(copied.path()),
-            [],
-            "the second time nothing is wrong any more"
-        );
+        assert_eq!(kinds(copied.path()), [], "the second time nothing is wrong any more");
     }
 }
 
@@ -77,11 +66,7 @@ fn a_torn_end_is_kept_and_the_journal_counts() {
     assert_eq!(read(copied.path()).0.len(), 41);
     assert_eq!(kinds(copied.path()), [DamageKind::ManifestTorn]);
     assert_eq!(rows(copied.path()), samples(0..41));
-    assert_eq!(
-        std::fs::read(&manifest).unwrap(),
-        bytes,
-        "it is left as it was"
-    );
+    assert_eq!(std::fs::read(&manifest).unwrap(), bytes, "it is left as it was");
     let kept = std::fs::read(copied.path().join("manifest.torn-1")).unwrap();
     assert_eq!(kept, b"0123456789abcdef {\"type\":\"se");
 }
@@ -102,11 +87,7 @@ fn a_segment_that_no_entry_names_is_put_aside() {
     let segments = files(dir.path(), "segments");
     let stray = segments[0].with_file_name("0-1000.parquet");
     std::fs::copy(&segments[0], stray).unwrap();
-    assert_eq!(
-        rows(dir.path()),
-        samples(0..40),
-        "a reader does not count it"
-    );
+    assert_eq!(rows(dir.path()), samples(0..40), "a reader does not count it");
     assert_eq!(kinds(dir.path()), [DamageKind::Orphan]);
     assert_eq!(files(dir.path(), "orphans").len(), 1);
     assert_eq!(rows(dir.path()), samples(0..40));
@@ -122,19 +103,13 @@ fn a_seal_cut_short_doubles_no_row() {
     let before = tempfile::tempdir().unwrap();
     copy(dir.path(), before.path());
     writer.close().unwrap();
-    copy(
-        &dir.path().join("segments"),
-        &before.path().join("segments"),
-    );
+    copy(&dir.path().join("segments"), &before.path().join("segments"));
     std::fs::write(before.path().join("journal/9.tmp"), b"half a journal").unwrap();
 
     assert_eq!(rows(before.path()), samples(0..10));
     assert_eq!(kinds(before.path()), [DamageKind::Orphan]);
     assert_eq!(rows(before.path()), samples(0..10));
-    assert_eq!(
-        files(before.path(), "journal"),
-        [] as [std::path::PathBuf; 0]
-    );
+    assert_eq!(files(before.path(), "journal"), [] as [std::path::PathBuf; 0]);
 }
 
 /// A crash between the manifest's entry and the unlinking of the journal leaves both.

@@ -19,14 +19,8 @@ enum Step {
 
 fn row() -> impl Strategy<Value = SampleEvents> {
     let path = prop::option::of("[a-z/]{0,12}");
-    (any::<u32>(), path, -50i64..50, "\\PC{0,20}").prop_map(|(pid, path, time_ns, note)| {
-        SampleEvents {
-            pid,
-            path,
-            time_ns,
-            note,
-        }
-    })
+    (any::<u32>(), path, -50i64..50, "\\PC{0,20}")
+        .prop_map(|(pid, path, time_ns, note)| SampleEvents { pid, path, time_ns, note })
 }
 
 fn step() -> impl Strategy<Value = Step> {

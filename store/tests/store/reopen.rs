@@ -13,25 +13,12 @@ fn rows_are_there_at_once_and_after_every_reopening() {
         let (mut writer, opened) = open(dir.path());
         assert_eq!(opened.first_start, round == 0);
         assert!(opened.recovered.is_empty(), "{:?}", opened.recovered);
-        let appended = writer
-            .append(samples(round * 100..round * 100 + 100))
-            .unwrap()
-            .unwrap();
+        let appended = writer.append(samples(round * 100..round * 100 + 100)).unwrap().unwrap();
         let (first, last) = (round * 100 + 1, round * 100 + 100);
-        assert_eq!(
-            (appended.first_eid, appended.last_eid, appended.rows),
-            (first, last, 100)
-        );
-        assert_eq!(
-            rows(dir.path()),
-            samples(0..round * 100 + 100),
-            "before a sync"
-        );
+        assert_eq!((appended.first_eid, appended.last_eid, appended.rows), (first, last, 100));
+        assert_eq!(rows(dir.path()), samples(0..round * 100 + 100), "before a sync");
         let synced = writer.sync().unwrap();
-        assert_eq!(
-            synced.last_eid,
-            [("sample_events", last), ("other_events", 0)]
-        );
+        assert_eq!(synced.last_eid, [("sample_events", last), ("other_events", 0)]);
         writer.close().unwrap();
         assert_eq!(rows(dir.path()), samples(0..round * 100 + 100), "sealed");
         assert_eq!(files(dir.path(), "journal"), [] as [std::path::PathBuf; 0]);
@@ -39,11 +26,7 @@ fn rows_are_there_at_once_and_after_every_reopening() {
     }
     let (numbered, _) = read(dir.path());
     let eids: Vec<i64> = numbered.iter().map(|(eid, _)| *eid).collect();
-    assert_eq!(
-        eids,
-        (1..=300).collect::<Vec<_>>(),
-        "a clean stop skips no number"
-    );
+    assert_eq!(eids, (1..=300).collect::<Vec<_>>(), "a clean stop skips no number");
 }
 
 #[test]
@@ -70,20 +53,10 @@ fn heartbeats_come_back() {
     let dir = tempfile::tempdir().unwrap();
     let (mut writer, opened) = open(dir.path());
     assert_eq!(opened.last_heartbeat, []);
-    writer
-        .heartbeat(&[("process_ebpf", 1), ("file_inotify", 2)])
-        .unwrap();
-    writer
-        .heartbeat(&[("process_ebpf", 3), ("file_inotify", 4)])
-        .unwrap();
-    let expected = [
-        ("process_ebpf".to_owned(), 3),
-        ("file_inotify".to_owned(), 4),
-    ];
-    assert_eq!(
-        Reader::open(dir.path()).unwrap().heartbeat().unwrap(),
-        expected
-    );
+    writer.heartbeat(&[("process_ebpf", 1), ("file_inotify", 2)]).unwrap();
+    writer.heartbeat(&[("process_ebpf", 3), ("file_inotify", 4)]).unwrap();
+    let expected = [("process_ebpf".to_owned(), 3), ("file_inotify".to_owned(), 4)];
+    assert_eq!(Reader::open(dir.path()).unwrap().heartbeat().unwrap(), expected);
     drop(writer);
     let (_, opened) = open(dir.path());
     assert_eq!(opened.last_heartbeat, expected);
@@ -100,10 +73,8 @@ fn ranges_are_exact_in_journals_and_segments() {
     }
     let check = |from: i64, to: i64| {
         let snapshot = Reader::open(dir.path()).unwrap().snapshot().unwrap();
-        let mut found: Vec<_> = read_snapshot(&snapshot, from, to)
-            .into_iter()
-            .map(|(_, row)| row)
-            .collect();
+        let mut found: Vec<_> =
+            read_snapshot(&snapshot, from, to).into_iter().map(|(_, row)| row).collect();
         found.sort_by_key(|row| row.time_ns);
         let expected: Vec<_> = samples(0..1_000)
             .into_iter()
@@ -114,24 +85,9 @@ fn ranges_are_exact_in_journals_and_segments() {
         let estimate = snapshot.estimate(SampleEvents::SCHEMA, &(from..=to));
         assert!(estimate.rows as usize >= expected.len(), "{estimate:?}");
     };
-    let bounds = [
-        i64::MIN,
-        -1,
-        0,
-        999,
-        1_000,
-        1_001,
-        500_000,
-        998_999,
-        999_000,
-        999_001,
-        i64::MAX,
-    ];
-    let check_all = || {
-        bounds
-            .iter()
-            .for_each(|from| bounds.iter().for_each(|to| check(*from, *to)))
-    };
+    let bounds = [i64::MIN, -1, 0, 999, 1_000, 1_001, 500_000, 998_999, 999_000, 999_001, i64::MAX];
+    let check_all =
+        || bounds.iter().for_each(|from| bounds.iter().for_each(|to| check(*from, *to)));
     check_all();
     writer.close().unwrap();
     check_all();
@@ -141,41 +97,22 @@ fn ranges_are_exact_in_journals_and_segments() {
 fn any_selection_of_columns_is_read_in_its_order() {
     let dir = tempfile::tempdir().unwrap();
     let (mut writer, _) = open(dir.path());
-    let rows: Vec<_> = (0..10)
-        .map(|n| OtherEvents {
-            time_ns: n,
-            value: (n % 2 == 0).then_some(0.5),
-        })
-        .collect();
+    let rows: Vec<_> =
+        (0..10).map(|n| OtherEvents { time_ns: n, value: (n % 2 == 0).then_some(0.5) }).collect();
     writer.append(rows).unwrap();
     writer.set_clock_offset(-77);
-    writer
-        .append([OtherEvents {
-            time_ns: 10,
-            value: None,
-        }])
-        .unwrap();
+    writer.append([OtherEvents { time_ns: 10, value: None }]).unwrap();
     let check = || {
         let snapshot = Reader::open(dir.path()).unwrap().snapshot().unwrap();
         let schema = OtherEvents::SCHEMA;
         let time = schema.column("time_ns").unwrap();
         let value = schema.column("value").unwrap();
-        for columns in [
-            vec![],
-            vec![value],
-            vec![time],
-            vec![value, time],
-            vec![time, time],
-        ] {
+        for columns in [vec![], vec![value], vec![time], vec![value, time], vec![time, time]] {
             for range in [0..=10, 3..=7, 10..=10] {
                 let request = ScanRequest {
                     time: range.clone(),
                     columns: columns.clone(),
-                    parts: RowParts {
-                        time_ns: false,
-                        eid: false,
-                        boot: true,
-                    },
+                    parts: RowParts { time_ns: false, eid: false, boot: true },
                 };
                 let mut rows = 0;
                 for batch in snapshot.scan(schema, &request).unwrap() {
@@ -197,9 +134,7 @@ fn any_selection_of_columns_is_read_in_its_order() {
             }
         }
         let computed = schema.column("eid").unwrap();
-        let error = snapshot
-            .scan(schema, &ScanRequest::new(0..=1, vec![computed]))
-            .unwrap_err();
+        let error = snapshot.scan(schema, &ScanRequest::new(0..=1, vec![computed])).unwrap_err();
         assert!(matches!(error, ReadError::Column { .. }), "{error}");
     };
     check();

@@ -63,16 +63,12 @@ fn a_snapshot_outlives_its_journals() {
     writer.append(samples(0..500)).unwrap();
     let snapshot = Reader::open(dir.path()).unwrap().snapshot().unwrap();
     for start in 5..50 {
-        writer
-            .append(samples(start * 100..start * 100 + 100))
-            .unwrap();
+        writer.append(samples(start * 100..start * 100 + 100)).unwrap();
     }
     writer.close().unwrap();
     assert_eq!(count(&snapshot, i64::MIN, i64::MAX), 500);
-    let rows: Vec<_> = read_snapshot(&snapshot, i64::MIN, i64::MAX)
-        .into_iter()
-        .map(|(_, row)| row)
-        .collect();
+    let rows: Vec<_> =
+        read_snapshot(&snapshot, i64::MIN, i64::MAX).into_iter().map(|(_, row)| row).collect();
     assert_eq!(rows, samples(0..500));
     assert_eq!(snapshot.damage(), []);
 }
@@ -96,35 +92,21 @@ fn segments_are_plain_parquet() {
     let group = reader.metadata().row_group(0);
     for column in group.columns() {
         let name = column.column_path().string();
-        assert_eq!(
-            column.bloom_filter_offset().is_some(),
-            name == "path",
-            "{name}"
-        );
+        assert_eq!(column.bloom_filter_offset().is_some(), name == "path", "{name}");
         assert!(column.column_index_offset().is_some(), "{name}");
         assert!(column.offset_index_offset().is_some(), "{name}");
     }
     let builder = ParquetRecordBatchReaderBuilder::try_new(open()).unwrap();
-    let names: Vec<_> = builder
-        .schema()
-        .fields()
-        .iter()
-        .map(|field| field.name().clone())
-        .collect();
-    let own: Vec<_> = SampleEvents::SCHEMA
-        .stored()
-        .map(|(_, column, _)| column.name)
-        .collect();
+    let names: Vec<_> =
+        builder.schema().fields().iter().map(|field| field.name().clone()).collect();
+    let own: Vec<_> = SampleEvents::SCHEMA.stored().map(|(_, column, _)| column.name).collect();
     assert_eq!(names[..own.len()], own);
     assert_eq!(names[own.len()..], ["eid", "boot_id", "clock_offset_ns"]);
     let mut last = i64::MIN;
     for batch in builder.build().unwrap() {
         let batch = batch.unwrap();
         let times = batch.column_by_name("time_ns").unwrap();
-        let times = times
-            .as_any()
-            .downcast_ref::<arrow::array::Int64Array>()
-            .unwrap();
+        let times = times.as_any().downcast_ref::<arrow::array::Int64Array>().unwrap();
         for time in times.values() {
             assert!(*time >= last);
             last = *time;

@@ -13,9 +13,7 @@ fn a_second_writer_is_refused_with_the_first_ones_pid() {
     writer.append([sample(1)]).unwrap();
     let error = Writer::open(dir.path(), TABLES, WriterOptions::new(BOOT_ID)).unwrap_err();
     let own = std::process::id();
-    let OpenError::Locked { pid, .. } = &error else {
-        panic!("{error}")
-    };
+    let OpenError::Locked { pid, .. } = &error else { panic!("{error}") };
     assert_eq!(*pid, Some(own));
     let expected = format!("{} is in use by process {own}", dir.path().display());
     assert_eq!(error.to_string(), expected);
@@ -43,25 +41,8 @@ fn tables_that_cannot_be_told_apart_are_refused() {
     static ONE: &[&TableSchema] = &[SampleEvents::SCHEMA];
     let dir = tempfile::tempdir().unwrap();
     let error = Writer::open(dir.path(), TWICE, WriterOptions::new(BOOT_ID)).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            OpenError::Table {
-                table: "sample_events",
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error, OpenError::Table { table: "sample_events", .. }), "{error}");
     let (mut writer, _) = Writer::open(dir.path(), ONE, WriterOptions::new(BOOT_ID)).unwrap();
-    let error = writer
-        .append([OtherEvents {
-            time_ns: 1,
-            value: None,
-        }])
-        .unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "the store was not opened with table other_events"
-    );
+    let error = writer.append([OtherEvents { time_ns: 1, value: None }]).unwrap_err();
+    assert_eq!(error.to_string(), "the store was not opened with table other_events");
 }

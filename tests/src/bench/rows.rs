@@ -1,8 +1,6 @@
 //! Lifelike process events: a few hundred programs, arguments that share words, rising pids.
 
-use bygone::events::{
-    Credentials, ExecEvent, Namespaces, ProcessEvent, ProcessKey, ProgramFile,
-};
+use bygone::events::{Credentials, ExecEvent, Namespaces, ProcessEvent, ProcessKey, ProgramFile};
 
 const PROGRAMS: u64 = 300;
 const SECOND_NS: u64 = 1_000_000_000;

@@ -29,9 +29,7 @@ pub(super) fn stripped(bytes: &[u8]) -> Result<Vec<u8>> {
     }
     builder.delete_orphans();
     let mut out = Vec::new();
-    builder
-        .write(&mut out)
-        .context("cannot write the built object")?;
+    builder.write(&mut out).context("cannot write the built object")?;
     Ok(out)
 }
 
@@ -42,9 +40,7 @@ pub(super) fn stripped(bytes: &[u8]) -> Result<Vec<u8>> {
 pub(super) fn differences(committed: &[u8], built: &[u8]) -> Result<Vec<String>> {
     let committed = stable_parts(committed).context("cannot read the committed object")?;
     let built = stable_parts(built).context("cannot read the built object")?;
-    let names = committed
-        .keys()
-        .chain(built.keys().filter(|name| !committed.contains_key(*name)));
+    let names = committed.keys().chain(built.keys().filter(|name| !committed.contains_key(*name)));
     let difference = |name: &String| match (committed.get(name), built.get(name)) {
         (Some(_), None) => Some(format!("{name} is committed and no longer built")),
         (None, Some(_)) => Some(format!("{name} is built and not committed")),
@@ -80,29 +76,13 @@ fn stable_parts(bytes: &[u8]) -> Result<BTreeMap<String, Vec<u8>>> {
         }
     }
     for symbol in file.symbols().filter(|symbol| symbol.is_definition()) {
-        let place = format!(
-            "{:?} {} {}",
-            symbol.section(),
-            symbol.address(),
-            symbol.size()
-        );
-        let section = symbol
-            .section_index()
-            .and_then(|index| file.section_by_index(index).ok());
+        let place = format!("{:?} {} {}", symbol.section(), symbol.address(), symbol.size());
+        let section = symbol.section_index().and_then(|index| file.section_by_index(index).ok());
         let section = section.and_then(|section| section.name().ok().map(str::to_owned));
-        if section
-            .as_deref()
-            .is_some_and(|name| !name.starts_with(".debug_"))
-        {
-            let place = place
-                .split_once(' ')
-                .map_or("", |(_, rest)| rest)
-                .to_owned();
+        if section.as_deref().is_some_and(|name| !name.starts_with(".debug_")) {
+            let place = place.split_once(' ').map_or("", |(_, rest)| rest).to_owned();
             let name = symbol.name()?;
-            parts.insert(
-                format!("symbol `{name}` of {section:?}"),
-                place.into_bytes(),
-            );
+            parts.insert(format!("symbol `{name}` of {section:?}"), place.into_bytes());
         }
     }
     Ok(parts)
@@ -141,25 +121,17 @@ mod tests {
     #[test]
     fn one_changed_instruction_is_a_difference() {
         let object = committed();
-        let found = object
-            .windows(12)
-            .position(|window| window == b"Dual MIT/GPL")
-            .unwrap();
+        let found = object.windows(12).position(|window| window == b"Dual MIT/GPL").unwrap();
         let mut changed = object.clone();
         changed[found] = b'd';
-        assert_eq!(
-            differences(&object, &changed).unwrap(),
-            ["section `license` differs"]
-        );
+        assert_eq!(differences(&object, &changed).unwrap(), ["section `license` differs"]);
     }
 
     #[test]
     fn the_committed_object_names_no_folder_of_a_machine() {
         let object = committed();
         for name in ["/home/", "/root/", "/tmp/", "/Users/"] {
-            let found = object
-                .windows(name.len())
-                .any(|window| window == name.as_bytes());
+            let found = object.windows(name.len()).any(|window| window == name.as_bytes());
             assert!(!found, "{name}");
         }
     }

@@ -43,10 +43,7 @@ impl Toolchain {
         let compiler = Compiler::ask()?;
         rust_src::ensure()?;
         let linker = ensure_linker(&compiler)?;
-        Ok(Self {
-            sysroot: compiler.sysroot,
-            linker,
-        })
+        Ok(Self { sysroot: compiler.sysroot, linker })
     }
 }
 
@@ -108,12 +105,7 @@ fn install_linker(compiler: &Compiler, folder: &Path, links: &Path, library: &Pa
     let mut install = cargo();
     install
         .args(["install", "--quiet", "--locked", "--force", "bpf-linker"])
-        .args([
-            "--version",
-            LINKER_VERSION,
-            "--no-default-features",
-            "--features",
-        ])
+        .args(["--version", LINKER_VERSION, "--no-default-features", "--features"])
         .arg(format!("llvm-{}", compiler.llvm_major))
         .arg("--root")
         .arg(folder)
@@ -136,10 +128,7 @@ fn llvm_library(folder: &Path) -> Result<PathBuf> {
         .with_context(|| format!("cannot list {}", folder.display()))?
         .filter_map(|entry| Some(entry.ok()?.path()));
     let is_llvm = |path: &PathBuf| {
-        let name = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .unwrap_or_default();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         name.starts_with("libLLVM.so") || (name.starts_with("libLLVM-") && name.ends_with(".so"))
     };
     // The versioned one is the library itself; the other may be a linker script.
@@ -151,9 +140,7 @@ fn llvm_library(folder: &Path) -> Result<PathBuf> {
 
 fn output(command: &mut Command) -> Result<String> {
     let program = command.get_program().to_owned();
-    let output = command
-        .output()
-        .with_context(|| format!("cannot start {}", program.display()))?;
+    let output = command.output().with_context(|| format!("cannot start {}", program.display()))?;
     if !output.status.success() {
         bail!("{} ended with {}", program.display(), output.status);
     }

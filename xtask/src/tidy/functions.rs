@@ -38,21 +38,13 @@ pub(super) fn check(sources: &[Source], ratchet_path: &str) -> Vec<Finding> {
             }
             Err(error) => {
                 let line = error.span().start().line;
-                findings.push(Finding::new(
-                    source,
-                    line,
-                    format!("cannot be parsed: {error}"),
-                ));
+                findings.push(Finding::new(source, line, format!("cannot be parsed: {error}")));
             }
         }
     }
     if let Some(source) = ratchet_source {
         findings.extend(ratchet.into_iter().map(|((path, name), entry)| {
-            Finding::new(
-                source,
-                entry.line,
-                format!("remove: {path} {name} is not that long now"),
-            )
+            Finding::new(source, entry.line, format!("remove: {path} {name} is not that long now"))
         }));
     }
     findings
@@ -76,13 +68,7 @@ fn ratchet_entries(source: &Source) -> BTreeMap<FunctionKey, RatchetEntry> {
             && let Ok(lines_max) = lines.parse()
         {
             let key = ((*path).to_owned(), (*name).to_owned());
-            entries.insert(
-                key,
-                RatchetEntry {
-                    line: index + 1,
-                    lines_max,
-                },
-            );
+            entries.insert(key, RatchetEntry { line: index + 1, lines_max });
         }
     }
     entries
@@ -105,12 +91,7 @@ struct Visitor<'a> {
 
 impl<'a> Visitor<'a> {
     const fn new(source: &'a Source) -> Self {
-        Self {
-            source,
-            owners: Vec::new(),
-            functions: Vec::new(),
-            findings: Vec::new(),
-        }
+        Self { source, owners: Vec::new(), functions: Vec::new(), findings: Vec::new() }
     }
 
     fn find(&mut self, line: usize, message: String) {
@@ -131,11 +112,7 @@ impl<'a> Visitor<'a> {
     /// The functions over the limit that `ratchet` does not know; takes out of it those it does.
     fn too_long(&self, ratchet: &mut BTreeMap<FunctionKey, RatchetEntry>) -> Vec<Finding> {
         let mut findings = Vec::new();
-        for function in self
-            .functions
-            .iter()
-            .filter(|f| f.lines > FUNCTION_LINES_MAX)
-        {
+        for function in self.functions.iter().filter(|f| f.lines > FUNCTION_LINES_MAX) {
             let Function { name, line, lines } = function;
             let message = match ratchet.remove(&(self.source.path.clone(), name.clone())) {
                 None => format!("`{name}` has {lines} lines; the limit is {FUNCTION_LINES_MAX}"),
@@ -168,10 +145,7 @@ impl<'a> Visitor<'a> {
         if let Some(mac) = dropped
             && mac.path.is_ident("matches")
         {
-            self.find(
-                mac.span().start().line,
-                "the value of `matches!` is dropped".to_owned(),
-            );
+            self.find(mac.span().start().line, "the value of `matches!` is dropped".to_owned());
         }
     }
 }
@@ -233,10 +207,7 @@ impl<'ast> Visit<'ast> for Visitor<'_> {
     fn visit_macro(&mut self, mac: &'ast syn::Macro) {
         for name in BANNED_MACROS {
             if mac.path.is_ident(name) {
-                self.find(
-                    mac.span().start().line,
-                    format!("`{name}!` is not finished code"),
-                );
+                self.find(mac.span().start().line, format!("`{name}!` is not finished code"));
             }
         }
         visit::visit_macro(self, mac);
@@ -259,18 +230,12 @@ mod tests {
 
     fn messages(code: &str, ratchet: &str) -> Vec<String> {
         let sources = [Source::new("a.rs", code), Source::new(RATCHET, ratchet)];
-        check(&sources, RATCHET)
-            .iter()
-            .map(ToString::to_string)
-            .collect()
+        check(&sources, RATCHET).iter().map(ToString::to_string).collect()
     }
 
     /// A method of type `T` with this many lines from `fn` to brace.
     fn method(lines: usize) -> String {
-        format!(
-            "impl T {{\n#[inline]\npub fn long(&self) {{\n{}}}\n}}\n",
-            "\n".repeat(lines - 2)
-        )
+        format!("impl T {{\n#[inline]\npub fn long(&self) {{\n{}}}\n}}\n", "\n".repeat(lines - 2))
     }
 
     #[test]
@@ -286,15 +251,9 @@ mod tests {
         let found = messages(&method(80), "a.rs T::long 75\n");
         assert_eq!(found, ["a.rs:3: `T::long` grew from 75 lines to 80"]);
         let found = messages(&method(75), "a.rs T::long 80\n");
-        assert_eq!(
-            found,
-            ["a.rs:3: `T::long` shrank to 75 lines: lower its line in the ratchet"]
-        );
+        assert_eq!(found, ["a.rs:3: `T::long` shrank to 75 lines: lower its line in the ratchet"]);
         let found = messages(&method(10), "\na.rs T::long 80\n");
-        assert_eq!(
-            found,
-            ["ratchet.txt:2: remove: a.rs T::long is not that long now"]
-        );
+        assert_eq!(found, ["ratchet.txt:2: remove: a.rs T::long is not that long now"]);
     }
 
     #[test]
@@ -304,10 +263,7 @@ mod tests {
         let hides = "hides what a test should show";
         assert_eq!(
             messages(code, ""),
-            [
-                format!("a.rs:2: `#[ignore]` {hides}"),
-                format!("a.rs:4: `#[should_panic]` {hides}")
-            ]
+            [format!("a.rs:2: `#[ignore]` {hides}"), format!("a.rs:4: `#[should_panic]` {hides}")]
         );
     }
 
@@ -315,10 +271,7 @@ mod tests {
     fn unfinished_code_is_refused() {
         assert_eq!(
             messages("fn a() { todo!() }\nfn b() { dbg!(1); }", ""),
-            [
-                "a.rs:1: `todo!` is not finished code",
-                "a.rs:2: `dbg!` is not finished code"
-            ]
+            ["a.rs:1: `todo!` is not finished code", "a.rs:2: `dbg!` is not finished code"]
         );
     }
 

@@ -47,20 +47,12 @@ pub(super) fn check(source: &Source) -> Vec<Finding> {
     if !source.is_rust() {
         return Vec::new();
     }
-    let here = BOUNDARIES
-        .iter()
-        .filter(|boundary| source.path.starts_with(boundary.folder));
+    let here = BOUNDARIES.iter().filter(|boundary| source.path.starts_with(boundary.folder));
     here.flat_map(|boundary| {
-        let lines = source
-            .code_lines()
-            .filter(|(_, line)| line.contains(boundary.word));
+        let lines = source.code_lines().filter(|(_, line)| line.contains(boundary.word));
         lines.map(|(line, _)| {
             let Boundary { word, reason, .. } = boundary;
-            Finding::new(
-                source,
-                line,
-                format!("`{word}` does not belong here: {reason}"),
-            )
+            Finding::new(source, line, format!("`{word}` does not belong here: {reason}"))
         })
     })
     .collect()
@@ -76,17 +68,12 @@ mod tests {
         let found = check(&Source::new("collector/src/publish/a.rs", code));
         assert_eq!(
             found.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            [
-                "collector/src/publish/a.rs:2: `bygone_store` does not belong here: \
-              publishers know nothing of the store"
-            ]
+            ["collector/src/publish/a.rs:2: `bygone_store` does not belong here: \
+              publishers know nothing of the store"]
         );
         assert!(check(&Source::new("collector/src/daemon/a.rs", code)).is_empty());
         let code = "#[cfg(target_os = \"linux\")]\nfn a() {}";
-        assert_eq!(
-            check(&Source::new("collector/src/tables/events/a.rs", code)).len(),
-            1
-        );
+        assert_eq!(check(&Source::new("collector/src/tables/events/a.rs", code)).len(), 1);
         assert!(check(&Source::new("collector/src/tables/state/a.rs", code)).is_empty());
     }
 }

@@ -8,19 +8,13 @@ use super::source::Source;
 
 /// What each package may use of the others: dependencies point one way.
 const MAY_USE: &[(&str, &[&str])] = &[
-    (
-        "bygone",
-        &["bygone-macos", "bygone-probe-abi", "bygone-store"],
-    ),
+    ("bygone", &["bygone-macos", "bygone-probe-abi", "bygone-store"]),
     ("bygone-macos", &[]),
     ("bygone-probe-abi", &[]),
     ("bygone-probes", &["bygone-probe-abi"]),
     ("bygone-store", &["bygone-store-derive"]),
     ("bygone-store-derive", &[]),
-    (
-        "bygone-tests",
-        &["bygone", "bygone-probe-abi", "bygone-store"],
-    ),
+    ("bygone-tests", &["bygone", "bygone-probe-abi", "bygone-store"]),
     ("xtask", &["bygone", "bygone-store"]),
 ];
 
@@ -43,28 +37,17 @@ fn check_manifest(source: &Source) -> Vec<Finding> {
     let manifest: Table = match source.text.parse() {
         Ok(manifest) => manifest,
         Err(error) => {
-            return vec![Finding::new(
-                source,
-                0,
-                format!("cannot be parsed: {}", error.message()),
-            )];
+            return vec![Finding::new(source, 0, format!("cannot be parsed: {}", error.message()))];
         }
     };
-    let package = manifest
-        .get("package")
-        .and_then(|package| package.get("name"));
+    let package = manifest.get("package").and_then(|package| package.get("name"));
     let Some(package) = package.and_then(Value::as_str) else {
         return Vec::new();
     };
     let mut messages = Vec::new();
     let Some(may_use) = allowed(MAY_USE, package) else {
-        messages.push(format!(
-            "say in xtask/src/tidy/manifests.rs what {package} may use"
-        ));
-        return messages
-            .into_iter()
-            .map(|message| Finding::new(source, 0, message))
-            .collect();
+        messages.push(format!("say in xtask/src/tidy/manifests.rs what {package} may use"));
+        return messages.into_iter().map(|message| Finding::new(source, 0, message)).collect();
     };
     let is_member = !manifest.contains_key("workspace");
     for (kind, name, value) in dependencies(&manifest) {
@@ -83,26 +66,18 @@ fn check_manifest(source: &Source) -> Vec<Finding> {
     if is_member && !inherits_lints(&manifest) {
         messages.push("take the workspace's lints: `[lints] workspace = true`".to_owned());
     }
-    messages
-        .into_iter()
-        .map(|message| Finding::new(source, 0, message))
-        .collect()
+    messages.into_iter().map(|message| Finding::new(source, 0, message)).collect()
 }
 
 fn allowed(
     rules: &[(&str, &'static [&'static str])],
     package: &str,
 ) -> Option<&'static [&'static str]> {
-    rules
-        .iter()
-        .find(|(name, _)| *name == package)
-        .map(|(_, names)| *names)
+    rules.iter().find(|(name, _)| *name == package).map(|(_, names)| *names)
 }
 
 fn inherits_lints(manifest: &Table) -> bool {
-    let lints = manifest
-        .get("lints")
-        .and_then(|lints| lints.get("workspace"));
+    let lints = manifest.get("lints").and_then(|lints| lints.get("workspace"));
     lints.and_then(Value::as_bool) == Some(true)
 }
 
@@ -116,10 +91,7 @@ fn dependencies(manifest: &Table) -> Vec<(&str, &str, &Value)> {
         for kind in ["dependencies", "dev-dependencies", "build-dependencies"] {
             let named = table.get(kind).and_then(Value::as_table);
             found.extend(
-                named
-                    .into_iter()
-                    .flatten()
-                    .map(|(name, value)| (kind, name.as_str(), value)),
+                named.into_iter().flatten().map(|(name, value)| (kind, name.as_str(), value)),
             );
         }
     }
@@ -132,10 +104,7 @@ mod tests {
 
     fn messages(text: &str) -> Vec<String> {
         let sources = [Source::new("a/Cargo.toml", text)];
-        check(&sources)
-            .into_iter()
-            .map(|finding| finding.message)
-            .collect()
+        check(&sources).into_iter().map(|finding| finding.message).collect()
     }
 
     const LINTS: &str = "[lints]\nworkspace = true\n";
@@ -145,23 +114,12 @@ mod tests {
         let head = format!("{LINTS}[package]\nname = \"bygone-store\"\n");
         let own = format!("{head}[dependencies]\nbygone-store-derive = {{ workspace = true }}\n");
         assert!(messages(&own).is_empty());
-        for kind in [
-            "dependencies",
-            "dev-dependencies",
-            "target.'cfg(unix)'.dependencies",
-        ] {
+        for kind in ["dependencies", "dev-dependencies", "target.'cfg(unix)'.dependencies"] {
             let other = format!("{head}[{kind}]\nbygone = {{ workspace = true }}\n");
-            assert_eq!(
-                messages(&other),
-                ["bygone-store may not use bygone"],
-                "{kind}"
-            );
+            assert_eq!(messages(&other), ["bygone-store may not use bygone"], "{kind}");
         }
         let futures = format!("{head}[dependencies]\ntokio = {{ workspace = true }}\n");
-        assert_eq!(
-            messages(&futures),
-            ["bygone-store has no futures, so no tokio"]
-        );
+        assert_eq!(messages(&futures), ["bygone-store has no futures, so no tokio"]);
     }
 
     #[test]

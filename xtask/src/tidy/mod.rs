@@ -36,11 +36,7 @@ struct Finding {
 
 impl Finding {
     fn new(source: &Source, line: usize, message: impl Into<String>) -> Self {
-        Self {
-            path: source.path.clone(),
-            line,
-            message: message.into(),
-        }
+        Self { path: source.path.clone(), line, message: message.into() }
     }
 }
 
@@ -87,11 +83,7 @@ mod tests {
     #[test]
     fn the_tree_is_tidy() {
         let sources = source::read(&root()).unwrap();
-        assert!(
-            sources
-                .iter()
-                .any(|source| source.path == "xtask/src/tidy/mod.rs")
-        );
+        assert!(sources.iter().any(|source| source.path == "xtask/src/tidy/mod.rs"));
         let findings: Vec<String> = check(&sources).iter().map(ToString::to_string).collect();
         assert!(findings.is_empty(), "{}", findings.join("\n"));
     }

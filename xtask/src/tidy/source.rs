@@ -19,16 +19,11 @@ impl Source {
     /// A file that only a test knows.
     #[cfg(test)]
     pub(super) fn new(path: &str, text: &str) -> Self {
-        Self {
-            path: path.to_owned(),
-            text: text.to_owned(),
-        }
+        Self { path: path.to_owned(), text: text.to_owned() }
     }
 
     pub(super) fn is_rust(&self) -> bool {
-        Path::new(&self.path)
-            .extension()
-            .is_some_and(|extension| extension == "rs")
+        Path::new(&self.path).extension().is_some_and(|extension| extension == "rs")
     }
 
     /// Whether it is input to a test rather than something we wrote.
@@ -38,11 +33,7 @@ impl Source {
 
     /// The lines that are not comments, each with its number from 1.
     pub(super) fn code_lines(&self) -> impl Iterator<Item = (usize, &str)> {
-        let lines = self
-            .text
-            .lines()
-            .enumerate()
-            .map(|(index, line)| (index + 1, line));
+        let lines = self.text.lines().enumerate().map(|(index, line)| (index + 1, line));
         lines.filter(|(_, line)| !line.trim_start().starts_with("//"))
     }
 }
@@ -53,21 +44,14 @@ impl Source {
 /// When a file or folder cannot be read.
 pub(super) fn read(root: &Path) -> Result<Vec<Source>> {
     let mut sources = Vec::new();
-    for entry in WalkDir::new(root)
-        .sort_by_file_name()
-        .into_iter()
-        .filter_entry(is_ours)
-    {
+    for entry in WalkDir::new(root).sort_by_file_name().into_iter().filter_entry(is_ours) {
         let entry = entry.context("walk the tree")?;
         if !entry.file_type().is_file() {
             continue;
         }
         let bytes =
             fs::read(entry.path()).with_context(|| format!("read {}", entry.path().display()))?;
-        let path = entry
-            .path()
-            .strip_prefix(root)
-            .context("stay below the root")?;
+        let path = entry.path().strip_prefix(root).context("stay below the root")?;
         sources.push(Source {
             path: path.to_string_lossy().replace('\\', "/"),
             text: String::from_utf8(bytes).unwrap_or_default(),

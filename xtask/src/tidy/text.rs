@@ -32,32 +32,17 @@ pub(super) fn check(source: &Source) -> Vec<Finding> {
 }
 
 fn head(source: &Source) -> Option<Finding> {
-    (!source.text.starts_with("//! ")).then(|| {
-        Finding::new(
-            source,
-            1,
-            "open it with a `//!` paragraph that says what it is",
-        )
-    })
+    (!source.text.starts_with("//! "))
+        .then(|| Finding::new(source, 1, "open it with a `//!` paragraph that says what it is"))
 }
 
 fn machine_paths(source: &Source) -> impl Iterator<Item = Finding> {
-    source
-        .text
-        .lines()
-        .enumerate()
-        .flat_map(move |(index, line)| {
-            let found = MACHINE_PATHS
-                .iter()
-                .filter(move |path| starts_a_path(line, path));
-            found.map(move |path| {
-                Finding::new(
-                    source,
-                    index + 1,
-                    format!("`{path}` is a path of one machine"),
-                )
-            })
+    source.text.lines().enumerate().flat_map(move |(index, line)| {
+        let found = MACHINE_PATHS.iter().filter(move |path| starts_a_path(line, path));
+        found.map(move |path| {
+            Finding::new(source, index + 1, format!("`{path}` is a path of one machine"))
         })
+    })
 }
 
 /// Whether `path` stands in `line` as the start of an absolute path, not inside a longer one.
@@ -73,10 +58,7 @@ mod tests {
     use super::{FILE_LINES_MAX, Source, check};
 
     fn messages(path: &str, text: &str) -> Vec<String> {
-        check(&Source::new(path, text))
-            .iter()
-            .map(ToString::to_string)
-            .collect()
+        check(&Source::new(path, text)).iter().map(ToString::to_string).collect()
     }
 
     #[test]
@@ -92,13 +74,7 @@ mod tests {
     #[test]
     fn a_file_has_a_longest_length() {
         let head = "//! A.\n";
-        assert!(
-            messages(
-                "a.rs",
-                &(head.to_owned() + &"\n".repeat(FILE_LINES_MAX - 1))
-            )
-            .is_empty()
-        );
+        assert!(messages("a.rs", &(head.to_owned() + &"\n".repeat(FILE_LINES_MAX - 1))).is_empty());
         assert_eq!(
             messages("a.rs", &(head.to_owned() + &"\n".repeat(FILE_LINES_MAX))),
             ["a.rs: 601 lines; split it, the limit is 600"]
@@ -109,10 +85,7 @@ mod tests {
     fn paths_of_one_machine_are_found_where_a_path_starts() {
         let path = concat!("/wo", "rk/");
         let found = messages("README.md", &format!("one\nrun `{path}main/x`\n"));
-        assert_eq!(
-            found,
-            [format!("README.md:2: `{path}` is a path of one machine")]
-        );
+        assert_eq!(found, [format!("README.md:2: `{path}` is a path of one machine")]);
         assert!(messages("README.md", &format!("/var/lib/overlay2{path}x\n")).is_empty());
         assert!(messages("tests/fixtures/a", &format!("{path}main")).is_empty());
     }

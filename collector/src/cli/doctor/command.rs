@@ -25,13 +25,7 @@ Examples:
   bygone doctor -o json")]
 pub(in crate::cli) struct DoctorArguments {
     /// Form of the report
-    #[arg(
-        short = 'o',
-        long = "output",
-        value_name = "FORM",
-        value_enum,
-        default_value_t
-    )]
+    #[arg(short = 'o', long = "output", value_name = "FORM", value_enum, default_value_t)]
     output: Form,
     /// The same as -o json
     #[arg(long, conflicts_with = "output")]
@@ -137,11 +131,7 @@ impl Page {
             blind_to => self.item("", &format!("cannot see: {blind_to}")),
         }
         if let Some(reason) = &report.reason {
-            let what = if report.source.is_some() {
-                "no better tier"
-            } else {
-                "why"
-            };
+            let what = if report.source.is_some() { "no better tier" } else { "why" };
             self.item("", &format!("{what}: {reason}"));
         }
         if let Some(fix) = &report.fix {
@@ -165,10 +155,7 @@ mod tests {
     use super::*;
 
     fn report() -> Report {
-        let fact = |name: &str, value: &str| Fact {
-            name: name.into(),
-            value: value.into(),
-        };
+        let fact = |name: &str, value: &str| Fact { name: name.into(), value: value.into() };
         let right = |name: &str, have, needed| Right {
             name: name.into(),
             have,

@@ -45,11 +45,7 @@ impl Folder {
             path: path.to_owned(),
             exists,
             writable,
-            collector_pid: if let Writer::Running(pid) = writer {
-                pid
-            } else {
-                None
-            },
+            collector_pid: if let Writer::Running(pid) = writer { pid } else { None },
             state: state.to_owned(),
             collector,
         }
@@ -105,10 +101,7 @@ mod tests {
         holder.lock().unwrap();
         let held = Folder::examine(parent.path());
         assert_eq!(held.collector, "running as process 7");
-        assert_eq!(
-            (held.exists, held.writable, held.collector_pid),
-            (true, true, Some(7))
-        );
+        assert_eq!((held.exists, held.writable, held.collector_pid), (true, true, Some(7)));
 
         holder.unlock().unwrap();
         assert_eq!(Folder::examine(parent.path()).collector_pid, None);

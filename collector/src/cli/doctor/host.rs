@@ -59,17 +59,11 @@ mod linux {
 
     /// The properties of the host that matter to the sources.
     pub(in super::super) fn facts() -> Vec<Fact> {
-        let fact = |name: &str, value: String| Fact {
-            name: name.to_owned(),
-            value,
-        };
+        let fact = |name: &str, value: String| Fact { name: name.to_owned(), value };
         let unknown = "not known: /sys/kernel/security cannot be read";
         let security = |file: &str| read(&format!("/sys/kernel/security/{file}"));
         vec![
-            fact(
-                "kernel",
-                format!("{} on {}", release(), std::env::consts::ARCH),
-            ),
+            fact("kernel", format!("{} on {}", release(), std::env::consts::ARCH)),
             fact(
                 "BTF",
                 if Path::new("/sys/kernel/btf/vmlinux").exists() {
@@ -85,10 +79,7 @@ mod linux {
                     chosen(&modes).unwrap_or(&modes).to_owned()
                 }),
             ),
-            fact(
-                "security modules",
-                security("lsm").unwrap_or(unknown.to_owned()),
-            ),
+            fact("security modules", security("lsm").unwrap_or(unknown.to_owned())),
             fact("pid namespace", namespace("pid", FIRST_PID_NAMESPACE)),
             fact("user namespace", namespace("user", FIRST_USER_NAMESPACE)),
         ]
@@ -98,31 +89,11 @@ mod linux {
     pub(in super::super) fn rights() -> Vec<Right> {
         let memlock = version(&release()).is_some_and(|version| version < FIRST_WITHOUT_MEMLOCK);
         [
-            (
-                Capability::CAP_BPF,
-                true,
-                "loading the probes; CAP_SYS_ADMIN serves too",
-            ),
-            (
-                Capability::CAP_PERFMON,
-                true,
-                "attaching the probes; CAP_SYS_ADMIN serves too",
-            ),
-            (
-                Capability::CAP_SYS_RESOURCE,
-                memlock,
-                "memory for the probes before Linux 5.11",
-            ),
-            (
-                Capability::CAP_SYS_PTRACE,
-                true,
-                "programs of other users' running processes",
-            ),
-            (
-                Capability::CAP_DAC_READ_SEARCH,
-                true,
-                "watching files in folders of other users",
-            ),
+            (Capability::CAP_BPF, true, "loading the probes; CAP_SYS_ADMIN serves too"),
+            (Capability::CAP_PERFMON, true, "attaching the probes; CAP_SYS_ADMIN serves too"),
+            (Capability::CAP_SYS_RESOURCE, memlock, "memory for the probes before Linux 5.11"),
+            (Capability::CAP_SYS_PTRACE, true, "programs of other users' running processes"),
+            (Capability::CAP_DAC_READ_SEARCH, true, "watching files in folders of other users"),
         ]
         .into_iter()
         .map(|(capability, needed, needed_for)| Right {
@@ -167,17 +138,11 @@ mod linux {
 
     /// The word in brackets of `none [integrity] confidentiality`.
     fn chosen(modes: &str) -> Option<&str> {
-        modes
-            .split_once('[')?
-            .1
-            .split_once(']')
-            .map(|(mode, _)| mode)
+        modes.split_once('[')?.1.split_once(']').map(|(mode, _)| mode)
     }
 
     fn read(path: &str) -> Option<String> {
-        fs::read_to_string(path)
-            .ok()
-            .map(|text| text.trim().to_owned())
+        fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
     }
 
     #[cfg(test)]
@@ -194,24 +159,15 @@ mod linux {
 
         #[test]
         fn lockdown_is_read() {
-            assert_eq!(
-                chosen("none [integrity] confidentiality"),
-                Some("integrity")
-            );
+            assert_eq!(chosen("none [integrity] confidentiality"), Some("integrity"));
             assert_eq!(chosen(""), None);
         }
 
         #[test]
         fn this_host_has_a_kernel_and_its_rights_agree_with_the_kernel() {
-            let kernel = facts()
-                .into_iter()
-                .find(|fact| fact.name == "kernel")
-                .unwrap();
+            let kernel = facts().into_iter().find(|fact| fact.name == "kernel").unwrap();
             assert!(version(&kernel.value).is_some(), "{}", kernel.value);
-            let status = procfs::process::Process::myself()
-                .unwrap()
-                .status()
-                .unwrap();
+            let status = procfs::process::Process::myself().unwrap().status().unwrap();
             for right in rights() {
                 let capability: Capability = right.name.parse().unwrap();
                 let bit = |capability: Capability| status.capeff >> capability.index() & 1 == 1;

@@ -18,10 +18,7 @@ pub(super) struct CsvSink<W: Write> {
 
 impl<W: Write> CsvSink<W> {
     pub(super) fn new(out: W, screen: Screen) -> Self {
-        let out = WriterBuilder::new()
-            .terminator(Terminator::CRLF)
-            .flexible(true)
-            .from_writer(out);
+        let out = WriterBuilder::new().terminator(Terminator::CRLF).flexible(true).from_writer(out);
         Self { out, screen }
     }
 }
@@ -29,11 +26,7 @@ impl<W: Write> CsvSink<W> {
 impl<W: Write> ResultSink for CsvSink<W> {
     fn start(&mut self, columns: &[ResultColumn]) -> io::Result<()> {
         for column in columns {
-            write_field(
-                &mut self.out,
-                self.screen,
-                ValueRef::Text(column.name.as_bytes()),
-            )?;
+            write_field(&mut self.out, self.screen, ValueRef::Text(column.name.as_bytes()))?;
         }
         end_record(&mut self.out)
     }

@@ -48,13 +48,7 @@ impl Format {
 #[derive(Args, Clone, Copy, Debug)]
 pub(in crate::cli) struct OutputArguments {
     /// Form of the results
-    #[arg(
-        short = 'o',
-        long = "output",
-        value_name = "FORM",
-        value_enum,
-        default_value_t
-    )]
+    #[arg(short = 'o', long = "output", value_name = "FORM", value_enum, default_value_t)]
     output: Format,
     /// The same as -o json
     #[arg(long, conflicts_with = "output")]

@@ -35,13 +35,7 @@ pub(super) struct JsonSink<W> {
 
 impl<W: Write> JsonSink<W> {
     pub(super) const fn new(out: W, shape: Shape) -> Self {
-        Self {
-            out,
-            shape,
-            keys: Vec::new(),
-            rows: 0,
-            line: Vec::new(),
-        }
+        Self { out, shape, keys: Vec::new(), rows: 0, line: Vec::new() }
     }
 }
 
@@ -111,10 +105,9 @@ fn push_value(line: &mut Vec<u8>, value: ValueRef<'_>) -> io::Result<()> {
         ValueRef::Integer(number) => write!(line, "{number}"),
         ValueRef::Real(number) if number.is_finite() => Ok(serde_json::to_writer(line, &number)?),
         ValueRef::Null | ValueRef::Real(_) => line.write_all(b"null"),
-        ValueRef::Text(bytes) => Ok(serde_json::to_writer(
-            line,
-            String::from_utf8_lossy(bytes).as_ref(),
-        )?),
+        ValueRef::Text(bytes) => {
+            Ok(serde_json::to_writer(line, String::from_utf8_lossy(bytes).as_ref())?)
+        }
         ValueRef::Blob(bytes) => write!(line, "\"{}\"", hex(bytes)),
     }
 }
@@ -164,10 +157,8 @@ mod tests {
     fn lines_are_objects() {
         let (names, rows) = EVERY_TYPE;
         let text = printed(Format::Jsonl, Screen::Pipe, names, rows);
-        let objects: Vec<serde_json::Value> = text
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect();
+        let objects: Vec<serde_json::Value> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(objects.len(), 2);
         assert_eq!(objects[0]["path"], "/usr/bin/語");
     }
@@ -181,12 +172,7 @@ mod tests {
     #[test]
     fn the_same_name_twice_keeps_both_values() {
         let row: &[ValueRef<'_>] = &[1, 2, 3, 4].map(ValueRef::Integer);
-        let text = printed(
-            Format::Jsonl,
-            Screen::Pipe,
-            &["pid", "pid", "pid_2", "pid"],
-            &[row],
-        );
+        let text = printed(Format::Jsonl, Screen::Pipe, &["pid", "pid", "pid_2", "pid"], &[row]);
         assert_eq!(text, "{\"pid\":1,\"pid_3\":2,\"pid_2\":3,\"pid_4\":4}\n");
     }
 

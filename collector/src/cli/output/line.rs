@@ -19,11 +19,7 @@ pub(super) struct LineSink<W> {
 
 impl<W: Write> LineSink<W> {
     pub(super) const fn new(out: W) -> Self {
-        Self {
-            out,
-            names: Vec::new(),
-            first: true,
-        }
+        Self { out, names: Vec::new(), first: true }
     }
 
     /// Where the lines go.

@@ -88,10 +88,7 @@ impl<W: Write> ResultSink for TableSink<W> {
             return self.out.start(columns);
         }
         self.held = Held {
-            names: columns
-                .iter()
-                .map(|column| visible(&column.name).into_owned())
-                .collect(),
+            names: columns.iter().map(|column| visible(&column.name).into_owned()).collect(),
             numeric: vec![true; columns.len()],
             ..Held::default()
         };
@@ -126,10 +123,7 @@ impl Held {
     fn push(&mut self, values: &[ValueRef<'_>]) {
         let row: Vec<String> = values.iter().map(|value| shown(*value)).collect();
         for (numeric, value) in self.numeric.iter_mut().zip(values) {
-            *numeric &= matches!(
-                value,
-                ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_)
-            );
+            *numeric &= matches!(value, ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_));
         }
         let bytes: usize = row.iter().map(String::len).sum();
         self.bytes = self.bytes.saturating_add(bytes);
@@ -144,17 +138,12 @@ impl Held {
             .header_separator(LineStyle::new('+', '-', '+', '+'))
             .bottom_border(LineStyle::none());
         if let Screen::Terminal(width) = screen {
-            table
-                .set_content_arrangement(ContentArrangement::Dynamic)
-                .set_width(width);
+            table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
         }
         if border.is_none() {
             table.load_style(open).set_header(&self.names);
         } else {
-            table.load_style(TableStyle {
-                top_border: LineStyle::none(),
-                ..open
-            });
+            table.load_style(TableStyle { top_border: LineStyle::none(), ..open });
         }
         table.add_rows(&self.rows);
         if let Some(border) = border {
@@ -215,12 +204,7 @@ mod tests {
     fn a_terminal_wraps_to_its_width() {
         let path = "/usr/lib/".repeat(9);
         let row: &[ValueRef<'_>] = &[ValueRef::Integer(7), ValueRef::Text(path.as_bytes())];
-        let text = printed(
-            Format::Table,
-            Screen::Terminal(40),
-            &["pid", "path"],
-            &[row],
-        );
+        let text = printed(Format::Table, Screen::Terminal(40), &["pid", "path"], &[row]);
         expect![[r#"
             +-----+--------------------------------+
             | pid | path                           |

@@ -52,10 +52,7 @@ pub(super) mod samples {
 
     /// A result's columns.
     pub(in super::super) fn columns(names: &[&str]) -> Vec<ResultColumn> {
-        let column = |name: &&str| ResultColumn {
-            name: (*name).to_owned(),
-            declared_type: None,
-        };
+        let column = |name: &&str| ResultColumn { name: (*name).to_owned(), declared_type: None };
         names.iter().map(column).collect()
     }
 

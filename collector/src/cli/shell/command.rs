@@ -19,9 +19,8 @@ of tables, columns and words of SQL. Ctrl-C interrupts a running statement.
 ";
 
 /// The names of all commands, for completion.
-pub(super) const NAMES: &[&str] = &[
-    ".exit", ".help", ".mode", ".quit", ".schema", ".tables", "\\d", "\\dt", "\\q", "\\x",
-];
+pub(super) const NAMES: &[&str] =
+    &[".exit", ".help", ".mode", ".quit", ".schema", ".tables", "\\d", "\\dt", "\\q", "\\x"];
 
 /// A command of the shell.
 #[derive(Debug, PartialEq, Eq)]
@@ -92,10 +91,7 @@ mod tests {
         assert_eq!(parse("\\q"), Some(Command::Quit));
         assert_eq!(parse(".tables"), Some(Command::Tables(None)));
         assert_eq!(parse("\\d"), Some(Command::Tables(None)));
-        assert_eq!(
-            parse("\\d users;"),
-            Some(Command::Schema("users".to_owned()))
-        );
+        assert_eq!(parse("\\d users;"), Some(Command::Schema("users".to_owned())));
         assert_eq!(parse(".mode JSON"), Some(Command::Mode(Format::Json)));
         assert_eq!(parse("\\x"), Some(Command::Expand));
     }
@@ -105,14 +101,8 @@ mod tests {
         for (line, message) in [
             (".schem users", "no such command: .schem; .help lists them"),
             (".quit now", ".quit takes no argument"),
-            (
-                ".schema a b",
-                ".schema takes one argument at most; not understood: b",
-            ),
-            (
-                ".mode xml",
-                "no such form: xml; there are table, json, jsonl, csv and line",
-            ),
+            (".schema a b", ".schema takes one argument at most; not understood: b"),
+            (".mode xml", "no such form: xml; there are table, json, jsonl, csv and line"),
         ] {
             assert_eq!(Command::parse(line).unwrap_err().to_string(), message);
         }

@@ -26,9 +26,7 @@ pub(super) struct SqlHelper {
 
 impl SqlHelper {
     pub(super) fn new() -> Self {
-        Self {
-            tables: tables::all().collect(),
-        }
+        Self { tables: tables::all().collect() }
     }
 
     /// What may stand for the word that ends at `position`, and where the word begins.
@@ -41,14 +39,9 @@ impl SqlHelper {
             return (start, names.map(|&name| name.to_owned()).collect());
         }
         let is_name = |character: char| character.is_alphanumeric() || character == '_';
-        let typed = before
-            .rsplit(|character| !is_name(character))
-            .next()
-            .unwrap_or_default();
+        let typed = before.rsplit(|character| !is_name(character)).next().unwrap_or_default();
         let start = before.len().saturating_sub(typed.len());
-        let qualified = before
-            .get(..start)
-            .is_some_and(|before| before.ends_with('.'));
+        let qualified = before.get(..start).is_some_and(|before| before.ends_with('.'));
         if typed.is_empty() && !qualified {
             return (start, Vec::new());
         }
@@ -88,13 +81,7 @@ fn words(word: &str) -> impl Iterator<Item = String> {
     WORDS
         .split_whitespace()
         .filter(move |known| known.starts_with(&upper))
-        .map(move |known| {
-            if lower_case {
-                known.to_lowercase()
-            } else {
-                known.to_owned()
-            }
-        })
+        .map(move |known| if lower_case { known.to_lowercase() } else { known.to_owned() })
 }
 
 impl Completer for SqlHelper {
@@ -192,10 +179,7 @@ mod tests {
     #[track_caller]
     fn check(line: &str, start: usize, candidates: &[&str]) {
         let (found_start, found) = SqlHelper::new().candidates(line, line.len());
-        assert_eq!(
-            (found_start, found),
-            (start, candidates.iter().map(|&c| c.into()).collect())
-        );
+        assert_eq!((found_start, found), (start, candidates.iter().map(|&c| c.into()).collect()));
     }
 
     #[test]
@@ -205,11 +189,7 @@ mod tests {
         check(".sc", 0, &[".schema"]);
         check(".schema us", 8, &["users"]);
         check("SELECT * FROM users WHERE usern", 26, &["username"]);
-        check(
-            "SELECT u.usern FROM users u WHERE u.usern",
-            36,
-            &["username"],
-        );
+        check("SELECT u.usern FROM users u WHERE u.usern", 36, &["username"]);
         check("SELECT ", 7, &[]);
     }
 }

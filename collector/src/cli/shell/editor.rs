@@ -41,10 +41,7 @@ pub(in crate::cli) fn run(session: &Session, mut printing: Printing) -> anyhow::
         // At the first start there is none.
         editor.load_history(history).unwrap_or_default();
     }
-    say(&format!(
-        "bygone {}; .help for help, .quit to leave",
-        env!("CARGO_PKG_VERSION")
-    ));
+    say(&format!("bygone {}; .help for help, .quit to leave", env!("CARGO_PKG_VERSION")));
     loop {
         let line = match editor.readline(PROMPT) {
             Ok(line) => line,
@@ -55,9 +52,7 @@ pub(in crate::cli) fn run(session: &Session, mut printing: Printing) -> anyhow::
         if line.trim().is_empty() {
             continue;
         }
-        editor
-            .add_history_entry(line.as_str())
-            .context("cannot keep the line")?;
+        editor.add_history_entry(line.as_str()).context("cannot keep the line")?;
         match run_line(session, &mut printing, &line) {
             Ok(Next::Line) => {}
             Ok(Next::Quit) => break,
@@ -121,11 +116,7 @@ fn history_file() -> Option<PathBuf> {
 fn save_history(editor: &mut Editor<SqlHelper, FileHistory>, file: &Path) -> anyhow::Result<()> {
     let failed = || format!("cannot keep the history in {}", file.display());
     if let Some(folder) = file.parent() {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)
-            .with_context(failed)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(folder).with_context(failed)?;
     }
     editor.append_history(file).with_context(failed)
 }

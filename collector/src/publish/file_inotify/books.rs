@@ -51,18 +51,12 @@ impl Books {
     /// Closes the buckets to which nothing can be added any more.
     pub(super) fn close_settled(&mut self, now_ns: i64) -> Vec<LedgerEntry> {
         let open = self.buckets.split_off(&(now_ns - BUCKET_NS - SETTLED_NS));
-        std::mem::replace(&mut self.buckets, open)
-            .into_iter()
-            .map(entry)
-            .collect()
+        std::mem::replace(&mut self.buckets, open).into_iter().map(entry).collect()
     }
 
     /// Closes all buckets: the source ends.
     pub(super) fn close_all(&mut self) -> Vec<LedgerEntry> {
-        std::mem::take(&mut self.buckets)
-            .into_iter()
-            .map(entry)
-            .collect()
+        std::mem::take(&mut self.buckets).into_iter().map(entry).collect()
     }
 }
 
@@ -95,10 +89,7 @@ mod tests {
         assert_eq!(books.close_settled(12_999_999_999), []);
         let closed = books.close_settled(13_000_000_001);
         assert_eq!(closed.len(), 1);
-        assert_eq!(
-            (closed[0].time_ns, closed[0].seen, closed[0].stored),
-            (0, 1, 1)
-        );
+        assert_eq!((closed[0].time_ns, closed[0].seen, closed[0].stored), (0, 1, 1));
         let rest = books.close_all();
         assert_eq!((rest[0].seen, rest[0].merged, rest[0].filtered), (2, 1, 1));
         assert_eq!(books.close_all(), []);

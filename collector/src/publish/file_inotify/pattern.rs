@@ -69,9 +69,7 @@ pub(super) enum Role {
 
 impl Pattern {
     fn parse(text: &str) -> Result<Self, PatternError> {
-        let path = text
-            .strip_prefix('/')
-            .ok_or_else(|| PatternError::Relative(text.to_owned()))?;
+        let path = text.strip_prefix('/').ok_or_else(|| PatternError::Relative(text.to_owned()))?;
         let mut components = Vec::new();
         let mut reach = Reach::Children;
         for name in path.split('/').filter(|name| !name.is_empty()) {
@@ -109,10 +107,8 @@ impl Pattern {
             })
             .collect();
         for count in (1..=literals.len()).rev() {
-            let front: PathBuf = [OsStr::new("/")]
-                .into_iter()
-                .chain(literals.iter().take(count).copied())
-                .collect();
+            let front: PathBuf =
+                [OsStr::new("/")].into_iter().chain(literals.iter().take(count).copied()).collect();
             let Ok(resolved) = front.canonicalize() else {
                 continue;
             };
@@ -120,11 +116,9 @@ impl Pattern {
             if !resolved.is_dir() {
                 continue;
             }
-            let components = names(&resolved)
-                .into_iter()
-                .map(|name| Component::Literal(name.into()));
-            self.components
-                .splice(..count, components.collect::<Vec<_>>());
+            let components =
+                names(&resolved).into_iter().map(|name| Component::Literal(name.into()));
+            self.components.splice(..count, components.collect::<Vec<_>>());
             return;
         }
     }
@@ -135,10 +129,7 @@ impl Pattern {
     }
 
     fn matches_front(&self, path: &[&OsStr]) -> bool {
-        self.components
-            .iter()
-            .zip(path)
-            .all(|(component, name)| component.matches(name))
+        self.components.iter().zip(path).all(|(component, name)| component.matches(name))
     }
 
     fn covers(&self, path: &[&OsStr]) -> bool {
@@ -201,10 +192,7 @@ impl Patterns {
         for (name, texts) in &config.categories {
             categories.push((Arc::from(name.as_str()), parse(texts)?));
         }
-        Ok(Self {
-            categories,
-            exclude: parse(&config.exclude)?,
-        })
+        Ok(Self { categories, exclude: parse(&config.exclude)? })
     }
 
     /// The category that `path` belongs to, `None` when no pattern covers it.
@@ -214,10 +202,7 @@ impl Patterns {
             return None;
         }
         let covers = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.covers(&names));
-        self.categories
-            .iter()
-            .find(|(_, patterns)| covers(patterns))
-            .map(|(name, _)| name)
+        self.categories.iter().find(|(_, patterns)| covers(patterns)).map(|(name, _)| name)
     }
 
     /// Why the directory `path` is to be watched, `None` when it is not.
@@ -242,16 +227,11 @@ impl Patterns {
         let names = names(path);
         let recursive = |pattern: &Pattern| pattern.reach == Reach::Below && pattern.covers(&names);
         !self.excluded(&names)
-            && self
-                .categories
-                .iter()
-                .any(|(_, patterns)| patterns.iter().any(recursive))
+            && self.categories.iter().any(|(_, patterns)| patterns.iter().any(recursive))
     }
 
     fn excluded(&self, names: &[&OsStr]) -> bool {
-        self.exclude
-            .iter()
-            .any(|pattern| pattern.covers_below(names))
+        self.exclude.iter().any(|pattern| pattern.covers_below(names))
     }
 }
 
@@ -297,11 +277,7 @@ mod tests {
         let owned = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
         let categories = BTreeMap::from([("all".to_owned(), owned(watch))]);
         let exclude = owned(exclude);
-        let config = FileInotifyConfig {
-            categories,
-            exclude,
-            ..FileInotifyConfig::default()
-        };
+        let config = FileInotifyConfig { categories, exclude, ..FileInotifyConfig::default() };
         Patterns::new(&config).unwrap()
     }
 
@@ -309,22 +285,13 @@ mod tests {
     fn check(watch: &str, exclude: &[&str], path: &str, expected: &str) {
         let patterns = patterns(&[watch], exclude);
         let path = Path::new(path);
-        let covered = if patterns.category(path).is_some() {
-            'C'
-        } else {
-            '-'
-        };
+        let covered = if patterns.category(path).is_some() { 'C' } else { '-' };
         let role = match patterns.role(path) {
             Some(Role::Content) => 'c',
             Some(Role::Ancestor) => 'a',
             None => '-',
         };
-        assert_eq!(
-            format!("{covered}{role}"),
-            expected,
-            "{watch} on {}",
-            path.display()
-        );
+        assert_eq!(format!("{covered}{role}"), expected, "{watch} on {}", path.display());
     }
 
     #[test]
@@ -383,11 +350,7 @@ mod tests {
             ("%b%b%", "xbx", false),
             ("%ab", "aab", true),
         ] {
-            assert_eq!(
-                glob_matches(glob.as_bytes(), name.as_bytes()),
-                expected,
-                "{glob} {name}"
-            );
+            assert_eq!(glob_matches(glob.as_bytes(), name.as_bytes()), expected, "{glob} {name}");
         }
     }
 
@@ -409,11 +372,7 @@ mod tests {
         std::os::unix::fs::symlink(&real, &link).unwrap();
         let pattern = |path: &Path| format!("{}/%%", path.display());
         let patterns = patterns(&[&pattern(&link), &pattern(&real)], &[]);
-        assert_eq!(
-            patterns.categories[0].1.len(),
-            1,
-            "one directory, one pattern"
-        );
+        assert_eq!(patterns.categories[0].1.len(), 1, "one directory, one pattern");
         assert!(patterns.category(&real.join("ls")).is_some());
         assert!(patterns.category(&link.join("ls")).is_none());
     }

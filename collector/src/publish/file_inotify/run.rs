@@ -21,10 +21,7 @@ use crate::publish::{
 const BUFFER_BYTES: usize = 64 * 1024;
 
 /// How long the loop waits for an event before it looks at the stop sign.
-const WAIT: Timespec = Timespec {
-    tv_sec: 0,
-    tv_nsec: 90_000_000,
-};
+const WAIT: Timespec = Timespec { tv_sec: 0, tv_nsec: 90_000_000 };
 
 /// How often a quiet source says up to when it has told everything.
 const WATERMARK_INTERVAL: Duration = Duration::from_secs(1);
@@ -100,18 +97,8 @@ impl FileInotify {
     /// Waits for an event, not at all when there is other work.
     fn wait(&self) -> Result<(), PublishError> {
         let busy = !self.watcher.jobs.is_empty();
-        let wait = if busy {
-            Timespec {
-                tv_sec: 0,
-                tv_nsec: 0,
-            }
-        } else {
-            WAIT
-        };
-        let mut queue = [PollFd::from_borrowed_fd(
-            self.inotify.as_fd(),
-            PollFlags::IN,
-        )];
+        let wait = if busy { Timespec { tv_sec: 0, tv_nsec: 0 } } else { WAIT };
+        let mut queue = [PollFd::from_borrowed_fd(self.inotify.as_fd(), PollFlags::IN)];
         match poll(&mut queue, Some(&wait)) {
             Ok(_) | Err(Errno::INTR) => Ok(()),
             Err(error) => Err(error).context("waiting for inotify events"),
@@ -126,11 +113,7 @@ impl FileInotify {
     ) -> Result<i64, PublishError> {
         let batch = self.read(buffer)?;
         // Whatever is read later is not older than this.
-        let watermark_ns = if batch.emptied {
-            now_ns()
-        } else {
-            self.watcher.empty_ns
-        };
+        let watermark_ns = if batch.emptied { now_ns() } else { self.watcher.empty_ns };
         let emptied = batch.emptied;
         let watcher = &mut self.watcher;
         watcher.handle(now_ns(), batch);
@@ -148,11 +131,7 @@ impl FileInotify {
         watcher.scan_slice();
         watcher.capability_changed |= had_jobs && watcher.jobs.is_empty();
         watcher.write_due(Some(Instant::now()));
-        let oldest_pending = watcher
-            .pending
-            .values()
-            .map(|pending| pending.time_ns)
-            .min();
+        let oldest_pending = watcher.pending.values().map(|pending| pending.time_ns).min();
         Ok(oldest_pending.map_or(watermark_ns, |oldest| oldest.min(watermark_ns)))
     }
 
@@ -179,14 +158,11 @@ impl FileInotify {
         if left > 0 {
             let now_ns = now_ns();
             let detail = format!("stopped before {left} directories were looked at");
-            self.watcher
-                .gap(self.watcher.empty_ns.min(now_ns), now_ns, detail);
+            self.watcher.gap(self.watcher.empty_ns.min(now_ns), now_ns, detail);
         }
         self.watcher.write_due(None);
         let rest = self.watcher.books.close_all();
-        self.watcher
-            .collector
-            .extend(rest.into_iter().map(CollectorEvent::Ledger));
+        self.watcher.collector.extend(rest.into_iter().map(CollectorEvent::Ledger));
         Ok(())
     }
 }
@@ -210,9 +186,7 @@ impl Publisher for FileInotify {
             let watermark_ns = self.round(&mut buffer, &mut retry_at)?;
             let watcher = &mut self.watcher;
             let closed = watcher.books.close_settled(now_ns());
-            watcher
-                .collector
-                .extend(closed.into_iter().map(CollectorEvent::Ledger));
+            watcher.collector.extend(closed.into_iter().map(CollectorEvent::Ledger));
             say_capability(watcher, &mut said);
             let quiet = watcher.files.is_empty() && watcher.collector.is_empty();
             if quiet && sent_at.elapsed() < WATERMARK_INTERVAL {
@@ -237,21 +211,15 @@ fn say_capability(watcher: &mut Watcher, said: &mut String) {
     let capability = watcher.capability();
     if capability.blind_to != *said {
         said.clone_from(&capability.blind_to);
-        watcher
-            .collector
-            .push(CollectorEvent::Capability(capability));
+        watcher.collector.push(CollectorEvent::Capability(capability));
     }
 }
 
 /// Sends what has been gathered; the watermark goes with the last batch.
 fn send(watcher: &mut Watcher, sink: &Sink, watermark_ns: i64) -> Result<(), Closed> {
     let clock_offset_ns = clock_offset_ns();
-    let batch = |events, watermark_ns| Batch {
-        source: SOURCE,
-        watermark_ns,
-        clock_offset_ns,
-        events,
-    };
+    let batch =
+        |events, watermark_ns| Batch { source: SOURCE, watermark_ns, clock_offset_ns, events };
     if !watcher.collector.is_empty() {
         let events = Events::Collector(std::mem::take(&mut watcher.collector));
         sink.send(batch(events, None))?;
@@ -259,10 +227,7 @@ fn send(watcher: &mut Watcher, sink: &Sink, watermark_ns: i64) -> Result<(), Clo
     let mut files = std::mem::take(&mut watcher.files);
     while files.len() > BATCH_EVENTS_MAX {
         let rest = files.split_off(BATCH_EVENTS_MAX);
-        sink.send(batch(
-            Events::File(std::mem::replace(&mut files, rest)),
-            None,
-        ))?;
+        sink.send(batch(Events::File(std::mem::replace(&mut files, rest)), None))?;
     }
     sink.send(batch(Events::File(files), Some(watermark_ns)))
 }

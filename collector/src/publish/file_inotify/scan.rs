@@ -76,10 +76,7 @@ impl Watcher {
 
     /// Looks at every watched directory again: events were lost.
     pub(super) fn rescan(&mut self) {
-        let job = |path: &Arc<Path>| Job {
-            path: path.to_path_buf(),
-            mode: Mode::Rescan,
-        };
+        let job = |path: &Arc<Path>| Job { path: path.to_path_buf(), mode: Mode::Rescan };
         let jobs: Vec<Job> = self.tree.paths().map(job).collect();
         self.jobs.extend(jobs);
     }
@@ -100,23 +97,14 @@ impl Watcher {
             (Mode::Rescan, true) => Mode::New,
             (mode, _) => mode,
         };
-        let complete = self
-            .tree
-            .directory(watched.descriptor)
-            .is_none_or(|known| known.complete);
+        let complete = self.tree.directory(watched.descriptor).is_none_or(|known| known.complete);
         let before = match mode {
             Mode::Rescan => self.tree.take_entries(watched.descriptor),
             Mode::Initial | Mode::New => Entries::new(),
         };
         self.tree.set_complete(watched.descriptor, true);
         let descriptor = watched.descriptor;
-        let mut listing = Listing {
-            path: job.path,
-            descriptor,
-            mode,
-            before,
-            complete,
-        };
+        let mut listing = Listing { path: job.path, descriptor, mode, before, complete };
         let mut directory = match Dir::new(watched.file) {
             Ok(directory) => directory,
             Err(error) => return self.block(listing.path, NotWatched::Failed(error)),
@@ -152,9 +140,7 @@ impl Watcher {
         let mut mode = listing.mode;
         match listing.mode {
             Mode::Initial => {
-                let news = stat
-                    .btime_ns
-                    .is_some_and(|btime_ns| btime_ns >= self.attached_ns);
+                let news = stat.btime_ns.is_some_and(|btime_ns| btime_ns >= self.attached_ns);
                 if news {
                     self.found(path, FileAction::Created, Some(stat));
                 }
@@ -185,15 +171,8 @@ impl Watcher {
             Mode::Initial | Mode::New => true,
         };
         if now.directory && way.is_some() && looks_below {
-            let mode = if mode == Mode::Rescan {
-                Mode::Initial
-            } else {
-                mode
-            };
-            self.jobs.push_back(Job {
-                path: path.to_owned(),
-                mode,
-            });
+            let mode = if mode == Mode::Rescan { Mode::Initial } else { mode };
+            self.jobs.push_back(Job { path: path.to_owned(), mode });
         }
     }
 
@@ -207,9 +186,7 @@ impl Watcher {
             match Stat::of_path(&path) {
                 None => self.report_deleted(&path, before),
                 // Made again while the directory was listed; the queue tells.
-                Some(stat) => self
-                    .tree
-                    .remember(listing.descriptor, &name, Entry::from(&stat)),
+                Some(stat) => self.tree.remember(listing.descriptor, &name, Entry::from(&stat)),
             }
         }
     }
@@ -218,10 +195,8 @@ impl Watcher {
     fn report_deleted(&mut self, path: &Path, before: Entry) {
         if before.directory {
             let removed = self.tree.remove_below(path);
-            let watched: HashSet<Arc<Path>> = removed
-                .iter()
-                .map(|(directory, _)| Arc::clone(directory))
-                .collect();
+            let watched: HashSet<Arc<Path>> =
+                removed.iter().map(|(directory, _)| Arc::clone(directory)).collect();
             // What lies deeper first.
             for (directory, entries) in removed.into_iter().rev() {
                 let below = entries.into_keys().map(|name| directory.join(name));

@@ -33,16 +33,12 @@ pub(super) struct Stat {
 impl Stat {
     /// Of a path; `None` when nothing is there that can be looked at.
     pub(super) fn of_path(path: &Path) -> Option<Self> {
-        statx(CWD, path, FLAGS, WANTED)
-            .ok()
-            .map(|statx| Self::new(&statx))
+        statx(CWD, path, FLAGS, WANTED).ok().map(|statx| Self::new(&statx))
     }
 
     /// Of an entry of an open directory; `None` when it is gone.
     pub(super) fn of_entry(directory: BorrowedFd<'_>, name: &CStr) -> Option<Self> {
-        statx(directory, name, FLAGS, WANTED)
-            .ok()
-            .map(|statx| Self::new(&statx))
+        statx(directory, name, FLAGS, WANTED).ok().map(|statx| Self::new(&statx))
     }
 
     /// Of an open file.
@@ -54,10 +50,7 @@ impl Stat {
         let device = (u64::from(statx.stx_dev_major) << 32) | u64::from(statx.stx_dev_minor);
         let has_btime = statx.stx_mask & StatxFlags::BTIME.bits() != 0;
         Self {
-            identity: Identity {
-                device,
-                inode: statx.stx_ino,
-            },
+            identity: Identity { device, inode: statx.stx_ino },
             mode: u32::from(statx.stx_mode),
             uid: statx.stx_uid,
             gid: statx.stx_gid,
@@ -89,16 +82,13 @@ impl Stat {
 }
 
 /// A network file system answers from its cache: an event must not wait for another machine.
-const FLAGS: AtFlags = AtFlags::SYMLINK_NOFOLLOW
-    .union(AtFlags::NO_AUTOMOUNT)
-    .union(AtFlags::STATX_DONT_SYNC);
+const FLAGS: AtFlags =
+    AtFlags::SYMLINK_NOFOLLOW.union(AtFlags::NO_AUTOMOUNT).union(AtFlags::STATX_DONT_SYNC);
 
 const WANTED: StatxFlags = StatxFlags::BASIC_STATS.union(StatxFlags::BTIME);
 
 fn nanoseconds(time: StatxTimestamp) -> i64 {
-    time.tv_sec
-        .saturating_mul(1_000_000_000)
-        .saturating_add(i64::from(time.tv_nsec))
+    time.tv_sec.saturating_mul(1_000_000_000).saturating_add(i64::from(time.tv_nsec))
 }
 
 #[cfg(test)]
@@ -118,10 +108,7 @@ mod tests {
         assert_eq!(event.inode, metadata.ino());
         assert_eq!((event.uid, event.gid), (metadata.uid(), metadata.gid()));
         assert_eq!((event.mode, event.size), (metadata.mode(), 12));
-        assert_eq!(
-            (event.mtime, event.ctime),
-            (metadata.mtime(), metadata.ctime())
-        );
+        assert_eq!((event.mtime, event.ctime), (metadata.mtime(), metadata.ctime()));
         assert_eq!(stat.mtime_ns % 1_000_000_000, metadata.mtime_nsec());
         assert!(!stat.is_directory());
         assert_eq!(Stat::of_path(&folder.path().join("absent")), None);

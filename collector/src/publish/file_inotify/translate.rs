@@ -33,10 +33,7 @@ const PENDING_MAX: usize = 4096;
 const BATCH_MAX: usize = 4096;
 
 /// How long the second half of a rename may be behind the first.
-const RENAME_WAIT: Timespec = Timespec {
-    tv_sec: 0,
-    tv_nsec: 5_000_000,
-};
+const RENAME_WAIT: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
 
 /// An event as the queue has it.
 #[derive(Clone, Debug)]
@@ -108,11 +105,7 @@ fn read_once(
 /// the end of the batch is looked at.
 fn lacks_second_half(events: &[RawEvent]) -> bool {
     let end = events.iter().rev().take(64);
-    let first = |event: &&RawEvent| {
-        event
-            .mask
-            .contains(EventMask::MOVED_FROM | EventMask::ISDIR)
-    };
+    let first = |event: &&RawEvent| event.mask.contains(EventMask::MOVED_FROM | EventMask::ISDIR);
     end.clone().find(first).is_some_and(|from| {
         !end.take_while(|event| event.cookie != from.cookie || event.mask != from.mask)
             .any(|event| event.mask.contains(EventMask::MOVED_TO) && event.cookie == from.cookie)
@@ -152,12 +145,7 @@ impl Watcher {
     }
 
     fn handle_event(&mut self, time_ns: i64, event: RawEvent, arrivals: &[u32]) {
-        let RawEvent {
-            descriptor,
-            mask,
-            cookie,
-            name,
-        } = event;
+        let RawEvent { descriptor, mask, cookie, name } = event;
         if mask.contains(EventMask::Q_OVERFLOW) {
             return self.overflowed(time_ns);
         }
@@ -174,14 +162,7 @@ impl Watcher {
         };
         let path = directory.path.join(&name);
         let directory = mask.contains(EventMask::ISDIR);
-        let event = EntryEvent {
-            time_ns,
-            descriptor,
-            name,
-            path,
-            directory,
-            cookie,
-        };
+        let event = EntryEvent { time_ns, descriptor, name, path, directory, cookie };
         if mask.contains(EventMask::CREATE) {
             self.created(&event);
         } else if mask.contains(EventMask::MODIFY) {
@@ -204,29 +185,17 @@ impl Watcher {
     /// An event about a watched directory itself. The directory it lies in tells the same, unless
     /// that one is not watched.
     fn handle_self(&mut self, time_ns: i64, path: &Path, mask: EventMask) {
-        let above = path
-            .parent()
-            .and_then(|parent| self.tree.at(parent))
-            .map(|above| above.role);
+        let above = path.parent().and_then(|parent| self.tree.at(parent)).map(|above| above.role);
         if mask.contains(EventMask::UNMOUNT) {
             // What the mount had covered is visible again.
-            self.jobs.push_back(Job {
-                path: path.to_owned(),
-                mode: Mode::Initial,
-            });
+            self.jobs.push_back(Job { path: path.to_owned(), mode: Mode::Initial });
             self.books.record(time_ns, Outcome::Filtered);
         } else if mask.contains(EventMask::ATTRIB) {
             if above == Some(Role::Content) {
                 self.books.record(time_ns, Outcome::Merged);
             } else {
                 let stat = Stat::of_path(path);
-                self.told(
-                    time_ns,
-                    path,
-                    FileAction::AttributesModified,
-                    0,
-                    stat.as_ref(),
-                );
+                self.told(time_ns, path, FileAction::AttributesModified, 0, stat.as_ref());
             }
         } else if above.is_some() {
             self.books.record(time_ns, Outcome::Merged);
@@ -264,8 +233,7 @@ impl Watcher {
         }
         let stat = Stat::of_path(&event.path);
         if let Some(stat) = &stat {
-            self.tree
-                .remember(event.descriptor, &event.name, Entry::from(stat));
+            self.tree.remember(event.descriptor, &event.name, Entry::from(stat));
         }
         stat
     }
@@ -273,10 +241,7 @@ impl Watcher {
     /// Has everything below a directory that is new to the tree reported.
     fn look_below(&mut self, path: &Path) {
         if self.patterns.role(path).is_some() {
-            self.jobs.push_back(Job {
-                path: path.to_owned(),
-                mode: Mode::New,
-            });
+            self.jobs.push_back(Job { path: path.to_owned(), mode: Mode::New });
         }
     }
 
@@ -286,10 +251,7 @@ impl Watcher {
         } else if self.pending.contains_key(&event.path) {
             self.books.record(event.time_ns, Outcome::Merged);
         } else if self.pending.len() < PENDING_MAX {
-            let pending = Pending {
-                time_ns: event.time_ns,
-                due: Instant::now() + MODIFY_WAIT,
-            };
+            let pending = Pending { time_ns: event.time_ns, due: Instant::now() + MODIFY_WAIT };
             self.pending.insert(event.path.clone(), pending);
         } else {
             self.changed(event, FileAction::Updated);
@@ -346,13 +308,7 @@ impl Watcher {
         } else if event.directory {
             self.left(&event.path);
         }
-        self.told(
-            event.time_ns,
-            &event.path,
-            FileAction::MovedFrom,
-            event.cookie,
-            None,
-        );
+        self.told(event.time_ns, &event.path, FileAction::MovedFrom, event.cookie, None);
     }
 
     fn moved_to(&mut self, event: &EntryEvent) {
@@ -401,10 +357,7 @@ impl Watcher {
             return;
         };
         let stat = Stat::of_path(path);
-        let place = path
-            .parent()
-            .and_then(|parent| self.tree.at(parent))
-            .zip(path.file_name());
+        let place = path.parent().and_then(|parent| self.tree.at(parent)).zip(path.file_name());
         if let Some((directory, name)) = place
             && let Some(stat) = &stat
         {
@@ -418,9 +371,8 @@ impl Watcher {
     pub(super) fn write_due(&mut self, now: Option<Instant>) {
         let is_due = |pending: &Pending| now.is_none_or(|now| pending.due <= now);
         let due = self.pending.iter().filter(|(_, pending)| is_due(pending));
-        let mut due: Vec<(i64, PathBuf)> = due
-            .map(|(path, pending)| (pending.time_ns, path.clone()))
-            .collect();
+        let mut due: Vec<(i64, PathBuf)> =
+            due.map(|(path, pending)| (pending.time_ns, path.clone())).collect();
         due.sort_unstable();
         for (_, path) in due {
             self.write_pending(&path);

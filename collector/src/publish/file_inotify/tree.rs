@@ -45,10 +45,8 @@ const ANCESTOR: WatchMask = WatchMask::CREATE
     .union(WatchMask::EXCL_UNLINK)
     .union(WatchMask::ONLYDIR);
 
-const OPEN_DIRECTORY: OFlags = OFlags::RDONLY
-    .union(OFlags::DIRECTORY)
-    .union(OFlags::NOFOLLOW)
-    .union(OFlags::CLOEXEC);
+const OPEN_DIRECTORY: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// What the baseline keeps of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,10 +162,7 @@ impl Tree {
         };
         let descriptor = added.map_err(|error| refused(&error))?;
         let number = descriptor.get_watch_descriptor_id();
-        let known = self
-            .by_descriptor
-            .get(&number)
-            .map(|known| Arc::clone(&known.path));
+        let known = self.by_descriptor.get(&number).map(|known| Arc::clone(&known.path));
         let fresh = known.is_none();
         if let Some(old) = known
             && *old != *path
@@ -182,11 +177,7 @@ impl Tree {
         } else {
             self.insert(path, identity, role, descriptor);
         }
-        Ok(Watched {
-            descriptor: number,
-            file,
-            fresh,
-        })
+        Ok(Watched { descriptor: number, file, fresh })
     }
 
     fn insert(&mut self, path: &Path, identity: Identity, role: Role, descriptor: WatchDescriptor) {
@@ -196,14 +187,7 @@ impl Tree {
         let number = descriptor.get_watch_descriptor_id();
         self.by_path.insert(Arc::clone(&path), number);
         let entries = Entries::new();
-        let directory = Directory {
-            path,
-            identity,
-            role,
-            descriptor,
-            entries,
-            complete: true,
-        };
+        let directory = Directory { path, identity, role, descriptor, entries, complete: true };
         self.by_descriptor.insert(number, directory);
     }
 
@@ -222,10 +206,7 @@ impl Tree {
 
     /// How many watched directories have entries that the baseline had no room for.
     pub(super) fn incomplete_count(&self) -> usize {
-        self.by_descriptor
-            .values()
-            .filter(|directory| !directory.complete)
-            .count()
+        self.by_descriptor.values().filter(|directory| !directory.complete).count()
     }
 
     /// The paths of all watched directories, each after the one it lies in.
@@ -289,11 +270,7 @@ impl Tree {
                 continue;
             };
             // Joining an empty path would add a slash.
-            let new: PathBuf = if rest.as_os_str().is_empty() {
-                to.into()
-            } else {
-                to.join(rest)
-            };
+            let new: PathBuf = if rest.as_os_str().is_empty() { to.into() } else { to.join(rest) };
             let new: Arc<Path> = Arc::from(new);
             if let Some(directory) = self.by_descriptor.get_mut(&descriptor) {
                 directory.path = Arc::clone(&new);

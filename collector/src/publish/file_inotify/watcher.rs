@@ -86,10 +86,7 @@ impl Watcher {
     pub(super) fn new(config: &FileInotifyConfig, inotify: &Inotify) -> Result<Self, AttachError> {
         let patterns = Patterns::new(config).map_err(AttachError::Pattern)?;
         let attached_ns = wait_for_stamps();
-        let root = Job {
-            path: PathBuf::from("/"),
-            mode: Mode::Initial,
-        };
+        let root = Job { path: PathBuf::from("/"), mode: Mode::Initial };
         Ok(Self {
             patterns,
             tree: Tree::new(inotify.watches(), config.baseline_entries_max),
@@ -119,14 +116,7 @@ impl Watcher {
         stat: Option<&Stat>,
     ) {
         let stored = self.push(time_ns, path, action, cookie, false, stat);
-        self.books.record(
-            time_ns,
-            if stored {
-                Outcome::Stored
-            } else {
-                Outcome::Filtered
-            },
-        );
+        self.books.record(time_ns, if stored { Outcome::Stored } else { Outcome::Filtered });
     }
 
     /// A file event from a scan. What no pattern covers is no event at all.
@@ -182,21 +172,14 @@ impl Watcher {
 
     /// Reports directories that could not be watched, once per rise of their number.
     pub(super) fn report_blocked(&mut self) {
-        let limited = self
-            .blocked
-            .values()
-            .filter(|why| **why == NotWatched::Limit)
-            .count();
+        let limited = self.blocked.values().filter(|why| **why == NotWatched::Limit).count();
         if limited > self.blocked_reported {
             let now_ns = now_ns();
             let detail = format!(
                 "fs.inotify.max_user_watches is reached: {limited} directories, and all below \
                  them, are not watched"
             );
-            tracing::warn!(
-                directories = limited,
-                "The kernel gives no more inotify watches"
-            );
+            tracing::warn!(directories = limited, "The kernel gives no more inotify watches");
             self.gap(now_ns, now_ns, detail);
         }
         if limited != self.blocked_reported {
@@ -208,10 +191,7 @@ impl Watcher {
     /// Tries again to watch what could not be watched.
     pub(super) fn retry_blocked(&mut self) {
         let blocked = std::mem::take(&mut self.blocked);
-        let job = |path| Job {
-            path,
-            mode: Mode::Initial,
-        };
+        let job = |path| Job { path, mode: Mode::Initial };
         self.jobs.extend(blocked.into_keys().map(job));
     }
 }
@@ -225,10 +205,7 @@ pub(super) fn now_ns() -> i64 {
 ///
 /// A stamp may be from the coarse clock, which is up to one tick (at most 10 ms) behind.
 fn wait_for_stamps() -> i64 {
-    const MILLISECOND: Timespec = Timespec {
-        tv_sec: 0,
-        tv_nsec: 1_000_000,
-    };
+    const MILLISECOND: Timespec = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
     let time_ns = now_ns();
     // An error or a clock set back ends the wait, which only makes the line less sharp.
     let ticks_max = 20;
@@ -249,7 +226,5 @@ pub(super) fn clock_offset_ns() -> i64 {
 
 fn nanoseconds(clock: ClockId) -> i64 {
     let time = clock_gettime(clock);
-    time.tv_sec
-        .saturating_mul(1_000_000_000)
-        .saturating_add(time.tv_nsec)
+    time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec)
 }

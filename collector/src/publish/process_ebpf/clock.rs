@@ -22,9 +22,7 @@ pub(crate) struct Clock {
 impl Clock {
     /// Measures the offset.
     pub(crate) fn new() -> Self {
-        Self {
-            offset_ns: measure(),
-        }
+        Self { offset_ns: measure() }
     }
 
     /// Real time less boot time in nanoseconds.
@@ -55,9 +53,7 @@ fn measure() -> i64 {
 }
 
 fn nanoseconds(time: Timespec) -> i64 {
-    time.tv_sec
-        .saturating_mul(1_000_000_000)
-        .saturating_add(time.tv_nsec)
+    time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec)
 }
 
 #[cfg(test)]
@@ -70,10 +66,7 @@ mod tests {
     fn boot_time_plus_offset_is_real_time() {
         let clock = Clock::new();
         let ours = i128::from(boot_ns()) + i128::from(clock.offset_ns());
-        let real = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap()
-            .as_nanos();
+        let real = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
         let difference = (i128::try_from(real).unwrap() - ours).abs();
         assert!(difference < 50_000_000, "{difference} ns apart");
     }

@@ -64,10 +64,7 @@ pub(crate) fn decode(bytes: &[u8], offset_ns: i64) -> Result<Record, DecodeError
     let short = DecodeError::Short { bytes: bytes.len() };
     let (header, _) = abi::Header::read_from_prefix(bytes).ok().ok_or(short)?;
     if header.length as usize != bytes.len() {
-        return Err(DecodeError::Length {
-            stated: header.length,
-            bytes: bytes.len(),
-        });
+        return Err(DecodeError::Length { stated: header.length, bytes: bytes.len() });
     }
     let (class, event) = match header.kind {
         abi::KIND_EXEC => {
@@ -77,32 +74,20 @@ pub(crate) fn decode(bytes: &[u8], offset_ns: i64) -> Result<Record, DecodeError
         }
         abi::KIND_FORK => {
             let record = abi::ForkRecord::read_from_bytes(bytes).ok().ok_or(short)?;
-            (
-                abi::CLASS_FORK,
-                ProcessEvent::Fork(fork_event(&record, offset_ns)),
-            )
+            (abi::CLASS_FORK, ProcessEvent::Fork(fork_event(&record, offset_ns)))
         }
         abi::KIND_EXIT => {
             let record = abi::ExitRecord::read_from_bytes(bytes).ok().ok_or(short)?;
-            (
-                abi::CLASS_EXIT,
-                ProcessEvent::Exit(exit_event(&record, offset_ns)),
-            )
+            (abi::CLASS_EXIT, ProcessEvent::Exit(exit_event(&record, offset_ns)))
         }
         kind => return Err(DecodeError::Kind { kind }),
     };
-    Ok(Record {
-        boot_ns: header.time_ns,
-        class: class as usize,
-        event,
-    })
+    Ok(Record { boot_ns: header.time_ns, class: class as usize, event })
 }
 
 /// Boot time as nanoseconds since the Unix epoch.
 pub(crate) fn real_ns(boot_ns: u64, offset_ns: i64) -> i64 {
-    i64::try_from(boot_ns)
-        .unwrap_or(i64::MAX)
-        .saturating_add(offset_ns)
+    i64::try_from(boot_ns).unwrap_or(i64::MAX).saturating_add(offset_ns)
 }
 
 fn fork_event(record: &abi::ForkRecord, offset_ns: i64) -> ForkEvent {
@@ -144,16 +129,8 @@ fn exec_event(record: &abi::ExecRecord, tail: &[u8], offset_ns: i64) -> Option<E
     }
     let snapshot = flag(abi::EXEC_SNAPSHOT);
     let unread = snapshot || (arguments.is_empty() && record.arguments_bytes > 0);
-    let time_ns = if snapshot {
-        record.process.start_ns
-    } else {
-        record.header.time_ns
-    };
-    let path = absolute(
-        path,
-        flag(abi::EXEC_PATH_WALKED),
-        flag(abi::EXEC_PATH_DETACHED),
-    );
+    let time_ns = if snapshot { record.process.start_ns } else { record.header.time_ns };
+    let path = absolute(path, flag(abi::EXEC_PATH_WALKED), flag(abi::EXEC_PATH_DETACHED));
     Some(ExecEvent {
         time_ns: real_ns(time_ns, offset_ns),
         process: key(record.process),
@@ -167,16 +144,9 @@ fn exec_event(record: &abi::ExecRecord, tail: &[u8], offset_ns: i64) -> Option<E
         namespaces: namespaces(record),
         path_truncated: path.is_some() && flag(abi::EXEC_PATH_TRUNCATED),
         path,
-        script_path: script
-            .strip_suffix(&[0])
-            .filter(|path| !path.is_empty())
-            .map(lossless),
+        script_path: script.strip_suffix(&[0]).filter(|path| !path.is_empty()).map(lossless),
         file: flag(abi::EXEC_FILE).then(|| program_file(record, flag(abi::EXEC_FILE_TIMES))),
-        cwd: absolute(
-            cwd,
-            flag(abi::EXEC_CWD_WALKED),
-            flag(abi::EXEC_CWD_DETACHED),
-        ),
+        cwd: absolute(cwd, flag(abi::EXEC_CWD_WALKED), flag(abi::EXEC_CWD_DETACHED)),
         arguments: (!unread).then(|| split_arguments(arguments)),
         arguments_bytes: record.arguments_bytes,
         arguments_truncated: arguments.len() as u64 != record.arguments_bytes,
@@ -226,10 +196,7 @@ fn program_file(record: &abi::ExecRecord, times: bool) -> ProgramFile {
 }
 
 fn key(process: abi::Process) -> ProcessKey {
-    ProcessKey {
-        pid: process.pid,
-        start_ns: process.start_ns,
-    }
+    ProcessKey { pid: process.pid, start_ns: process.start_ns }
 }
 
 fn known(process: abi::Process) -> Option<ProcessKey> {

@@ -27,9 +27,7 @@ fn the_captured_exec_decodes_as_before() {
 
 #[test]
 fn the_captured_script_keeps_both_paths() {
-    let ProcessEvent::Exec(exec) = record(SCRIPT).event else {
-        panic!("not an exec")
-    };
+    let ProcessEvent::Exec(exec) = record(SCRIPT).event else { panic!("not an exec") };
     expect![[r#"
         (
             Some(
@@ -84,13 +82,8 @@ fn the_captured_script_keeps_both_paths() {
 fn the_captured_snapshot_carries_its_start_and_no_arguments() {
     let record = record(SNAPSHOT);
     assert!(record.is_snapshot());
-    let ProcessEvent::Exec(exec) = record.event else {
-        panic!("not an exec")
-    };
-    assert_eq!(
-        exec.time_ns,
-        i64::try_from(exec.process.start_ns).unwrap() + 1_000_000_000
-    );
+    let ProcessEvent::Exec(exec) = record.event else { panic!("not an exec") };
+    assert_eq!(exec.time_ns, i64::try_from(exec.process.start_ns).unwrap() + 1_000_000_000);
     assert_eq!(exec.arguments, None);
     assert!(exec.arguments_bytes > 0);
 }
@@ -168,10 +161,7 @@ fn a_record_of_any_other_length_is_refused() {
         }
         let mut longer = bytes.to_vec();
         longer.push(0);
-        assert!(matches!(
-            decode(&longer, 0),
-            Err(DecodeError::Length { .. })
-        ));
+        assert!(matches!(decode(&longer, 0), Err(DecodeError::Length { .. })));
         // The right length stated, and still too much for what it holds.
         let length = u32::try_from(longer.len()).unwrap();
         longer[4..8].copy_from_slice(&length.to_le_bytes());
@@ -213,22 +203,13 @@ fn parts_that_do_not_add_up_are_refused() {
 
 #[test]
 fn components_become_a_path() {
-    assert_eq!(
-        absolute(b"ls\0bin\0usr\0", true, false).as_deref(),
-        Some("/usr/bin/ls")
-    );
+    assert_eq!(absolute(b"ls\0bin\0usr\0", true, false).as_deref(), Some("/usr/bin/ls"));
     assert_eq!(absolute(b"", true, false).as_deref(), Some("/"));
     assert_eq!(absolute(b"", false, false), None);
-    assert_eq!(
-        absolute(b"memfd:x\0", false, true).as_deref(),
-        Some("memfd:x")
-    );
+    assert_eq!(absolute(b"memfd:x\0", false, true).as_deref(), Some("memfd:x"));
     assert_eq!(absolute(b"a\0b\0/\0", false, true).as_deref(), Some("b/a"));
     assert_eq!(absolute(b"c\0b\0", false, false).as_deref(), Some("b/c"));
-    assert_eq!(
-        absolute(b"\xff\0d\0", true, false).as_deref(),
-        Some("/d/\\xff")
-    );
+    assert_eq!(absolute(b"\xff\0d\0", true, false).as_deref(), Some("/d/\\xff"));
 }
 
 #[test]

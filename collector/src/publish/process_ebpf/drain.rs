@@ -95,11 +95,7 @@ impl Reader {
 
     /// Sleeps until there is something to do.
     fn wait(&self) -> Result<(), PublishError> {
-        let limit = if self.pending.is_empty() {
-            IDLE
-        } else {
-            SETTLE
-        };
+        let limit = if self.pending.is_empty() { IDLE } else { SETTLE };
         if ready(&self.attached, limit)? {
             nap(NAP);
         }
@@ -155,9 +151,7 @@ impl Reader {
     /// Publishes what is older than `limit_ns`.
     fn release(&mut self, sink: &Sink, limit_ns: u64) -> Result<(), Closed> {
         self.pending.sort_by_key(|record| record.boot_ns);
-        let ready = self
-            .pending
-            .partition_point(|record| record.boot_ns < limit_ns);
+        let ready = self.pending.partition_point(|record| record.boot_ns < limit_ns);
         let records: Vec<Record> = self.pending.drain(..ready).collect();
         let mut events = Vec::with_capacity(records.len().min(BATCH_EVENTS_MAX));
         for record in records {
@@ -177,14 +171,9 @@ impl Reader {
     /// Books a record and completes its event; `None` for a snapshot of what is known already.
     fn publishable(&mut self, record: Record) -> Option<ProcessEvent> {
         let is_snapshot = record.is_snapshot();
-        let Record {
-            boot_ns,
-            class,
-            mut event,
-        } = record;
+        let Record { boot_ns, class, mut event } = record;
         if !is_snapshot {
-            self.ledger
-                .stored(class, boot_ns, boot_ns < self.released_ns);
+            self.ledger.stored(class, boot_ns, boot_ns < self.released_ns);
         }
         match &mut event {
             ProcessEvent::Exec(exec) if is_snapshot => {
@@ -216,17 +205,11 @@ impl Reader {
         let detail = (self.away_ns > STALL_NS)
             .then(|| format!("the ring was not read for {} ms", self.away_ns / 1_000_000));
         self.away_ns = 0;
-        events.extend(
-            self.ledger
-                .losses(&counts, now_ns, offset_ns, detail.as_deref()),
-        );
+        events.extend(self.ledger.losses(&counts, now_ns, offset_ns, detail.as_deref()));
         events.extend(self.undecodable.take(SOURCE, now_ns, offset_ns));
         if all || self.ledger.is_due(watermark_ns) {
             let skipped = self.attached.skipped();
-            events.extend(
-                self.ledger
-                    .close(&counts, skipped, watermark_ns, offset_ns, all),
-            );
+            events.extend(self.ledger.close(&counts, skipped, watermark_ns, offset_ns, all));
         }
         self.cache.expire(watermark_ns);
         let sent = if events.is_empty() {
@@ -270,10 +253,7 @@ impl Reader {
 
 /// Whether the ring has records, waiting for `limit` at most.
 fn ready(attached: &Attached, limit: Duration) -> Result<bool, PublishError> {
-    let mut fds = [PollFd::from_borrowed_fd(
-        attached.ring.as_fd(),
-        PollFlags::IN,
-    )];
+    let mut fds = [PollFd::from_borrowed_fd(attached.ring.as_fd(), PollFlags::IN)];
     match poll(&mut fds, Some(&timespec(limit))) {
         Ok(count) => Ok(count > 0),
         Err(rustix::io::Errno::INTR) => Ok(false),

@@ -137,18 +137,11 @@ impl Ledger {
     ) -> CollectorEvent {
         let counter = counter_of(self.next);
         let now = counts.get(counter).copied().unwrap_or_default();
-        let open = self
-            .open_mut(class, counter)
-            .map(std::mem::take)
-            .unwrap_or_default();
+        let open = self.open_mut(class, counter).map(std::mem::take).unwrap_or_default();
         let [seen, _] = [now[0].saturating_sub(open.booked[0]), now[1]];
         let lost_told = open.lost_told;
         if let Some(entry) = self.open_mut(class, counter) {
-            *entry = Open {
-                booked: now,
-                lost_told,
-                ..Open::default()
-            };
+            *entry = Open { booked: now, lost_told, ..Open::default() };
         }
         let before = self.skipped_booked.get_mut(class);
         let missed = before.and_then(|before| {
@@ -202,11 +195,7 @@ impl Undecodable {
         now_ns: u64,
         offset_ns: i64,
     ) -> Option<CollectorEvent> {
-        let Self {
-            count,
-            first_ns,
-            last,
-        } = std::mem::take(self);
+        let Self { count, first_ns, last } = std::mem::take(self);
         // The records lay in the ring since the last reading at most.
         (count > 0).then(|| {
             CollectorEvent::Gap(Gap {
@@ -277,10 +266,7 @@ mod tests {
         let closed = entries(ledger.close(&counts, [Some(9), None, Some(0)], due, 1000, false));
         assert_eq!(closed.len(), 3);
         assert_eq!(closed[0].time_ns, 30_000_001_000);
-        assert_eq!(
-            (closed[0].seen, closed[0].stored, closed[0].lost),
-            (5, 3, 2)
-        );
+        assert_eq!((closed[0].seen, closed[0].stored, closed[0].lost), (5, 3, 2));
         assert_eq!(
             (closed[0].missed, closed[1].missed, closed[2].missed),
             (Some(2), None, Some(0))
@@ -328,10 +314,7 @@ mod tests {
         let now = 4 * BUCKET_NS + 7;
         let told = gaps(ledger.losses(&counts, now, 0, Some("stalled")));
         assert_eq!(told.len(), 1);
-        assert_eq!(
-            (told[0].time_ns, told[0].end_ns),
-            (30_000_000_000, 40_000_000_000)
-        );
+        assert_eq!((told[0].time_ns, told[0].end_ns), (30_000_000_000, 40_000_000_000));
         assert_eq!(told[0].lost, Some(4));
         assert_eq!(told[0].detail.as_deref(), Some("exec records; stalled"));
         assert!(ledger.losses(&counts, now, 0, None).is_empty());

@@ -22,9 +22,7 @@ fn own_helper(what: &str) -> Command {
     let mut command = quiet(std::env::current_exe().unwrap());
     let name = concat!(module_path!(), "::helper");
     let name = name.split_once("::").unwrap().1;
-    command
-        .args(["--exact", name, "--nocapture"])
-        .env("BYGONE_TEST_HELPER", what);
+    command.args(["--exact", name, "--nocapture"]).env("BYGONE_TEST_HELPER", what);
     command
 }
 
@@ -67,11 +65,7 @@ fn a_storm_is_recorded_whole() {
     const COUNT: u32 = 1000;
     let work = || {
         for number in 0..COUNT {
-            assert!(
-                run(quiet("/bin/echo").arg(format!("marker {number}")))
-                    .1
-                    .success()
-            );
+            assert!(run(quiet("/bin/echo").arg(format!("marker {number}"))).1.success());
         }
     };
     let Some((recorded, ())) = record(&ProcessEbpfConfig::default(), work) else {
@@ -82,18 +76,12 @@ fn a_storm_is_recorded_whole() {
         .iter()
         .filter(|exec| {
             let arguments = exec.arguments.as_deref().unwrap_or_default();
-            exec.parent
-                .is_some_and(|parent| parent.pid == std::process::id())
-                && arguments
-                    .get(1)
-                    .is_some_and(|argument| argument.starts_with(b"marker "))
+            exec.parent.is_some_and(|parent| parent.pid == std::process::id())
+                && arguments.get(1).is_some_and(|argument| argument.starts_with(b"marker "))
         })
         .collect();
     let distinct: HashSet<_> = marked.iter().map(|exec| &exec.arguments).collect();
-    assert_eq!(
-        (marked.len(), distinct.len()),
-        (COUNT as usize, COUNT as usize)
-    );
+    assert_eq!((marked.len(), distinct.len()), (COUNT as usize, COUNT as usize));
     for exec in marked {
         let exit = recorded.exit(exec.process);
         assert_eq!((exit.exit_code, exit.signal), (Some(0), None));
@@ -127,10 +115,7 @@ fn eight_threads(config: &ProcessEbpfConfig, count: usize) {
     for exit in &recorded.exits {
         *exits.entry(exit.process).or_default() += 1;
     }
-    assert!(
-        exits.values().all(|count| *count == 1),
-        "more than one exit of a process"
-    );
+    assert!(exits.values().all(|count| *count == 1), "more than one exit of a process");
     for pid in pids {
         assert_eq!(recorded.exit(recorded.exec(pid).process).exit_code, Some(7));
     }
@@ -144,10 +129,7 @@ fn eight_threads_end_in_one_exit() {
 
 #[test]
 fn eight_threads_end_in_one_exit_where_the_kernel_does_not_say_which_was_last() {
-    let config = ProcessEbpfConfig {
-        force_exit_fallback: true,
-        ..ProcessEbpfConfig::default()
-    };
+    let config = ProcessEbpfConfig { force_exit_fallback: true, ..ProcessEbpfConfig::default() };
     eight_threads(&config, 200);
 }
 
@@ -155,11 +137,7 @@ fn eight_threads_end_in_one_exit_where_the_kernel_does_not_say_which_was_last() 
 fn signals_show_at_the_exit() {
     let work = || {
         let of = |signal: &str| run(quiet("/bin/sh").args(["-c", &format!("kill -{signal} $$")]));
-        (
-            of("SEGV"),
-            of("KILL"),
-            run(quiet("/bin/sh").args(["-c", "exit 3"])),
-        )
+        (of("SEGV"), of("KILL"), run(quiet("/bin/sh").args(["-c", "exit 3"])))
     };
     let Some((recorded, (segv, kill, three))) = record(&ProcessEbpfConfig::default(), work) else {
         return;
@@ -187,37 +165,22 @@ fn a_script_keeps_both_paths() {
     assert_eq!(exec.path.as_deref(), shell.to_str());
     assert_eq!(exec.script_path.as_deref(), script.to_str());
     let name = script.to_str().unwrap().as_bytes().to_vec();
-    assert_eq!(
-        exec.arguments,
-        Some(vec![b"/bin/sh".to_vec(), name, b"x".to_vec()])
-    );
+    assert_eq!(exec.arguments, Some(vec![b"/bin/sh".to_vec(), name, b"x".to_vec()]));
     assert_eq!(recorded.exit(exec.process).exit_code, Some(5));
 }
 
 #[test]
 fn arguments_are_exact_or_marked() {
-    let many: Vec<Vec<u8>> = (0..30)
-        .map(|number| format!("{number}").into_bytes())
-        .collect();
-    let odd = vec![
-        b"".to_vec(),
-        b"a\nb".to_vec(),
-        b"\xff\xfe\xc3(".to_vec(),
-        b"".to_vec(),
-    ];
+    let many: Vec<Vec<u8>> = (0..30).map(|number| format!("{number}").into_bytes()).collect();
+    let odd = vec![b"".to_vec(), b"a\nb".to_vec(), b"\xff\xfe\xc3(".to_vec(), b"".to_vec()];
     let six = vec![vec![b'x'; 6 * 1024]];
     let long = vec![vec![b'y'; 100 * 1024], vec![b'z'; 100 * 1024]];
     let lists = [many, odd, six, long];
     let work = || -> Vec<u32> {
         let words = |list: &Vec<Vec<u8>>| -> Vec<_> {
-            list.iter()
-                .map(|word| OsStr::from_bytes(word).to_owned())
-                .collect()
+            list.iter().map(|word| OsStr::from_bytes(word).to_owned()).collect()
         };
-        lists
-            .iter()
-            .map(|list| run(quiet("/bin/true").args(words(list))).0)
-            .collect()
+        lists.iter().map(|list| run(quiet("/bin/true").args(words(list))).0).collect()
     };
     let Some((recorded, pids)) = record(&ProcessEbpfConfig::default(), work) else {
         return;
@@ -251,12 +214,7 @@ fn an_exec_tells_who_where_and_what() {
     let namespace = |name: &str| {
         let target = std::fs::read_link(format!("/proc/self/ns/{name}")).unwrap();
         let text = target.to_str().unwrap().to_owned();
-        text.split_once('[')
-            .unwrap()
-            .1
-            .trim_end_matches(']')
-            .parse::<u32>()
-            .unwrap()
+        text.split_once('[').unwrap().1.trim_end_matches(']').parse::<u32>().unwrap()
     };
     let namespaces = exec.namespaces.unwrap();
     assert_eq!(namespaces.pid, namespace("pid"));
@@ -265,21 +223,12 @@ fn an_exec_tells_who_where_and_what() {
     assert_eq!(namespaces.user, namespace("user"));
     assert_eq!(exec.tid, pid);
     assert!(!exec.snapshot && exec.start_exact && !exec.kernel_thread);
-    assert_eq!(
-        exec.cwd.as_deref(),
-        folder.path().canonicalize().unwrap().to_str()
-    );
+    assert_eq!(exec.cwd.as_deref(), folder.path().canonicalize().unwrap().to_str());
     let own = rustix::process::getuid().as_raw();
     let ids = exec.credentials;
-    assert_eq!(
-        (ids.uid, ids.euid, ids.suid, ids.fsuid),
-        (own, own, own, Some(own))
-    );
+    assert_eq!((ids.uid, ids.euid, ids.suid, ids.fsuid), (own, own, own, Some(own)));
     let session = rustix::process::getsid(None).unwrap();
-    assert_eq!(
-        exec.session_id,
-        Some(session.as_raw_nonzero().get().cast_unsigned())
-    );
+    assert_eq!(exec.session_id, Some(session.as_raw_nonzero().get().cast_unsigned()));
     let path = std::fs::canonicalize("/bin/true").unwrap();
     assert_eq!(exec.path.as_deref(), path.to_str());
     check_file(exec, &path);
@@ -291,19 +240,13 @@ fn check_file(exec: &ExecEvent, path: &Path) {
     let metadata = std::fs::metadata(path).unwrap();
     assert_eq!((file.device, file.inode), (metadata.dev(), metadata.ino()));
     assert_eq!(file.mode, metadata.mode());
-    assert_eq!(
-        (file.owner_uid, file.owner_gid),
-        (metadata.uid(), metadata.gid())
-    );
+    assert_eq!((file.owner_uid, file.owner_gid), (metadata.uid(), metadata.gid()));
     assert_eq!(file.mtime, Some(metadata.mtime()));
     assert_eq!(file.ctime, Some(metadata.ctime()));
 }
 
 fn check_fork(recorded: &Recorded, exec: &ExecEvent) {
-    let found = recorded
-        .forks
-        .iter()
-        .find(|fork| fork.process == exec.process);
+    let found = recorded.forks.iter().find(|fork| fork.process == exec.process);
     let fork = found.expect("every process seen to start was forked");
     assert_eq!(fork.parent, exec.parent);
     assert_eq!(Some(fork.caller), exec.parent);
@@ -326,32 +269,17 @@ fn what_ran_before_is_found_with_its_arguments() {
     let Some((recorded, _)) = recorded else {
         return;
     };
-    let all: Vec<_> = recorded
-        .execs
-        .iter()
-        .filter(|exec| exec.process.pid == sleeper.id())
-        .collect();
+    let all: Vec<_> =
+        recorded.execs.iter().filter(|exec| exec.process.pid == sleeper.id()).collect();
     assert_eq!(all.len(), 1);
     assert!(all[0].snapshot);
     assert_eq!(recorded.exit(all[0].process).signal, Some(9));
-    let kernel: Vec<_> = recorded
-        .execs
-        .iter()
-        .filter(|exec| exec.kernel_thread)
-        .collect();
-    assert!(
-        kernel
-            .iter()
-            .all(|exec| exec.path.is_none() && exec.arguments.is_none())
-    );
-    let own = recorded
-        .execs
-        .iter()
-        .find(|exec| exec.process.pid == std::process::id());
+    let kernel: Vec<_> = recorded.execs.iter().filter(|exec| exec.kernel_thread).collect();
+    assert!(kernel.iter().all(|exec| exec.path.is_none() && exec.arguments.is_none()));
+    let own = recorded.execs.iter().find(|exec| exec.process.pid == std::process::id());
     let own = own.expect("the collector itself is recorded");
-    let arguments: Vec<Vec<u8>> = std::env::args_os()
-        .map(|word| word.as_bytes().to_vec())
-        .collect();
+    let arguments: Vec<Vec<u8>> =
+        std::env::args_os().map(|word| word.as_bytes().to_vec()).collect();
     assert_eq!(own.arguments.as_ref(), Some(&arguments));
     assert!(own.snapshot);
 }
@@ -363,11 +291,8 @@ fn paths_are_the_hosts_across_mounts_and_roots() {
     let inner = folder.join("a/b");
     std::fs::create_dir_all(&inner).unwrap();
     let script = "mount --bind /bin \"$0\" && exec \"$0/true\"";
-    let work = || {
-        run(quiet("/usr/bin/unshare")
-            .args(["--mount", "/bin/sh", "-c", script])
-            .arg(&inner))
-    };
+    let work =
+        || run(quiet("/usr/bin/unshare").args(["--mount", "/bin/sh", "-c", script]).arg(&inner));
     let Some((recorded, (pid, status))) = record(&ProcessEbpfConfig::default(), work) else {
         return;
     };
@@ -376,18 +301,10 @@ fn paths_are_the_hosts_across_mounts_and_roots() {
         eprintln!("skipped: cannot mount");
         return;
     }
-    let last = recorded
-        .execs
-        .iter()
-        .rfind(|exec| exec.process.pid == pid)
-        .unwrap();
+    let last = recorded.execs.iter().rfind(|exec| exec.process.pid == pid).unwrap();
     assert_eq!(last.path.as_deref(), inner.join("true").to_str());
     let others = last.namespaces.unwrap().mount;
-    let own = recorded
-        .execs
-        .iter()
-        .find(|exec| exec.process.pid == std::process::id())
-        .unwrap();
+    let own = recorded.execs.iter().find(|exec| exec.process.pid == std::process::id()).unwrap();
     assert_ne!(others, own.namespaces.unwrap().mount);
 }
 
@@ -398,8 +315,7 @@ fn a_program_in_memory_has_the_name_it_was_given() {
     let flags = rustix::fs::MemfdFlags::CLOEXEC;
     let memory = rustix::fs::memfd_create("bygone test", flags).unwrap();
     let mut file = std::fs::File::from(memory);
-    file.write_all(&std::fs::read("/bin/true").unwrap())
-        .unwrap();
+    file.write_all(&std::fs::read("/bin/true").unwrap()).unwrap();
     let path = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
     // The kernel runs no file that is open for writing; a second descriptor is for reading.
     let reader = std::fs::File::open(path).unwrap();
@@ -410,10 +326,7 @@ fn a_program_in_memory_has_the_name_it_was_given() {
         return;
     };
     assert!(status.success());
-    assert_eq!(
-        recorded.exec(pid).path.as_deref(),
-        Some("memfd:bygone test")
-    );
+    assert_eq!(recorded.exec(pid).path.as_deref(), Some("memfd:bygone test"));
 }
 
 #[test]
@@ -430,10 +343,7 @@ fn cpu_time_counts_all_threads() {
 
 #[test]
 fn a_ring_too_small_loses_exactly_what_it_says() {
-    let source = attach(&ProcessEbpfConfig {
-        ring_bytes: 4096,
-        ..ProcessEbpfConfig::default()
-    });
+    let source = attach(&ProcessEbpfConfig { ring_bytes: 4096, ..ProcessEbpfConfig::default() });
     let Some(source) = source else { return };
     // Nobody reads yet: the ring holds a handful of records.
     for _ in 0..100 {
@@ -460,18 +370,12 @@ fn a_ring_too_small_loses_exactly_what_it_says() {
     assert!(lost > 200, "{lost}");
     assert_eq!(lost, lost_in_gaps);
     let seen_execs = recorded.execs.iter().filter(|exec| !exec.snapshot).count();
-    assert_eq!(
-        stored,
-        (seen_execs + recorded.forks.len() + recorded.exits.len()) as u64
-    );
+    assert_eq!(stored, (seen_execs + recorded.forks.len() + recorded.exits.len()) as u64);
 }
 
 #[test]
 fn a_ring_of_odd_size_is_refused_in_words() {
-    let config = ProcessEbpfConfig {
-        ring_bytes: 5000,
-        ..ProcessEbpfConfig::default()
-    };
+    let config = ProcessEbpfConfig { ring_bytes: 5000, ..ProcessEbpfConfig::default() };
     let error = ProcessEbpf::attach(&config).err().unwrap();
     assert!(error.to_string().contains("power of two"), "{error}");
 }
@@ -488,17 +392,8 @@ fn programs_are_far_from_the_verifiers_limit() {
     assert_eq!(counts.len(), 6);
     for count in counts {
         // Run times are counted only while the sysctl kernel.bpf_stats_enabled is 1.
-        println!(
-            "{count:?}, {} ns a run",
-            count.run_ns.checked_div(count.runs).unwrap_or(0)
-        );
-        assert!(
-            count.verified.is_none_or(|verified| verified < 500_000),
-            "{count:?}"
-        );
-        assert!(
-            count.skipped.is_none_or(|skipped| skipped == 0),
-            "{count:?}"
-        );
+        println!("{count:?}, {} ns a run", count.run_ns.checked_div(count.runs).unwrap_or(0));
+        assert!(count.verified.is_none_or(|verified| verified < 500_000), "{count:?}");
+        assert!(count.skipped.is_none_or(|skipped| skipped == 0), "{count:?}");
     }
 }

@@ -127,9 +127,7 @@ impl AttachError {
             Self::NoRight { missing } => format!("run as root, or with {missing}"),
             Self::Types(_) => "boot a kernel built with CONFIG_DEBUG_INFO_BTF".to_owned(),
             Self::RingSize { bytes } => {
-                let near = bytes
-                    .checked_next_power_of_two()
-                    .unwrap_or(RING_BYTES_DEFAULT);
+                let near = bytes.checked_next_power_of_two().unwrap_or(RING_BYTES_DEFAULT);
                 format!("set ring_bytes to {}", near.max(4096))
             }
             Self::MissingMember { .. }
@@ -200,8 +198,7 @@ impl Attached {
     pub(crate) fn program_counts(&self) -> Vec<super::sys::ProgramCounts> {
         let attached = self.programs.iter().map(|(_, program)| program);
         let all = attached.chain(&self.others);
-        all.filter_map(|program| program_counts(std::os::fd::AsFd::as_fd(program)))
-            .collect()
+        all.filter_map(|program| program_counts(std::os::fd::AsFd::as_fd(program))).collect()
     }
 }
 
@@ -216,9 +213,7 @@ pub(crate) fn attach(config: &ProcessEbpfConfig) -> Result<Attached, AttachError
         resolve(&btf)
     };
     if let [Some(reason), Some(_), Some(_)] = &resolved.disabled {
-        return Err(AttachError::MissingMember {
-            reason: reason.clone(),
-        });
+        return Err(AttachError::MissingMember { reason: reason.clone() });
     }
     raise_memory_limit();
     let fallback = config.force_exit_fallback || !resolved.exit_says_last;
@@ -235,10 +230,7 @@ pub(crate) fn attach(config: &ProcessEbpfConfig) -> Result<Attached, AttachError
 /// Below kernel 5.11 maps count against a limit on locked memory. Where it cannot be raised the
 /// maps themselves will tell whether it was enough.
 fn raise_memory_limit() {
-    let unlimited = rustix::process::Rlimit {
-        current: None,
-        maximum: None,
-    };
+    let unlimited = rustix::process::Rlimit { current: None, maximum: None };
     if let Err(error) = rustix::process::setrlimit(rustix::process::Resource::Memlock, unlimited) {
         tracing::debug!(%error, "the limit on locked memory stays as it is");
     }
@@ -246,9 +238,7 @@ fn raise_memory_limit() {
 
 fn prepare(resolved: &Resolved, ring_bytes: u32, fallback: bool) -> Result<Ebpf, AttachError> {
     let cpus = aya::util::nr_cpus().map_err(|(_, error)| AttachError::Cpus(error))?;
-    let slots = u32::try_from(cpus)
-        .unwrap_or(u32::MAX)
-        .saturating_mul(SLOTS_PER_CPU);
+    let slots = u32::try_from(cpus).unwrap_or(u32::MAX).saturating_mul(SLOTS_PER_CPU);
     let ended = if fallback { ENDED_MAX } else { ENDED_UNUSED };
     let mut loader = EbpfLoader::new();
     for (name, value) in &resolved.globals {
@@ -258,12 +248,10 @@ fn prepare(resolved: &Resolved, ring_bytes: u32, fallback: bool) -> Result<Ebpf,
     loader.map_max_entries("SLOTS", slots);
     loader.map_max_entries("CLAIMS", slots);
     loader.map_max_entries("ENDED", ended);
-    loader
-        .load(OBJECT)
-        .map_err(|error| match forbidden(&error) {
-            true => refused(),
-            false => AttachError::Prepare(Box::new(error)),
-        })
+    loader.load(OBJECT).map_err(|error| match forbidden(&error) {
+        true => refused(),
+        false => AttachError::Prepare(Box::new(error)),
+    })
 }
 
 fn attach_all(
@@ -315,9 +303,7 @@ fn set_tail(
     program: &ProgramFd,
     name: &'static str,
 ) -> Result<(), AttachError> {
-    programs
-        .set(0, program, 0)
-        .map_err(|source| AttachError::Map { name, source })
+    programs.set(0, program, 0).map_err(|source| AttachError::Map { name, source })
 }
 
 fn tracepoint<'a>(
@@ -325,14 +311,8 @@ fn tracepoint<'a>(
     program: &'static str,
     hook: &'static str,
 ) -> Result<&'a mut RawTracePoint, AttachError> {
-    let found = ebpf
-        .program_mut(program)
-        .ok_or(AttachError::Part { name: program })?;
-    found.try_into().map_err(|source| AttachError::Attach {
-        program,
-        hook,
-        source,
-    })
+    let found = ebpf.program_mut(program).ok_or(AttachError::Part { name: program })?;
+    found.try_into().map_err(|source| AttachError::Attach { program, hook, source })
 }
 
 fn load_tracepoint(
@@ -351,11 +331,7 @@ fn clone_fd(
     hook: &'static str,
 ) -> Result<ProgramFd, AttachError> {
     let clone = fd.and_then(|fd| fd.try_clone().map_err(ProgramError::IOError));
-    clone.map_err(|source| AttachError::Attach {
-        program,
-        hook,
-        source,
-    })
+    clone.map_err(|source| AttachError::Attach { program, hook, source })
 }
 
 fn attach_tracepoint(
@@ -365,31 +341,19 @@ fn attach_tracepoint(
 ) -> Result<RawTracePointLink, AttachError> {
     let loaded = tracepoint(ebpf, program, hook)?;
     let link = loaded.attach(hook).and_then(|id| loaded.take_link(id));
-    link.map_err(|source| AttachError::Attach {
-        program,
-        hook,
-        source,
-    })
+    link.map_err(|source| AttachError::Attach { program, hook, source })
 }
 
 /// Starts a program of no consequence and sees that every probe ran: that a program could be
 /// attached proves nothing.
 fn prove(attached: &Attached) -> Result<(), AttachError> {
-    let started = ["/bin/true", "/usr/bin/true", "/bin/sh"]
-        .iter()
-        .any(|program| {
-            let mut command = Command::new(program);
-            command
-                .args(["-c", ":"])
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null());
-            command.status().is_ok()
-        });
-    let counts = attached.counts().map_err(|source| AttachError::Map {
-        name: "COUNTERS",
-        source,
-    })?;
+    let started = ["/bin/true", "/usr/bin/true", "/bin/sh"].iter().any(|program| {
+        let mut command = Command::new(program);
+        command.args(["-c", ":"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().is_ok()
+    });
+    let counts =
+        attached.counts().map_err(|source| AttachError::Map { name: "COUNTERS", source })?;
     for ((class, of_class), disabled) in CLASSES.iter().zip(&counts).zip(&attached.disabled) {
         let seen: u64 = of_class.iter().map(|[seen, _]| seen).sum();
         if seen > 0 || disabled.is_some() {
@@ -412,9 +376,7 @@ fn snapshot(ebpf: &mut Ebpf, attached: &mut Attached) -> Result<(), String> {
     let mut tails: ProgramArray<MapData> = take_map(ebpf, "SNAPSHOT_WALK").map_err(words)?;
     set_tail(&mut tails, &walk, "SNAPSHOT_WALK").map_err(words)?;
     attached.others.push(walk);
-    attached
-        .others
-        .push(load_iterator(ebpf, "snapshot", &types).map_err(words)?);
+    attached.others.push(load_iterator(ebpf, "snapshot", &types).map_err(words)?);
     let iterator = iterator(ebpf, "snapshot").map_err(words)?;
     let link = iterator.attach().and_then(|id| iterator.take_link(id));
     let file = link.map_err(|error| error.to_string())?.into_file();
@@ -432,14 +394,8 @@ fn snapshot(ebpf: &mut Ebpf, attached: &mut Attached) -> Result<(), String> {
 }
 
 fn iterator<'a>(ebpf: &'a mut Ebpf, program: &'static str) -> Result<&'a mut Iter, AttachError> {
-    let found = ebpf
-        .program_mut(program)
-        .ok_or(AttachError::Part { name: program })?;
-    found.try_into().map_err(|source| AttachError::Attach {
-        program,
-        hook: "iter/task",
-        source,
-    })
+    let found = ebpf.program_mut(program).ok_or(AttachError::Part { name: program })?;
+    found.try_into().map_err(|source| AttachError::Attach { program, hook: "iter/task", source })
 }
 
 fn load_iterator(
@@ -468,10 +424,7 @@ fn patiently(mut load: impl FnMut() -> Result<(), ProgramError>) -> Result<(), P
 /// Tells a want of rights from a program that the verifier does not take.
 fn explain(program: &'static str, hook: &'static str, error: ProgramError) -> AttachError {
     match error {
-        ProgramError::LoadError {
-            io_error,
-            verifier_log,
-        } => {
+        ProgramError::LoadError { io_error, verifier_log } => {
             let log = verifier_log.to_string();
             let log = log.trim();
             if io_error.raw_os_error() == Some(libc::EPERM) && log.is_empty() {
@@ -479,17 +432,9 @@ fn explain(program: &'static str, hook: &'static str, error: ProgramError) -> At
             }
             let skipped = log.chars().count().saturating_sub(LOG_TAIL_CHARS);
             let log = log.chars().skip(skipped).collect();
-            AttachError::Verify {
-                program,
-                log,
-                source: io_error,
-            }
+            AttachError::Verify { program, log, source: io_error }
         }
-        source => AttachError::Attach {
-            program,
-            hook,
-            source,
-        },
+        source => AttachError::Attach { program, hook, source },
     }
 }
 
@@ -497,9 +442,7 @@ fn explain(program: &'static str, hook: &'static str, error: ProgramError) -> At
 fn refused() -> AttachError {
     let missing = rights::missing();
     if !missing.is_empty() {
-        return AttachError::NoRight {
-            missing: missing.join(" and "),
-        };
+        return AttachError::NoRight { missing: missing.join(" and ") };
     }
     let why = rights::lockdown().map_or_else(
         || "no reason given, and no capability is missing; a security module may forbid it".into(),
@@ -512,9 +455,7 @@ fn refused() -> AttachError {
 fn forbidden(error: &aya::EbpfError) -> bool {
     let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = next {
-        let code = error
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::raw_os_error);
+        let code = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error);
         if code == Some(libc::EPERM) {
             return true;
         }

@@ -64,11 +64,7 @@ pub(crate) fn resolve(btf: &Btf) -> Resolved {
     let session = btf.enumerator("pid_type", "PIDTYPE_SID");
     globals.push(("PID_TYPE_SESSION", session.unwrap_or(ABSENT)));
     let arguments = btf.tracepoint_arguments("sched_process_exit");
-    Resolved {
-        globals,
-        disabled,
-        exit_says_last: arguments.is_some_and(|count| count >= 2),
-    }
+    Resolved { globals, disabled, exit_says_last: arguments.is_some_and(|count| count >= 2) }
 }
 
 #[cfg(test)]
@@ -80,12 +76,7 @@ mod tests {
     fn every_need_is_known() {
         for member in MEMBERS {
             let needs = ["all", "exec", "fork", "exit", "none"];
-            assert!(
-                needs.contains(&member.need),
-                "{}: {}",
-                member.global,
-                member.need
-            );
+            assert!(needs.contains(&member.need), "{}: {}", member.global, member.need);
         }
     }
 
@@ -99,10 +90,7 @@ mod tests {
         let resolved = resolve(&Btf::parse(bytes).unwrap());
         for reason in &resolved.disabled {
             let reason = reason.as_deref().unwrap();
-            assert_eq!(
-                reason,
-                "this kernel has no member `tgid` in `struct task_struct`"
-            );
+            assert_eq!(reason, "this kernel has no member `tgid` in `struct task_struct`");
         }
         assert!(!resolved.exit_says_last);
         assert!(resolved.globals.iter().all(|(_, value)| *value == u32::MAX));
@@ -111,10 +99,7 @@ mod tests {
     #[test]
     fn the_running_kernel_has_all_that_is_essential() {
         let Ok(btf) = Btf::of_kernel() else {
-            assert!(
-                std::env::var_os("CI").is_none(),
-                "this kernel describes no types"
-            );
+            assert!(std::env::var_os("CI").is_none(), "this kernel describes no types");
             eprintln!("skipped: this kernel describes no types");
             return;
         };

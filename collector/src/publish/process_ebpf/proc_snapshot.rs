@@ -39,9 +39,7 @@ pub(crate) fn add_arguments(exec: &mut ExecEvent) {
 fn read_cmdline(pid: u32) -> Option<(Vec<u8>, bool)> {
     let file = File::open(format!("/proc/{pid}/cmdline")).ok()?;
     let mut bytes = Vec::new();
-    file.take(ARGUMENTS_MAX as u64 + 1)
-        .read_to_end(&mut bytes)
-        .ok()?;
+    file.take(ARGUMENTS_MAX as u64 + 1).read_to_end(&mut bytes).ok()?;
     let whole = bytes.len() <= ARGUMENTS_MAX;
     bytes.truncate(ARGUMENTS_MAX);
     Some((bytes, whole))

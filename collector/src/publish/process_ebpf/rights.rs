@@ -18,18 +18,12 @@ pub(crate) fn lockdown() -> Option<String> {
 
 fn missing_in(status: &str) -> Vec<&'static str> {
     let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    let effective = line
-        .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
-        .unwrap_or(0);
+    let effective = line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0);
     let has = |bit: u32| effective >> bit & 1 != 0;
     if has(CAP_SYS_ADMIN) {
         return Vec::new();
     }
-    NEEDED
-        .iter()
-        .filter(|(_, bit)| !has(*bit))
-        .map(|(name, _)| *name)
-        .collect()
+    NEEDED.iter().filter(|(_, bit)| !has(*bit)).map(|(name, _)| *name).collect()
 }
 
 /// The mode in brackets.
@@ -44,14 +38,8 @@ mod tests {
 
     #[test]
     fn the_missing_are_named() {
-        assert_eq!(
-            missing_in("CapEff:\t0000000000000000\n"),
-            ["CAP_BPF", "CAP_PERFMON"]
-        );
-        assert_eq!(
-            missing_in("Name:\tx\nCapEff:\t0000008000000000\n"),
-            ["CAP_PERFMON"]
-        );
+        assert_eq!(missing_in("CapEff:\t0000000000000000\n"), ["CAP_BPF", "CAP_PERFMON"]);
+        assert_eq!(missing_in("Name:\tx\nCapEff:\t0000008000000000\n"), ["CAP_PERFMON"]);
         assert!(missing_in("CapEff:\t000001fffeffffff\n").is_empty());
         assert!(missing_in("CapEff:\t0000000000200000\n").is_empty());
         assert_eq!(missing_in(""), ["CAP_BPF", "CAP_PERFMON"]);
@@ -59,14 +47,8 @@ mod tests {
 
     #[test]
     fn the_mode_is_the_one_in_brackets() {
-        assert_eq!(
-            chosen("none [integrity] confidentiality\n").as_deref(),
-            Some("integrity")
-        );
-        assert_eq!(
-            chosen("[none] integrity confidentiality\n").as_deref(),
-            Some("none")
-        );
+        assert_eq!(chosen("none [integrity] confidentiality\n").as_deref(), Some("integrity"));
+        assert_eq!(chosen("[none] integrity confidentiality\n").as_deref(), Some("none"));
         assert_eq!(chosen(""), None);
     }
 }

@@ -2,10 +2,7 @@
 //!
 //! `BPF_OBJ_GET_INFO_BY_FD` fills a `bpf_prog_info`, of which only a few numbers are read. The
 //! kernel says how much of the struct it knows, so that a number it lacks is told from 0.
-#![expect(
-    unsafe_code,
-    reason = "the system call has no safe wrapper for these numbers"
-)]
+#![expect(unsafe_code, reason = "the system call has no safe wrapper for these numbers")]
 
 use std::mem::{offset_of, size_of};
 use std::os::fd::{AsRawFd, BorrowedFd};

@@ -82,9 +82,7 @@ impl Books {
     }
 
     fn at(&mut self, time_ns: i64, class: EsClass) -> &mut Counts {
-        self.open
-            .entry((time_ns.div_euclid(BUCKET_NS), class))
-            .or_default()
+        self.open.entry((time_ns.div_euclid(BUCKET_NS), class)).or_default()
     }
 }
 
@@ -108,10 +106,7 @@ pub(super) fn gap(loss: &EsLoss) -> Option<Gap> {
     let (reason, detail) = match loss.kind {
         EsLossKind::Dropped => (GapReason::SourceOverflow, "dropped by EndpointSecurity"),
         EsLossKind::DroppedOfClass => return None,
-        EsLossKind::QueueFull => (
-            GapReason::QueueFull,
-            "found the queue to the publisher full",
-        ),
+        EsLossKind::QueueFull => (GapReason::QueueFull, "found the queue to the publisher full"),
         EsLossKind::Undecoded => (GapReason::DecodeError, "could not be decoded"),
     };
     let class = loss.class.map_or("messages", EsClass::name);

@@ -22,16 +22,7 @@ const SECOND_NS: i64 = 1_000_000_000;
 const BOOT_NS: i64 = 1_000 * SECOND_NS;
 
 fn token(pid: u32, pidversion: u32) -> AuditToken {
-    AuditToken {
-        auid: 501,
-        euid: 0,
-        egid: 21,
-        ruid: 501,
-        rgid: 20,
-        pid,
-        asid: 7,
-        pidversion,
-    }
+    AuditToken { auid: 501, euid: 0, egid: 21, ruid: 501, rgid: 20, pid, asid: 7, pidversion }
 }
 
 fn file(path: &[u8]) -> EsFile {
@@ -47,11 +38,7 @@ fn file(path: &[u8]) -> EsFile {
         ctime: 8,
         birthtime: 9,
     };
-    EsFile {
-        path: path.to_vec(),
-        path_truncated: false,
-        stat,
-    }
+    EsFile { path: path.to_vec(), path_truncated: false, stat }
 }
 
 /// A process started `start` seconds after boot by pid 1, which runs /sbin/launchd.
@@ -78,11 +65,8 @@ fn process(pid: u32, pidversion: u32, start: i64, path: &[u8]) -> EsProcess {
 
 /// A message `second` seconds after boot.
 fn message(second: i64, process: EsProcess, event: EsEvent) -> EsMessage {
-    let sequence = EsSequence {
-        class: Some(event.class()),
-        seq_num: Some(0),
-        global_seq_num: Some(0),
-    };
+    let sequence =
+        EsSequence { class: Some(event.class()), seq_num: Some(0), global_seq_num: Some(0) };
     let header = EsHeader {
         version: 8,
         time_ns: BOOT_NS + second * SECOND_NS,
@@ -90,19 +74,11 @@ fn message(second: i64, process: EsProcess, event: EsEvent) -> EsMessage {
         thread_id: Some(77),
         sequence,
     };
-    EsMessage {
-        header,
-        process,
-        event,
-    }
+    EsMessage { header, process, event }
 }
 
 fn exit(second: i64, status: i32) -> EsMessage {
-    message(
-        second,
-        process(50, 3, 20, b"/bin/cat"),
-        EsEvent::Exit(EsExit { status }),
-    )
+    message(second, process(50, 3, 20, b"/bin/cat"), EsEvent::Exit(EsExit { status }))
 }
 
 fn fork(second: i64) -> EsMessage {
@@ -123,11 +99,7 @@ fn exec(second: i64) -> EsMessage {
         arguments_bytes: 11,
         arguments_truncated: false,
     };
-    message(
-        second,
-        process(50, 3, 20, b"/bin/sh"),
-        EsEvent::Exec(Box::new(event)),
-    )
+    message(second, process(50, 3, 20, b"/bin/sh"), EsEvent::Exec(Box::new(event)))
 }
 
 /// Translates with nothing known of the system's processes.
@@ -135,14 +107,8 @@ fn translate(translator: &mut Translator, message: &EsMessage) -> ProcessEvent {
     translator.translate(message, |_| None).unwrap()
 }
 
-const LAUNCHD: ProcessKey = ProcessKey {
-    pid: 1,
-    start_ns: 1_000_000_000,
-};
-const CHILD: ProcessKey = ProcessKey {
-    pid: 50,
-    start_ns: 20_000_000_000,
-};
+const LAUNCHD: ProcessKey = ProcessKey { pid: 1, start_ns: 1_000_000_000 };
+const CHILD: ProcessKey = ProcessKey { pid: 50, start_ns: 20_000_000_000 };
 
 fn expected_exec() -> ExecEvent {
     ExecEvent {
@@ -224,21 +190,14 @@ fn a_life_keeps_one_identity() {
 
 /// The parent in the exit of a process whose parent no message has told of.
 fn parent_from(start_of: impl Fn(u32) -> Option<i64>) -> Option<ProcessKey> {
-    let event = Translator::new(BOOT_NS)
-        .translate(&exit(40, 0), start_of)
-        .unwrap();
-    let ProcessEvent::Exit(event) = event else {
-        panic!("not an exit")
-    };
+    let event = Translator::new(BOOT_NS).translate(&exit(40, 0), start_of).unwrap();
+    let ProcessEvent::Exit(event) = event else { panic!("not an exit") };
     event.parent
 }
 
 #[test]
 fn an_unheard_parent_is_asked_for_and_never_guessed() {
-    assert_eq!(
-        parent_from(|pid| (pid == 1).then_some(BOOT_NS + SECOND_NS)),
-        Some(LAUNCHD)
-    );
+    assert_eq!(parent_from(|pid| (pid == 1).then_some(BOOT_NS + SECOND_NS)), Some(LAUNCHD));
     assert_eq!(parent_from(|_| None), None);
     // Its pid was given to another process after the message.
     assert_eq!(parent_from(|_| Some(BOOT_NS + 41 * SECOND_NS)), None);
@@ -262,19 +221,12 @@ fn a_parent_that_ran_another_program_is_the_same_process() {
 #[test]
 fn unset_audit_ids_are_absent() {
     let mut message = exec(30);
-    let EsEvent::Exec(event) = &mut message.event else {
-        panic!("not an exec")
-    };
+    let EsEvent::Exec(event) = &mut message.event else { panic!("not an exec") };
     event.target.audit_token.auid = u32::MAX;
     event.target.audit_token.asid = 0;
     let event = translate(&mut Translator::new(BOOT_NS), &message);
-    let ProcessEvent::Exec(event) = event else {
-        panic!("not an exec")
-    };
-    assert_eq!(
-        (event.credentials.auid, event.credentials.audit_session_id),
-        (None, None)
-    );
+    let ProcessEvent::Exec(event) = event else { panic!("not an exec") };
+    assert_eq!((event.credentials.auid, event.credentials.audit_session_id), (None, None));
 }
 
 #[test]
@@ -282,16 +234,8 @@ fn a_process_older_than_the_boot_time_starts_with_it() {
     let mut message = exit(40, 0);
     message.process.start_ns = Some(BOOT_NS - 5);
     let event = translate(&mut Translator::new(BOOT_NS), &message);
-    let ProcessEvent::Exit(event) = event else {
-        panic!("not an exit")
-    };
-    assert_eq!(
-        event.process,
-        ProcessKey {
-            pid: 50,
-            start_ns: 0
-        }
-    );
+    let ProcessEvent::Exit(event) = event else { panic!("not an exit") };
+    assert_eq!(event.process, ProcessKey { pid: 50, start_ns: 0 });
 }
 
 #[test]
@@ -299,9 +243,7 @@ fn without_a_start_there_is_no_event() {
     let mut message = exit(40, 0);
     message.header.version = 2;
     message.process.start_ns = None;
-    let error = Translator::new(BOOT_NS)
-        .translate(&message, |_| None)
-        .unwrap_err();
+    let error = Translator::new(BOOT_NS).translate(&message, |_| None).unwrap_err();
     assert_eq!(error, TranslateError::NoStart { version: 2 });
 }
 
@@ -317,11 +259,7 @@ impl EsSource for Script {
     fn receive(&mut self, _: Duration) -> Received {
         if self.stopped {
             let messages = std::mem::take(&mut self.after_stop);
-            return Received {
-                messages,
-                losses: Vec::new(),
-                closed: true,
-            };
+            return Received { messages, losses: Vec::new(), closed: true };
         }
         let mut received = self.rounds.pop_front().unwrap_or_default();
         if self.rounds.is_empty() {
@@ -343,11 +281,7 @@ impl EsSource for Script {
 }
 
 fn round(messages: Vec<EsMessage>, losses: Vec<EsLoss>) -> Received {
-    Received {
-        messages,
-        losses,
-        closed: false,
-    }
+    Received { messages, losses, closed: false }
 }
 
 /// Everything published, in order.
@@ -387,37 +321,21 @@ fn collect(batches: &Receiver<Batch>) -> Published {
 fn publish(rounds: Vec<Received>, after_stop: Vec<EsMessage>) -> Published {
     let (sink, batches) = sync_channel(64);
     let stop = Stop::default();
-    let script = Script {
-        rounds: rounds.into(),
-        stop: Some(stop.clone()),
-        after_stop,
-        stopped: false,
-    };
-    Box::new(ProcessEs::new(Box::new(script), BOOT_NS))
-        .run(&sink, &stop)
-        .unwrap();
+    let script =
+        Script { rounds: rounds.into(), stop: Some(stop.clone()), after_stop, stopped: false };
+    Box::new(ProcessEs::new(Box::new(script), BOOT_NS)).run(&sink, &stop).unwrap();
     collect(&batches)
 }
 
 fn loss(kind: EsLossKind, class: Option<EsClass>, lost: u64) -> EsLoss {
     let (start_ns, end_ns) = (BOOT_NS + 20 * SECOND_NS, BOOT_NS + 25 * SECOND_NS);
     let detail = (kind == EsLossKind::Undecoded).then(|| "process is null".to_owned());
-    EsLoss {
-        kind,
-        class,
-        lost,
-        start_ns,
-        end_ns,
-        detail,
-    }
+    EsLoss { kind, class, lost, start_ns, end_ns, detail }
 }
 
 #[test]
 fn all_events_are_sent_also_those_left_at_the_end() {
-    let rounds = vec![
-        round(vec![fork(20), exec(30)], vec![]),
-        round(vec![], vec![]),
-    ];
+    let rounds = vec![round(vec![fork(20), exec(30)], vec![]), round(vec![], vec![])];
     let published = publish(rounds, vec![exit(40, 0)]);
     assert_eq!(published.processes, 3);
     assert_eq!(published.gaps, []);
@@ -438,10 +356,7 @@ fn a_storm_is_sent_in_bounded_batches() {
 #[test]
 fn the_ledger_counts_by_class_and_ten_seconds() {
     let rounds = vec![
-        round(
-            vec![fork(20), exec(21), exec(29), exec(35), exit(50, 0)],
-            vec![],
-        ),
+        round(vec![fork(20), exec(21), exec(29), exec(35), exit(50, 0)], vec![]),
         // Late by more than the lag.
         round(vec![exec(22)], vec![]),
     ];
@@ -485,21 +400,9 @@ fn losses_become_gaps_once_and_count_in_the_ledger() {
         detail: Some(detail.to_owned()),
     };
     let expected = [
-        gap(
-            GapReason::SourceOverflow,
-            5,
-            "messages dropped by EndpointSecurity",
-        ),
-        gap(
-            GapReason::QueueFull,
-            4,
-            "exit found the queue to the publisher full",
-        ),
-        gap(
-            GapReason::DecodeError,
-            1,
-            "exit could not be decoded: process is null",
-        ),
+        gap(GapReason::SourceOverflow, 5, "messages dropped by EndpointSecurity"),
+        gap(GapReason::QueueFull, 4, "exit found the queue to the publisher full"),
+        gap(GapReason::DecodeError, 1, "exit could not be decoded: process is null"),
     ];
     assert_eq!(published.gaps, expected);
     let counts: Vec<_> = published
@@ -516,16 +419,12 @@ fn a_message_that_becomes_no_event_is_a_gap_and_lost() {
     message.header.version = 2;
     message.process.start_ns = None;
     let published = publish(vec![round(vec![message], vec![])], vec![]);
-    let [gap] = &*published.gaps else {
-        panic!("one gap: {:?}", published.gaps)
-    };
+    let [gap] = &*published.gaps else { panic!("one gap: {:?}", published.gaps) };
     assert_eq!(
         (gap.reason, gap.lost, gap.time_ns),
         (GapReason::DecodeError, Some(1), BOOT_NS + 20 * SECOND_NS)
     );
-    let [entry] = &*published.ledger else {
-        panic!("one entry: {:?}", published.ledger)
-    };
+    let [entry] = &*published.ledger else { panic!("one entry: {:?}", published.ledger) };
     assert_eq!((entry.seen, entry.stored, entry.lost), (1, 0, 1));
 }
 
@@ -540,10 +439,7 @@ fn a_source_that_ends_by_itself_is_an_error_after_all_is_sent() {
     };
     let publisher = Box::new(ProcessEs::new(Box::new(script), BOOT_NS));
     let error = publisher.run(&sink, &Stop::default()).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "the client of EndpointSecurity ended by itself"
-    );
+    assert_eq!(error.to_string(), "the client of EndpointSecurity ended by itself");
     let published = collect(&batches);
     assert_eq!((published.processes, published.ledger.len()), (1, 1));
 }
@@ -564,22 +460,11 @@ fn a_closed_channel_ends_the_publisher_quietly() {
 
 #[test]
 fn each_kind_is_covered() {
-    let script = Script {
-        rounds: VecDeque::new(),
-        stop: None,
-        after_stop: Vec::new(),
-        stopped: false,
-    };
+    let script =
+        Script { rounds: VecDeque::new(), stop: None, after_stop: Vec::new(), stopped: false };
     let publisher = ProcessEs::new(Box::new(script), BOOT_NS);
     let capabilities = publisher.capabilities();
-    let kinds: Vec<_> = capabilities
-        .iter()
-        .map(|capability| capability.kind.as_str())
-        .collect();
+    let kinds: Vec<_> = capabilities.iter().map(|capability| capability.kind.as_str()).collect();
     assert_eq!(kinds, ["exec", "fork", "exit"]);
-    assert!(
-        capabilities
-            .iter()
-            .all(|capability| capability.source.as_deref() == Some(SOURCE))
-    );
+    assert!(capabilities.iter().all(|capability| capability.source.as_deref() == Some(SOURCE)));
 }

@@ -53,10 +53,7 @@ pub(super) struct Translator {
 impl Translator {
     /// For a system that started at `boot_ns`, in nanoseconds since the Unix epoch.
     pub(super) fn new(boot_ns: i64) -> Self {
-        Self {
-            boot_ns,
-            starts: Starts::default(),
-        }
+        Self { boot_ns, starts: Starts::default() }
     }
 
     /// Translates one message. `start_of` tells when a living process was made, in nanoseconds
@@ -89,16 +86,11 @@ impl Translator {
 
     /// The identity of a process, remembered for its children.
     fn key(&mut self, process: &EsProcess, version: u32) -> Result<ProcessKey, TranslateError> {
-        let start_ns = process
-            .start_ns
-            .ok_or(TranslateError::NoStart { version })?;
+        let start_ns = process.start_ns.ok_or(TranslateError::NoStart { version })?;
         let start_ns = self.since_boot(start_ns);
         let token = &process.audit_token;
         self.starts.put((token.pid, token.pidversion), start_ns);
-        Ok(ProcessKey {
-            pid: token.pid,
-            start_ns,
-        })
+        Ok(ProcessKey { pid: token.pid, start_ns })
     }
 
     fn parent(
@@ -107,9 +99,7 @@ impl Translator {
         time_ns: i64,
         start_of: impl Fn(u32) -> Option<i64>,
     ) -> Option<ProcessKey> {
-        let AuditToken {
-            pid, pidversion, ..
-        } = process.parent?;
+        let AuditToken { pid, pidversion, .. } = process.parent?;
         let start_ns = self.starts.get((pid, pidversion)).or_else(|| {
             let start_ns = start_of(pid).filter(|start_ns| *start_ns <= time_ns)?;
             Some(self.since_boot(start_ns))
@@ -135,11 +125,7 @@ fn exec_event(
         time_ns: message.header.time_ns,
         process,
         // Thread ids count up from boot; one beyond 32 bits does not fit the column and is 0.
-        tid: message
-            .header
-            .thread_id
-            .and_then(|id| u32::try_from(id).ok())
-            .unwrap_or(0),
+        tid: message.header.thread_id.and_then(|id| u32::try_from(id).ok()).unwrap_or(0),
         parent,
         snapshot: false,
         start_exact: true,

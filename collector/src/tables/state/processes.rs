@@ -112,10 +112,7 @@ pub fn scan() -> Result<Vec<Processes>, ScanFailure> {
     let mut rows = Vec::new();
     for entry in std::fs::read_dir("/proc").context("listing /proc")? {
         let entry = entry.context("listing /proc")?;
-        let pid = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok());
+        let pid = entry.file_name().to_str().and_then(|name| name.parse().ok());
         if let Some(pid) = pid {
             rows.extend(row(pid, &clock, &mut buffer));
         }
@@ -133,16 +130,7 @@ fn row(pid: u32, clock: &Clock, buffer: &mut Vec<u8>) -> Option<Processes> {
     let executable = process.executable();
     let start_ns = clock.nanoseconds(stat.start_ticks);
     let on_disk = executable.as_ref().and_then(|file| file.on_disk);
-    let Stat {
-        name,
-        state,
-        parent,
-        group,
-        session,
-        nice,
-        threads,
-        ..
-    } = stat;
+    let Stat { name, state, parent, group, session, nice, threads, .. } = stat;
     Some(Processes {
         pid,
         name,
@@ -194,15 +182,10 @@ impl Clock {
     fn read() -> Self {
         let nanoseconds = |clock| {
             let time = clock_gettime(clock);
-            time.tv_sec
-                .saturating_mul(1_000_000_000)
-                .saturating_add(time.tv_nsec)
+            time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec)
         };
         let offset_ns = nanoseconds(ClockId::Realtime) - nanoseconds(ClockId::Boottime);
-        Self {
-            ticks_per_second: clock_ticks_per_second().max(1),
-            offset_ns,
-        }
+        Self { ticks_per_second: clock_ticks_per_second().max(1), offset_ns }
     }
 
     fn nanoseconds(&self, ticks: u64) -> u64 {
@@ -216,9 +199,7 @@ impl Clock {
     /// A time since boot as whole seconds since the Unix epoch.
     fn real_seconds(&self, boot_ns: u64) -> i64 {
         let boot_ns = i64::try_from(boot_ns).unwrap_or(i64::MAX);
-        self.offset_ns
-            .saturating_add(boot_ns)
-            .div_euclid(1_000_000_000)
+        self.offset_ns.saturating_add(boot_ns).div_euclid(1_000_000_000)
     }
 }
 
@@ -231,19 +212,12 @@ mod tests {
     use super::*;
 
     fn of(pid: u32) -> Processes {
-        scan()
-            .unwrap()
-            .into_iter()
-            .find(|row| row.pid == pid)
-            .unwrap()
+        scan().unwrap().into_iter().find(|row| row.pid == pid).unwrap()
     }
 
     #[test]
     fn a_child_is_what_was_started() {
-        let before = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap()
-            .as_secs();
+        let before = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let mut child = Command::new("cat")
             .args(["-", "a b", ""])
             .current_dir("/usr")
@@ -254,42 +228,21 @@ mod tests {
         child.kill().unwrap();
         let zombie = of(child.id());
         child.wait().unwrap();
-        let after = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap()
-            .as_secs();
+        let after = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
 
-        assert_eq!(
-            (row.name.as_str(), row.cmdline.as_deref()),
-            ("cat", Some("cat - a b "))
-        );
-        assert_eq!(
-            (row.cwd.as_deref(), row.root.as_deref()),
-            (Some("/usr"), Some("/"))
-        );
+        assert_eq!((row.name.as_str(), row.cmdline.as_deref()), ("cat", Some("cat - a b ")));
+        assert_eq!((row.cwd.as_deref(), row.root.as_deref()), (Some("/usr"), Some("/")));
         assert!(row.path.unwrap().ends_with("/cat"));
-        assert_eq!(
-            (row.parent, row.on_disk, row.threads),
-            (std::process::id(), 1, 1)
-        );
+        assert_eq!((row.parent, row.on_disk, row.threads), (std::process::id(), 1, 1));
         assert!(row.resident_size > 0 && row.total_size > row.resident_size);
-        assert_eq!(
-            (row.uid, row.euid),
-            (rustix::process::getuid().as_raw(), row.suid)
-        );
+        assert_eq!((row.uid, row.euid), (rustix::process::getuid().as_raw(), row.suid));
         let started = u64::try_from(row.start_time).unwrap();
-        assert!(
-            (before - 1..=after).contains(&started),
-            "{started} in {before}..={after}"
-        );
+        assert!((before - 1..=after).contains(&started), "{started} in {before}..={after}");
         assert_eq!((row.upid, row.handle_count), (None, None));
         // It has ended: what is left has no arguments and no memory.
         assert_eq!((zombie.pid, zombie.start_ns), (row.pid, row.start_ns));
         if zombie.state == "Z" {
-            assert_eq!(
-                (zombie.cmdline.as_deref(), zombie.total_size),
-                (Some(""), 0)
-            );
+            assert_eq!((zombie.cmdline.as_deref(), zombie.total_size), (Some(""), 0));
         }
     }
 
@@ -335,21 +288,15 @@ mod tests {
 
     #[test]
     fn rows_are_what_another_parser_reads() {
-        let rows: HashMap<u32, Processes> = scan()
-            .unwrap()
-            .into_iter()
-            .map(|row| (row.pid, row))
-            .collect();
+        let rows: HashMap<u32, Processes> =
+            scan().unwrap().into_iter().map(|row| (row.pid, row)).collect();
         let (mut compared, mut differ) = (0, Vec::new());
         for process in procfs::process::all_processes().unwrap().flatten() {
             // Processes come, go and change between the two looks.
             let Ok(there) = as_procfs_reads_it(&process) else {
                 continue;
             };
-            let Some(row) = u32::try_from(process.pid)
-                .ok()
-                .and_then(|pid| rows.get(&pid))
-            else {
+            let Some(row) = u32::try_from(process.pid).ok().and_then(|pid| rows.get(&pid)) else {
                 continue;
             };
             let here = as_row_has_it(row);
@@ -359,11 +306,7 @@ mod tests {
             }
         }
         assert!(compared >= 2, "this process and its parent at least");
-        assert!(
-            differ.len() * 5 <= compared,
-            "{} of {compared} differ: {differ:#?}",
-            differ.len()
-        );
+        assert!(differ.len() * 5 <= compared, "{} of {compared} differ: {differ:#?}", differ.len());
         assert!(rows.contains_key(&1) && rows.contains_key(&std::process::id()));
     }
 
@@ -371,18 +314,12 @@ mod tests {
     fn kernel_threads_have_no_file() {
         let rows = scan().unwrap();
         // Inside a container there may be none to see.
-        for row in rows
-            .iter()
-            .filter(|row| row.parent == 2 || row.pid == 2 && row.parent == 0)
-        {
+        for row in rows.iter().filter(|row| row.parent == 2 || row.pid == 2 && row.parent == 0) {
             if row.path.as_deref() == Some("") {
                 assert_eq!((row.on_disk, row.total_size), (-1, 0), "{row:?}");
             }
         }
         let own = of(std::process::id());
-        assert_eq!(
-            own.path.as_deref(),
-            std::env::current_exe().unwrap().to_str()
-        );
+        assert_eq!(own.path.as_deref(), std::env::current_exe().unwrap().to_str());
     }
 }

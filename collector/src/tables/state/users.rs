@@ -72,22 +72,11 @@ mod tests {
     #[test]
     fn rows_are_what_getent_prints() {
         let output = Command::new("getent").arg("passwd").output().unwrap();
-        let printed: BTreeSet<String> = String::from_utf8(output.stdout)
-            .unwrap()
-            .lines()
-            .map(str::to_owned)
-            .collect();
+        let printed: BTreeSet<String> =
+            String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect();
         let password_field = "x";
         let line = |user: super::Users| {
-            let super::Users {
-                username,
-                uid,
-                gid,
-                description,
-                directory,
-                shell,
-                ..
-            } = user;
+            let super::Users { username, uid, gid, description, directory, shell, .. } = user;
             format!("{username}:{password_field}:{uid}:{gid}:{description}:{directory}:{shell}")
         };
         let scanned: BTreeSet<String> = scan().unwrap().into_iter().map(line).collect();

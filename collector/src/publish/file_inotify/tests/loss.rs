@@ -43,44 +43,26 @@ fn an_overflow_is_a_gap_and_its_changes_are_found() {
     change_each_kind(&folder);
     let mut running = Running::start(publisher);
     let last = folder.path("new/deep/f").display().to_string();
-    running.until("the rescan", |files| {
-        files.iter().any(|event| event.target_path == last)
-    });
+    running.until("the rescan", |files| files.iter().any(|event| event.target_path == last));
     running.until_marker(&folder.path("new/deep/end"));
     let (files, collector) = running.finish();
 
     let overflows = gaps(&collector);
     assert_eq!(overflows.len(), 1);
-    assert_eq!(
-        (overflows[0].reason, overflows[0].lost),
-        (GapReason::SourceOverflow, None)
-    );
+    assert_eq!((overflows[0].reason, overflows[0].lost), (GapReason::SourceOverflow, None));
     assert!(overflows[0].time_ns <= overflows[0].end_ns);
     let mut created: HashMap<String, usize> = HashMap::new();
-    for (_, path) in folder
-        .told(&files)
-        .into_iter()
-        .filter(|(action, _)| *action == Created)
-    {
+    for (_, path) in folder.told(&files).into_iter().filter(|(action, _)| *action == Created) {
         *created.entry(path).or_default() += 1;
     }
     for number in 0..count {
-        assert_eq!(
-            created.get(&format!("many/{number}")),
-            Some(&1),
-            "many/{number}"
-        );
+        assert_eq!(created.get(&format!("many/{number}")), Some(&1), "many/{number}");
     }
     let found = |action, path: &str| {
         let told = folder.count(&files, action, path);
         let whole = folder.path(path).display().to_string();
         let scanned = files.iter().filter(|event| event.target_path == whole);
-        (
-            told,
-            scanned
-                .filter(|event| event.action == action)
-                .all(|event| event.found_by_scan),
-        )
+        (told, scanned.filter(|event| event.action == action).all(|event| event.found_by_scan))
     };
     assert_eq!(found(Updated, "changed"), (1, true));
     assert_eq!(found(Deleted, "removed"), (1, true));
@@ -92,10 +74,7 @@ fn an_overflow_is_a_gap_and_its_changes_are_found() {
         assert_eq!(found(Created, new), (1, true), "{new}");
     }
     let kept = folder.path("kept").display().to_string();
-    assert!(
-        files.iter().all(|event| event.target_path != kept),
-        "nothing happened to it"
-    );
+    assert!(files.iter().all(|event| event.target_path != kept), "nothing happened to it");
 }
 
 #[test]
@@ -109,9 +88,8 @@ fn what_is_made_while_watches_are_set_up_is_told_once() {
         let (go, wait) = sync_channel(0);
         let maker = scope.spawn(|| {
             wait.into_iter().next();
-            let made: Vec<String> = (0..400)
-                .map(|number| format!("z{}/{number}/f", number % 300))
-                .collect();
+            let made: Vec<String> =
+                (0..400).map(|number| format!("z{}/{number}/f", number % 300)).collect();
             for path in &made {
                 fs::create_dir(folder.path(path).parent().unwrap()).unwrap();
                 fs::write(folder.path(path), "").unwrap();
@@ -134,12 +112,7 @@ fn what_is_made_while_watches_are_set_up_is_told_once() {
         };
         let told = folder.count(&files, Created, &path);
         let expected = usize::from(btime_ns >= attached_ns);
-        assert_eq!(
-            told,
-            expected,
-            "{path}, made {} ns after attaching",
-            btime_ns - attached_ns
-        );
+        assert_eq!(told, expected, "{path}, made {} ns after attaching", btime_ns - attached_ns);
         told_count += told;
     }
     assert!(told_count > 0, "nothing was made while watches were set up");
@@ -151,10 +124,7 @@ fn limits_are_said_in_words() {
     for number in 0..20 {
         fs::write(folder.path(&format!("{number}")), "").unwrap();
     }
-    let config = FileInotifyConfig {
-        baseline_entries_max: 5,
-        ..folder.config(&["%%"])
-    };
+    let config = FileInotifyConfig { baseline_entries_max: 5, ..folder.config(&["%%"]) };
     let mut publisher = FileInotify::attach(&config).unwrap();
     let blind_to = publisher.capabilities().remove(0).blind_to;
     assert!(
@@ -169,10 +139,7 @@ fn limits_are_said_in_words() {
     watcher.report_blocked();
     assert_eq!(gaps(&watcher.collector).len(), 1, "one gap for one rise");
     let blind_to = publisher.capabilities().remove(0).blind_to;
-    assert!(
-        blind_to.contains("2 directories and all below them, beyond fs.inotify"),
-        "{blind_to}"
-    );
+    assert!(blind_to.contains("2 directories and all below them, beyond fs.inotify"), "{blind_to}");
 }
 
 #[test]
@@ -183,10 +150,7 @@ fn attaching_says_why_it_cannot() {
     };
     let error = FileInotify::attach(&pattern("relative")).unwrap_err();
     assert_eq!(error.to_string(), "the paths to watch cannot be used");
-    assert_eq!(
-        error.mend().as_deref(),
-        Some("correct the pattern in the section [file]")
-    );
+    assert_eq!(error.mend().as_deref(), Some("correct the pattern in the section [file]"));
     let error = FileInotify::attach(&FileInotifyConfig {
         categories: BTreeMap::new(),
         ..FileInotifyConfig::default()

@@ -35,11 +35,7 @@ impl Folder {
 
     fn config(&self, patterns: &[&str]) -> FileInotifyConfig {
         let pattern = |below: &&str| format!("{}/{below}", self.path("").display());
-        let patterns = patterns
-            .iter()
-            .map(pattern)
-            .map(|path| path.replace("//", "/"))
-            .collect();
+        let patterns = patterns.iter().map(pattern).map(|path| path.replace("//", "/")).collect();
         FileInotifyConfig {
             categories: BTreeMap::from([("test".to_owned(), patterns)]),
             exclude: Vec::new(),
@@ -63,10 +59,7 @@ impl Folder {
 
     fn count(&self, files: &[FileEvent], action: FileAction, below: &str) -> usize {
         let wanted = (action, below.to_owned());
-        self.told(files)
-            .into_iter()
-            .filter(|told| *told == wanted)
-            .count()
+        self.told(files).into_iter().filter(|told| *told == wanted).count()
     }
 }
 
@@ -87,14 +80,7 @@ impl Running {
         let its_stop = stop.clone();
         let thread = std::thread::spawn(move || Box::new(publisher).run(&sink, &its_stop));
         let (files, collector) = (Vec::new(), Vec::new());
-        Self {
-            batches,
-            stop,
-            thread,
-            files,
-            collector,
-            watermark_ns: i64::MIN,
-        }
+        Self { batches, stop, thread, files, collector, watermark_ns: i64::MIN }
     }
 
     fn take(&mut self, batch: Batch) {
@@ -131,9 +117,7 @@ impl Running {
         fs::write(path, "").unwrap();
         let path = path.display().to_string();
         self.until("marker", |files| {
-            files
-                .iter()
-                .any(|event| event.target_path == path && event.action == Updated)
+            files.iter().any(|event| event.target_path == path && event.action == Updated)
         });
     }
 
@@ -158,14 +142,10 @@ fn check_books(files: &[FileEvent], collector: &[CollectorEvent]) {
         })
         .collect();
     for entry in &entries {
-        assert_eq!(
-            entry.seen,
-            entry.stored + entry.filtered + entry.merged + entry.lost
-        );
+        assert_eq!(entry.seen, entry.stored + entry.filtered + entry.merged + entry.lost);
         let end_ns = entry.time_ns + 10_000_000_000;
-        let of_bucket = files
-            .iter()
-            .filter(|event| (entry.time_ns..end_ns).contains(&event.time_ns));
+        let of_bucket =
+            files.iter().filter(|event| (entry.time_ns..end_ns).contains(&event.time_ns));
         assert_eq!(entry.stored, of_bucket.count() as u64, "{entry:?}");
     }
     let stored: u64 = entries.iter().map(|entry| entry.stored).sum();

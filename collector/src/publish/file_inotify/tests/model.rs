@@ -23,9 +23,7 @@ impl Random {
     /// One of few directories, so that they are used again and again.
     fn directory(&mut self, top: &Path) -> PathBuf {
         let depth = 1 + self.below(3);
-        (0..depth).fold(top.to_path_buf(), |path, _| {
-            path.join(["a", "b", "c"][self.below(3)])
-        })
+        (0..depth).fold(top.to_path_buf(), |path, _| path.join(["a", "b", "c"][self.below(3)]))
     }
 
     fn file(&mut self, top: &Path) -> PathBuf {
@@ -90,9 +88,7 @@ fn replay(events: &[FileEvent]) -> BTreeSet<String> {
             FileAction::MovedTo => {
                 drop(take_below(&mut paths, path));
                 paths.insert(path.clone());
-                let at = moving
-                    .iter()
-                    .position(|(id, _)| *id == event.transaction_id);
+                let at = moving.iter().position(|(id, _)| *id == event.transaction_id);
                 let moved = at.map(|at| moving.remove(at).1).unwrap_or_default();
                 paths.extend(moved.iter().map(|below| format!("{path}{below}")));
             }
@@ -109,19 +105,11 @@ fn replay(events: &[FileEvent]) -> BTreeSet<String> {
 fn take_below(paths: &mut BTreeSet<String>, path: &str) -> BTreeSet<String> {
     paths.remove(path);
     let front = format!("{path}/");
-    let below: Vec<String> = paths
-        .iter()
-        .filter(|one| one.starts_with(&front))
-        .cloned()
-        .collect();
+    let below: Vec<String> = paths.iter().filter(|one| one.starts_with(&front)).cloned().collect();
     for one in &below {
         paths.remove(one);
     }
-    below
-        .iter()
-        .filter_map(|one| one.strip_prefix(path))
-        .map(ToOwned::to_owned)
-        .collect()
+    below.iter().filter_map(|one| one.strip_prefix(path)).map(ToOwned::to_owned).collect()
 }
 
 /// Works with `seed` while the publisher runs and compares at the end.
@@ -142,10 +130,7 @@ fn check(seed: u64, steps: usize) {
     let (told, there) = (replay(&files), walk(&top));
     let missing: Vec<&String> = there.difference(&told).collect();
     let excess: Vec<&String> = told.difference(&there).collect();
-    assert!(
-        missing.is_empty() && excess.is_empty(),
-        "seed {seed}: {missing:#?} {excess:#?}"
-    );
+    assert!(missing.is_empty() && excess.is_empty(), "seed {seed}: {missing:#?} {excess:#?}");
 }
 
 #[test]

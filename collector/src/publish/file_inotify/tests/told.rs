@@ -41,11 +41,7 @@ fn each_action_is_told_in_order() {
     ];
     let expected = expected.map(|(action, path)| (action, path.to_owned()));
     assert_eq!(told, expected);
-    assert!(
-        files
-            .iter()
-            .all(|event| !event.found_by_scan && event.category == "test")
-    );
+    assert!(files.iter().all(|event| !event.found_by_scan && event.category == "test"));
     assert_ne!(files[3].transaction_id, 0);
     assert_eq!(files[3].transaction_id, files[4].transaction_id);
     let (gone, linked) = (files[6].stat, files[5].stat.unwrap());
@@ -68,11 +64,7 @@ fn entries_of_new_directories_are_told_exactly_once() {
         scope.spawn(|| (ROUNDS / 2..ROUNDS).for_each(make));
     });
     running.until("all files", |files| {
-        files
-            .iter()
-            .filter(|event| event.target_path.ends_with("/a/b/c/f"))
-            .count()
-            >= ROUNDS
+        files.iter().filter(|event| event.target_path.ends_with("/a/b/c/f")).count() >= ROUNDS
     });
     running.until_marker(&folder.path("end"));
     let (files, collector) = running.finish();
@@ -84,11 +76,7 @@ fn entries_of_new_directories_are_told_exactly_once() {
     }
     for round in 0..ROUNDS {
         for below in ["", "/a", "/a/b", "/a/b/c", "/a/b/c/f"] {
-            assert_eq!(
-                created.remove(&format!("{round}{below}")),
-                Some(1),
-                "{round}{below}"
-            );
+            assert_eq!(created.remove(&format!("{round}{below}")), Some(1), "{round}{below}");
         }
     }
     assert_eq!(created, HashMap::from([("end".to_owned(), 1)]));
@@ -107,22 +95,14 @@ fn a_renamed_directory_keeps_its_watches_under_the_new_path() {
     fs::create_dir(folder.path("old")).unwrap();
     fs::write(folder.path("old/h"), "").unwrap();
     running.until_marker(&folder.path("end"));
-    running.until("h", |files| {
-        files
-            .iter()
-            .any(|event| event.target_path.ends_with("/old/h"))
-    });
+    running.until("h", |files| files.iter().any(|event| event.target_path.ends_with("/old/h")));
     let (files, _) = running.finish();
     for path in ["new/f", "new/sub/g", "old", "old/h"] {
         assert_eq!(folder.count(&files, Created, path), 1, "{path}");
     }
     assert_eq!(folder.count(&files, MovedFrom, "old"), 1);
     assert_eq!(folder.count(&files, MovedTo, "new"), 1);
-    assert_eq!(
-        folder.count(&files, Created, "new/sub"),
-        0,
-        "it was there before"
-    );
+    assert_eq!(folder.count(&files, Created, "new/sub"), 0, "it was there before");
 }
 
 #[test]
@@ -134,11 +114,7 @@ fn directories_move_in_and_out() {
     let mut running = folder.watch(&["%%"]);
     fs::rename(folder.path("leaves"), outside.path("left")).unwrap();
     fs::rename(outside.path("comes"), folder.path("came")).unwrap();
-    running.until("f", |files| {
-        files
-            .iter()
-            .any(|event| event.target_path.ends_with("/sub/f"))
-    });
+    running.until("f", |files| files.iter().any(|event| event.target_path.ends_with("/sub/f")));
     // Not watched any longer.
     fs::write(outside.path("left/sub/secret"), "").unwrap();
     fs::write(folder.path("came/sub/g"), "").unwrap();
@@ -149,11 +125,7 @@ fn directories_move_in_and_out() {
     for path in ["came/sub", "came/sub/f", "came/sub/g"] {
         assert_eq!(folder.count(&files, Created, path), 1, "{path}");
     }
-    assert!(
-        files
-            .iter()
-            .all(|event| !event.target_path.contains("secret"))
-    );
+    assert!(files.iter().all(|event| !event.target_path.contains("secret")));
 }
 
 #[test]
@@ -163,9 +135,7 @@ fn names_need_not_be_utf8() {
     let name = OsStr::from_bytes(b"na\xffme\n");
     fs::create_dir(folder.path("").join(name)).unwrap();
     fs::write(folder.path("").join(name).join("f"), "").unwrap();
-    running.until("f", |files| {
-        files.iter().any(|event| event.target_path.ends_with("/f"))
-    });
+    running.until("f", |files| files.iter().any(|event| event.target_path.ends_with("/f")));
     let (files, _) = running.finish();
     assert_eq!(folder.count(&files, Created, "na\\xffme\n"), 1);
     assert_eq!(folder.count(&files, Created, "na\\xffme\n/f"), 1);
@@ -176,27 +146,14 @@ fn a_path_that_comes_later_is_watched_then() {
     let folder = Folder::new();
     fs::create_dir_all(folder.path("home/ann")).unwrap();
     let mut running = folder.watch(&["home/%/.ssh/%%", "later/on/%%"]);
-    for below in [
-        "home/ann/.ssh",
-        "home/bob/.ssh",
-        "home/bob/mail",
-        "later/on/top",
-    ] {
+    for below in ["home/ann/.ssh", "home/bob/.ssh", "home/bob/mail", "later/on/top"] {
         fs::create_dir_all(folder.path(below)).unwrap();
         fs::write(folder.path(below).join("f"), "").unwrap();
     }
-    running.until("f", |files| {
-        files
-            .iter()
-            .any(|event| event.target_path.ends_with("top/f"))
-    });
+    running.until("f", |files| files.iter().any(|event| event.target_path.ends_with("top/f")));
     running.until_marker(&folder.path("home/ann/.ssh/end"));
     let (files, _) = running.finish();
-    let mut created: Vec<String> = folder
-        .told(&files)
-        .into_iter()
-        .map(|(_, path)| path)
-        .collect();
+    let mut created: Vec<String> = folder.told(&files).into_iter().map(|(_, path)| path).collect();
     created.sort_unstable();
     created.dedup();
     let expected = [
@@ -223,11 +180,7 @@ fn what_is_left_out_is_not_told() {
     fs::set_permissions(folder.path("data"), fs::Permissions::from_mode(0o700)).unwrap();
     running.until_marker(&folder.path("end"));
     let (files, collector) = running.finish();
-    assert!(
-        files
-            .iter()
-            .all(|event| !event.target_path.contains("/data"))
-    );
+    assert!(files.iter().all(|event| !event.target_path.contains("/data")));
     let filtered = |event: &CollectorEvent| match event {
         CollectorEvent::Ledger(entry) => entry.filtered,
         CollectorEvent::Gap(_) | CollectorEvent::Capability(_) => 0,
@@ -241,27 +194,18 @@ fn a_write_without_a_close_is_told() {
     let folder = Folder::new();
     fs::write(folder.path("log"), "").unwrap();
     let mut running = folder.watch(&["%%"]);
-    let mut log = fs::OpenOptions::new()
-        .append(true)
-        .open(folder.path("log"))
-        .unwrap();
+    let mut log = fs::OpenOptions::new().append(true).open(folder.path("log")).unwrap();
     for _ in 0..10 {
         log.write_all(b"line\n").unwrap();
     }
-    running.until("the open log", |files| {
-        files.iter().any(|event| event.action == Updated)
-    });
+    running.until("the open log", |files| files.iter().any(|event| event.action == Updated));
     let size = running.files[0].stat.unwrap().size;
     assert_eq!(size, 50);
     log.write_all(b"line\n").unwrap();
     drop(log);
     running.until("the close", |files| files.len() > 1);
     let (files, collector) = running.finish();
-    assert_eq!(
-        folder.count(&files, Updated, "log"),
-        2,
-        "one while open, one at the close"
-    );
+    assert_eq!(folder.count(&files, Updated, "log"), 2, "one while open, one at the close");
     let merged = |event: &CollectorEvent| match event {
         CollectorEvent::Ledger(entry) => entry.merged,
         CollectorEvent::Gap(_) | CollectorEvent::Capability(_) => 0,

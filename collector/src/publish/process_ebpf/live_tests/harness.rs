@@ -37,19 +37,12 @@ impl Recorded {
 
     /// The seen exec of the process with this pid.
     pub(super) fn exec(&self, pid: u32) -> &ExecEvent {
-        let found = self
-            .execs
-            .iter()
-            .find(|exec| exec.process.pid == pid && !exec.snapshot);
+        let found = self.execs.iter().find(|exec| exec.process.pid == pid && !exec.snapshot);
         found.unwrap_or_else(|| panic!("no exec of pid {pid}"))
     }
 
     pub(super) fn exit(&self, process: ProcessKey) -> &ExitEvent {
-        let found: Vec<_> = self
-            .exits
-            .iter()
-            .filter(|exit| exit.process == process)
-            .collect();
+        let found: Vec<_> = self.exits.iter().filter(|exit| exit.process == process).collect();
         assert_eq!(found.len(), 1, "exits of {process:?}");
         found[0]
     }
@@ -61,10 +54,7 @@ impl Recorded {
             if let CollectorEvent::Ledger(entry) = event
                 && entry.class == class
             {
-                assert_eq!(
-                    entry.seen,
-                    entry.stored + entry.filtered + entry.merged + entry.lost
-                );
+                assert_eq!(entry.seen, entry.stored + entry.filtered + entry.merged + entry.lost);
                 sums.0 += entry.seen;
                 sums.1 += entry.stored;
                 sums.2 += entry.lost;
@@ -84,10 +74,7 @@ pub(super) fn attach(config: &ProcessEbpfConfig) -> Option<ProcessEbpf> {
         Ok(source) => Some(source),
         Err(error) => {
             let words = format!("{:#}", anyhow::Error::from(error));
-            assert!(
-                std::env::var_os("CI").is_none(),
-                "cannot watch processes: {words}"
-            );
+            assert!(std::env::var_os("CI").is_none(), "cannot watch processes: {words}");
             eprintln!("skipped: {words}");
             None
         }
@@ -112,22 +99,13 @@ pub(super) fn record<T>(
     });
     let result = work();
     stop.set();
-    reader
-        .join()
-        .expect("the reader does not panic")
-        .expect("the source does not fail");
-    Some((
-        collector.join().expect("the collector does not panic"),
-        result,
-    ))
+    reader.join().expect("the reader does not panic").expect("the source does not fail");
+    Some((collector.join().expect("the collector does not panic"), result))
 }
 
 pub(super) fn quiet(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command
 }
 
@@ -140,11 +118,7 @@ pub(super) fn run(command: &mut Command) -> (u32, std::process::ExitStatus) {
 
 /// A process that does nothing, for an hour.
 pub(super) fn sleeper() -> std::process::Child {
-    let sleeper = quiet("/bin/sleep")
-        .args(["3600", "1"])
-        .current_dir("/usr")
-        .spawn()
-        .unwrap();
+    let sleeper = quiet("/bin/sleep").args(["3600", "1"]).current_dir("/usr").spawn().unwrap();
     // It has become sleep when its name has changed; until then it is a copy of this test.
     let name = format!("/proc/{}/comm", sleeper.id());
     while std::fs::read_to_string(&name).unwrap().trim() != "sleep" {
@@ -162,9 +136,7 @@ pub(in super::super) fn capture() {
     let script = Path::new("/tmp/bygone-fixture");
     std::fs::write(script, "#!/bin/sh\n").unwrap();
     std::fs::set_permissions(script, PermissionsExt::from_mode(0o755)).unwrap();
-    let (pid, _) = run(quiet("/bin/echo")
-        .args(["one", "", "t\u{1}wo"])
-        .current_dir("/usr"));
+    let (pid, _) = run(quiet("/bin/echo").args(["one", "", "t\u{1}wo"]).current_dir("/usr"));
     let (script_pid, _) = run(quiet(script).current_dir("/"));
     std::fs::remove_file(script).unwrap();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/publish/process_ebpf/fixtures");
