@@ -91,7 +91,7 @@ fn an_unknown_key_is_named_with_the_nearest() {
     let config = folder.path().join("bygone.toml");
     std::fs::write(&config, "[store]\njournal_byte = 1\n").unwrap();
     let output = run(&["run", "--config", config.to_str().unwrap()]);
-    check_one_line(&output, 2, &["journal_byte", "journal_bytes", "store"]);
+    check_one_line(&output, 1, &["journal_byte", "journal_bytes", "[store]", ":2:"]);
 }
 
 #[test]

@@ -97,7 +97,8 @@ fn every_output_holds_the_same_rows() {
     let lines: Vec<serde_json::Value> =
         output("jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(json!(lines), rows);
-    assert_eq!(output("csv"), "a,b,c\n1,\"x,\"\"y\"\"\",\n2,z,2.5\n");
+    // RFC 4180: lines end with CRLF.
+    assert_eq!(output("csv"), "a,b,c\r\n1,\"x,\"\"y\"\"\",\r\n2,z,2.5\r\n");
     for format in ["table", "line"] {
         let text = output(format);
         for value in ["x,\"y\"", "2.5", "z"] {
@@ -120,5 +121,5 @@ fn statements_are_read_from_standard_input() {
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success());
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.contains("one\n1\n") && text.contains("four\n4.0\n"), "{text}");
+    assert!(text.contains("one\r\n1\r\n") && text.contains("four\r\n4.0\r\n"), "{text}");
 }

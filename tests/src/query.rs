@@ -1,8 +1,8 @@
 //! SQL through the command line.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::path::Path;
-use std::process::ExitStatus;
+use std::process::{ExitStatus, Stdio};
 
 use bygone::tables;
 use bygone_store::sql::{ResultColumn, ResultSink, SessionOptions};
@@ -22,19 +22,25 @@ pub struct Output {
     pub stderr: String,
 }
 
-/// Runs `bygone sql -o json` over a data folder.
+/// Runs `bygone sql -o json` over a data folder. The statement goes through standard input, so that
+/// it is not itself part of a recorded command line.
 ///
 /// # Panics
 /// When the program cannot be started or prints something other than UTF-8.
 #[must_use]
 pub fn sql(data_dir: &Path, statement: &str) -> Output {
-    let output = bygone()
-        .arg("sql")
-        .arg("--data-dir")
+    let mut child = bygone()
+        .args(["sql", "-o", "json", "--data-dir"])
         .arg(data_dir)
-        .args(["-o", "json", statement])
-        .output()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
         .expect("bygone starts");
+    let mut stdin = child.stdin.take().expect("stdin is piped");
+    stdin.write_all(statement.as_bytes()).expect("bygone reads its statement");
+    drop(stdin);
+    let output = child.wait_with_output().expect("bygone ends");
     Output {
         status: output.status,
         stdout: String::from_utf8(output.stdout).expect("stdout is UTF-8"),

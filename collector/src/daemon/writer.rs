@@ -37,6 +37,8 @@ pub(super) struct WriterLoop {
     unsynced: bool,
     synced_at: Instant,
     heartbeat_at: Instant,
+    /// Sources in the last heartbeat.
+    noted: usize,
     /// Events that could not be written, as a gap that grows until one can.
     dropped: Option<Gap>,
 }
@@ -51,6 +53,7 @@ impl WriterLoop {
             unsynced: false,
             synced_at: now,
             heartbeat_at: now,
+            noted: 0,
             dropped: None,
         }
     }
@@ -148,7 +151,9 @@ impl WriterLoop {
             SyncPolicy::Every(interval) => self.synced_at.elapsed() >= interval,
             SyncPolicy::Never => false,
         };
-        let heartbeat_due = self.heartbeat_at.elapsed() >= HEARTBEAT_INTERVAL;
+        // A source that is new is noted at once: without a watermark there is no gap after a crash.
+        let heartbeat_due = self.heartbeat_at.elapsed() >= HEARTBEAT_INTERVAL
+            || self.noted < self.watermarks.len();
         if (self.unsynced && sync_due) || heartbeat_due {
             self.sync();
         }
@@ -189,8 +194,9 @@ impl WriterLoop {
         }
         let watermarks: Vec<(&str, i64)> =
             self.watermarks.iter().map(|(source, at)| (*source, *at)).collect();
-        if let Err(error) = self.writer.heartbeat(&watermarks) {
-            warn(&error.into(), "The heartbeat could not be written; trying again");
+        match self.writer.heartbeat(&watermarks) {
+            Ok(()) => self.noted = watermarks.len(),
+            Err(error) => warn(&error.into(), "The heartbeat could not be written; trying again"),
         }
     }
 }

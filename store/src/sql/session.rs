@@ -257,6 +257,10 @@ impl Session {
             let nearest = nearest(bare, self.columns_of(sql));
             return SqlError::NoSuchColumn { name: name.to_owned(), nearest };
         }
+        // SQLite refuses to change a virtual table before it asks the authorizer.
+        if message.ends_with(" may not be modified") {
+            return SqlError::NotAllowed { what: "changing a table".to_owned() };
+        }
         SqlError::Sqlite { message }
     }
 
