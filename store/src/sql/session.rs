@@ -196,13 +196,16 @@ impl Session {
     fn run(&self, statement: &mut Statement<'_>, sink: &mut dyn ResultSink) -> Result<(), Stopped> {
         let columns: Vec<ResultColumn> = statement.columns().map(|found| column(&found)).collect();
         let mut rows = statement.query([])?;
+        // Made before the sink hears of it: a statement that cannot read leaves nothing behind.
+        let mut next = rows.next()?;
         sink.start(&columns)?;
-        while let Some(row) = rows.next()? {
+        while let Some(row) = next {
             let mut values = Vec::with_capacity(columns.len());
             for index in 0..columns.len() {
                 values.push(row.get_ref(index)?);
             }
             sink.row(&values)?;
+            next = rows.next()?;
         }
         sink.end()?;
         Ok(())
