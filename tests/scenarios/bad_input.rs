@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use bygone_tests::{Daemon, Output, bygone, requires_bpf, sql, sql_rows, wait_until};
+use bygone_tests::{Daemon, Output, bygone, bygone_as_nobody, requires_bpf, sql, sql_rows, wait_until};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -83,6 +83,26 @@ fn a_data_folder_that_cannot_be_used_is_named() {
     let path = file.to_str().unwrap();
     check_one_line(&sql(&file, "SELECT * FROM process_events"), 1, &[path]);
     check_one_line(&run(&["run", "--data-dir", path]), 1, &[path]);
+}
+
+#[test]
+fn a_data_folder_of_another_user_is_named() {
+    if !requires_bpf() {
+        return;
+    }
+    let daemon = Daemon::start();
+    let folder = TempDir::new().unwrap();
+    let output = bygone_as_nobody(folder.path())
+        .args(["sql", "--data-dir"])
+        .arg(daemon.data_dir())
+        .arg("SELECT * FROM process_events")
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    let says = [daemon.data_dir().to_str().unwrap(), "ermission denied"];
+    assert!(says.iter().all(|part| stderr.contains(part)), "{stderr}");
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Starting and stopping the daemon.
 
-use bygone_tests::{Daemon, bygone, requires_bpf, sql_rows, wait_until};
+use bygone_tests::{Daemon, bygone, bygone_as_nobody, requires_bpf, sql_rows, wait_until};
 use serde_json::json;
+use tempfile::TempDir;
 
 #[test]
 fn a_second_daemon_is_refused_with_the_first_ones_pid() {
@@ -52,4 +53,34 @@ fn what_is_not_watched_is_said_at_start_and_recorded() {
     wait_until("capabilities are recorded", || {
         (sql_rows(daemon.data_dir(), rows) == [row("exec"), row("exit"), row("fork")]).then_some(())
     });
+}
+
+#[test]
+fn without_rights_it_records_what_it_can_and_says_what_not() {
+    if !requires_bpf() {
+        return;
+    }
+    let folder = TempDir::new().unwrap();
+    let command = bygone_as_nobody(folder.path());
+    let watched = folder.path().join("watched");
+    std::fs::create_dir(&watched).unwrap();
+    let config = format!("[file.categories]\nmine = [\"{}/%%\"]\n", watched.display());
+    let daemon = Daemon::start_by(command, &folder.path().join("data"), &config);
+    let log = daemon.log();
+    for kind in ["exec", "fork", "exit"] {
+        let line = log.lines().find(|line| line.contains(&format!("kind=\"{kind}\"")));
+        let line = line.unwrap_or_else(|| panic!("no line for {kind}: {log}"));
+        assert!(line.contains("Not watching") && line.contains("CAP_BPF"), "{line}");
+    }
+    std::fs::write(watched.join("file"), "text").unwrap();
+    let recorded = "SELECT category FROM file_events WHERE action = 'CREATED'";
+    wait_until("the file is recorded", || {
+        (sql_rows(daemon.data_dir(), recorded) == [json!({ "category": "mine" })]).then_some(())
+    });
+    let capabilities = "SELECT kind, source, tier, reason LIKE '%CAP_BPF%' named \
+                        FROM capabilities WHERE kind != 'file' ORDER BY kind";
+    let absent = |kind: &str| json!({ "kind": kind, "source": null, "tier": null, "named": 1 });
+    let expected = [absent("exec"), absent("exit"), absent("fork")];
+    assert_eq!(sql_rows(daemon.data_dir(), capabilities), expected);
+    assert!(daemon.stop().status.success());
 }

@@ -1,6 +1,7 @@
 //! The program under test.
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -24,6 +25,22 @@ pub fn bygone() -> Command {
     assert!(program.exists(), "{} is not built; run `cargo xtask test`", program.display());
     let mut command = Command::new(program);
     command.env_remove("RUST_LOG").env("NO_COLOR", "1");
+    command
+}
+
+/// The program without any right, as user and group 65534, with a home of its own in `folder`, which
+/// that user then owns. Needs root.
+///
+/// # Panics
+/// When the program cannot be copied to where that user can reach it.
+#[must_use]
+pub fn bygone_as_nobody(folder: &Path) -> Command {
+    const NOBODY: u32 = 65534;
+    let copy = folder.join("bygone");
+    std::fs::copy(bygone().get_program(), &copy).expect("the program can be copied");
+    std::os::unix::fs::chown(folder, Some(NOBODY), Some(NOBODY)).expect("root may give a folder");
+    let mut command = Command::new(copy);
+    command.env_clear().env("HOME", folder).current_dir(folder).uid(NOBODY).gid(NOBODY);
     command
 }
 
@@ -89,7 +106,16 @@ impl Daemon {
     /// When it cannot be started.
     #[must_use]
     pub fn start_in(data_dir: &Path, config: &str) -> Self {
-        let daemon = Self::spawn(data_dir, config);
+        Self::start_by(bygone(), data_dir, config)
+    }
+
+    /// The same with a command of the caller's, for instance [`bygone_as_nobody`].
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn start_by(command: Command, data_dir: &Path, config: &str) -> Self {
+        let daemon = Self::spawn(command, data_dir, config);
         wait_until("the daemon collects", || {
             let log = daemon.log();
             assert!(!log.contains("error: "), "{log}");
@@ -98,10 +124,10 @@ impl Daemon {
         daemon
     }
 
-    fn spawn(data_dir: &Path, config: &str) -> Self {
+    fn spawn(mut command: Command, data_dir: &Path, config: &str) -> Self {
         let config_file = data_dir.with_extension("toml");
         std::fs::write(&config_file, config).expect("the configuration is written");
-        let mut child = bygone()
+        let mut child = command
             .arg("run")
             .arg("--data-dir")
             .arg(data_dir)
