@@ -24,10 +24,9 @@ const PREPARED: u64 = 50_000;
 pub(super) fn run() -> anyhow::Result<()> {
     let append_rows = measure(|writer, events| {
         let rows: Vec<ProcessEvents> = events.iter().filter_map(ProcessEvents::row).collect();
+        let mut rows = rows.into_iter();
         time(|| {
-            for batch in into_batches(rows) {
-                writer.append(batch)?;
-            }
+            while writer.append(rows.by_ref().take(BATCH))?.is_some() {}
             Ok(())
         })
     })?;
@@ -45,18 +44,6 @@ pub(super) fn run() -> anyhow::Result<()> {
     })?;
     route.print("events through subscribers and writer");
     Ok(())
-}
-
-fn into_batches(rows: Vec<ProcessEvents>) -> Vec<Vec<ProcessEvents>> {
-    let mut batches = Vec::new();
-    let mut rows = rows.into_iter();
-    loop {
-        let batch: Vec<ProcessEvents> = rows.by_ref().take(BATCH).collect();
-        if batch.is_empty() {
-            return batches;
-        }
-        batches.push(batch);
-    }
 }
 
 /// Wall and CPU time of one thread.
