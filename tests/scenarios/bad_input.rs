@@ -5,7 +5,9 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use bygone_tests::{Daemon, Output, bygone, bygone_as_nobody, requires_bpf, sql, sql_rows, wait_until};
+use bygone_tests::{
+    Daemon, Output, bygone, bygone_as_nobody, requires_bpf, sql, sql_rows, wait_until,
+};
 use serde_json::json;
 use tempfile::TempDir;
 

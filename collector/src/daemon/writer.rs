@@ -152,8 +152,8 @@ impl WriterLoop {
             SyncPolicy::Never => false,
         };
         // A source that is new is noted at once: without a watermark there is no gap after a crash.
-        let heartbeat_due = self.heartbeat_at.elapsed() >= HEARTBEAT_INTERVAL
-            || self.noted < self.watermarks.len();
+        let heartbeat_due =
+            self.heartbeat_at.elapsed() >= HEARTBEAT_INTERVAL || self.noted < self.watermarks.len();
         if (self.unsynced && sync_due) || heartbeat_due {
             self.sync();
         }
