@@ -50,8 +50,10 @@ fn what_is_not_watched_is_said_at_start_and_recorded() {
     }
     let rows = "SELECT kind, source FROM capabilities ORDER BY kind";
     let row = |kind: &str| json!({ "kind": kind, "source": "process_ebpf" });
+    let off = json!({ "kind": "file", "source": null });
     wait_until("capabilities are recorded", || {
-        (sql_rows(daemon.data_dir(), rows) == [row("exec"), row("exit"), row("fork")]).then_some(())
+        let expected = [row("exec"), row("exit"), off.clone(), row("fork")];
+        (sql_rows(daemon.data_dir(), rows) == expected).then_some(())
     });
 }
 
@@ -83,4 +85,23 @@ fn without_rights_it_records_what_it_can_and_says_what_not() {
     let expected = [absent("exec"), absent("exit"), absent("fork")];
     assert_eq!(sql_rows(daemon.data_dir(), capabilities), expected);
     assert!(daemon.stop().status.success());
+}
+
+#[test]
+fn a_source_that_was_switched_off_for_a_run_has_a_gap_over_it() {
+    if !requires_bpf() {
+        return;
+    }
+    let folder = TempDir::new().unwrap();
+    let data_dir = folder.path().join("data");
+    let files = format!("[file.categories]\nmine = [\"{}/%%\"]\n", folder.path().display());
+    for config in [files.as_str(), "[file]\nenabled = false\n", files.as_str()] {
+        let stopped = Daemon::start_in(&data_dir, config).stop();
+        assert!(stopped.status.success(), "{}", stopped.log);
+    }
+    let gaps = "SELECT (SELECT max(end_ns) - min(time_ns) FROM gaps WHERE source = 'file_inotify') \
+                >= (SELECT max(end_ns) - min(time_ns) FROM gaps WHERE source = 'process_ebpf') \
+                    - 1000000000 AS covered, \
+                (SELECT count(*) FROM capabilities WHERE kind = 'file' AND source IS NULL) AS off";
+    assert_eq!(sql_rows(&data_dir, gaps), [json!({ "covered": 1, "off": 1 })]);
 }

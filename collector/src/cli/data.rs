@@ -32,9 +32,11 @@ impl DataArguments {
     /// The folder of the data under `config`.
     pub(super) fn folder(&self, config: &Config) -> anyhow::Result<PathBuf> {
         let named = self.data_dir.clone().or_else(|| config.store.data_dir.clone());
-        named.or_else(default_data_dir).context(
+        let named = named.or_else(default_data_dir).context(
             "no place for the data: neither XDG_STATE_HOME nor HOME is set; name one by --data-dir",
-        )
+        )?;
+        // Patterns of paths to leave out have to be absolute, and messages should say where it is.
+        std::path::absolute(&named).with_context(|| format!("finding {}", named.display()))
     }
 
     /// A session on the folder of the data. The configuration is read only when no argument names

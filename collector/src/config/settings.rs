@@ -88,7 +88,7 @@ settings! {
         #[serde(skip_serializing_if = "Option::is_none")]
         key data_dir: Option<PathBuf> = None;
         /// How long stored events may wait before they are safe from a loss of power: a
-        /// duration, "always" (after each write) or "never" (the kernel decides).
+        /// duration, "always" (after each write) or "never" (only with the heartbeat, every 5 s).
         key sync: Sync = Sync::Every(Duration::from_secs(1));
         /// Size in bytes at which a journal is sealed into segments; at least 65536.
         #[serde(deserialize_with = "super::values::journal_bytes")]

@@ -6,7 +6,8 @@ use std::thread::JoinHandle;
 
 use anyhow::{Context, anyhow};
 use bygone_store::{Opened, Writer, WriterOptions};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 use super::damage;
@@ -29,18 +30,23 @@ const SOURCE: &str = "daemon";
 /// When the store cannot be opened (another daemon holds it, the folder cannot be written), or the
 /// writer fails for good.
 pub fn run(config: &Config, data_dir: &Path) -> anyhow::Result<()> {
+    // Before anything is begun, so that a signal during a long start ends it in order, too.
+    let signals = Signals::watch()?;
     let mut options = WriterOptions::new(boot::boot_id().context("reading the boot id")?);
     options.journal_bytes_max = config.store.journal_bytes;
     options.journal_age_max = config.store.journal_age;
     let (writer, opened) = Writer::open(data_dir, tables::event_schemas(), options)?;
     let (sink, batches) = sync_channel(CHANNEL_BATCHES_MAX);
     let (writer_thread, writer_ended) =
-        start_writer(WriterLoop::new(writer, config.store.sync), batches)?;
+        start_writer(WriterLoop::new(writer, config.store.sync, &opened.last_heartbeat), batches)?;
     let stop = Stop::default();
 
-    let publishers = start_publishers(config, data_dir, &opened, &sink, &stop)?;
-    tracing::info!(data_dir = %data_dir.display(), "Collecting");
-    let waited = wait(writer_ended);
+    let mut publishers = Vec::new();
+    let started = start_publishers(config, data_dir, &opened, &sink, &stop, &mut publishers);
+    if started.is_ok() {
+        tracing::info!(data_dir = %data_dir.display(), "Collecting");
+        signals.wait(writer_ended);
+    }
 
     stop.set();
     for publisher in publishers {
@@ -51,7 +57,7 @@ pub fn run(config: &Config, data_dir: &Path) -> anyhow::Result<()> {
     drop(sink);
     let written = writer_thread.join().map_err(|_panic| anyhow!("the store's writer panicked"))?;
     tracing::info!("Stopped; everything collected is on disk");
-    written.and(waited)
+    written.and(started)
 }
 
 type WriterThread = JoinHandle<anyhow::Result<()>>;
@@ -79,7 +85,8 @@ fn start_publishers(
     opened: &Opened,
     sink: &Sink,
     stop: &Stop,
-) -> anyhow::Result<Vec<JoinHandle<()>>> {
+    threads: &mut Vec<JoinHandle<()>>,
+) -> anyhow::Result<()> {
     let mut attached: Vec<(Source, Box<dyn Publisher>)> = Vec::new();
     let mut capabilities = Vec::new();
     for source in sources::list(config, data_dir) {
@@ -102,10 +109,10 @@ fn start_publishers(
         events: Events::Collector(events),
     };
     sink.send(batch).map_err(|_closed| anyhow!("the store's writer ended at start"))?;
-    attached
-        .into_iter()
-        .map(|(source, publisher)| supervise::start(source, publisher, sink.clone(), stop.clone()))
-        .collect()
+    for (source, publisher) in attached {
+        threads.push(supervise::start(source, publisher, sink.clone(), stop.clone())?);
+    }
+    Ok(())
 }
 
 /// Says on one line what a kind of event comes from and what is not seen of it.
@@ -134,20 +141,36 @@ fn gaps(opened: &Opened) -> impl Iterator<Item = Gap> {
     down.chain(opened.recovered.iter().filter_map(damage::gap))
 }
 
-/// Waits for a signal to stop, or for the writer's end.
-fn wait(writer_ended: oneshot::Receiver<()>) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("starting the runtime")?;
-    runtime.block_on(async {
-        let mut interrupt = signal(SignalKind::interrupt()).context("watching SIGINT")?;
-        let mut terminate = signal(SignalKind::terminate()).context("watching SIGTERM")?;
-        tokio::select! {
-            _ = interrupt.recv() => tracing::info!("Stopping on SIGINT"),
-            _ = terminate.recv() => tracing::info!("Stopping on SIGTERM"),
-            _ = writer_ended => tracing::error!("The store's writer ended"),
-        }
-        Ok(())
-    })
+/// The signals that end a run.
+struct Signals {
+    runtime: Runtime,
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    /// Catches SIGINT and SIGTERM from now on.
+    fn watch() -> anyhow::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("starting the runtime")?;
+        let entered = runtime.enter();
+        let interrupt = signal(SignalKind::interrupt()).context("watching SIGINT")?;
+        let terminate = signal(SignalKind::terminate()).context("watching SIGTERM")?;
+        drop(entered);
+        Ok(Self { runtime, interrupt, terminate })
+    }
+
+    /// Waits for a signal, which may have come already, or for the writer's end.
+    fn wait(self, writer_ended: oneshot::Receiver<()>) {
+        let Self { runtime, mut interrupt, mut terminate } = self;
+        runtime.block_on(async {
+            tokio::select! {
+                _ = interrupt.recv() => tracing::info!("Stopping on SIGINT"),
+                _ = terminate.recv() => tracing::info!("Stopping on SIGTERM"),
+                _ = writer_ended => tracing::error!("The store's writer ended"),
+            }
+        });
+    }
 }

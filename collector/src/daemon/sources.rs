@@ -21,6 +21,9 @@ pub(super) struct Refusal {
 
 type Attach = Box<dyn Fn() -> Result<Box<dyn Publisher>, Refusal> + Send>;
 
+/// What both process sources are there for.
+const PROCESS_KINDS: &[&str] = &["exec", "fork", "exit"];
+
 /// One source: its name, the kinds of event it is there for, and how it is attached.
 pub(super) struct Source {
     pub(super) name: &'static str,
@@ -73,63 +76,67 @@ impl SourceReport {
     }
 }
 
-/// The configured sources of this system, in the order in which they are started.
+/// The sources of this system, in the order in which they are started. One that is switched off is
+/// among them and refuses to be attached, so that history says it was not there.
 #[cfg(target_os = "linux")]
 pub(super) fn list(config: &Config, data_dir: &Path) -> Vec<Source> {
     use crate::publish::file_inotify::{FileInotify, FileInotifyConfig};
     use crate::publish::process_ebpf::{ProcessEbpf, ProcessEbpfConfig};
 
-    let mut sources = Vec::new();
-    if config.process.enabled {
-        let settings = ProcessEbpfConfig {
-            ring_bytes: config.process.ring_bytes,
-            ..ProcessEbpfConfig::default()
-        };
-        sources.push(Source {
+    let settings =
+        ProcessEbpfConfig { ring_bytes: config.process.ring_bytes, ..ProcessEbpfConfig::default() };
+    let processes: Attach = Box::new(move || match ProcessEbpf::attach(&settings) {
+        Ok(publisher) => Ok(Box::new(publisher)),
+        Err(error) => Err(Refusal { fix: error.mend(), reason: chain(error) }),
+    });
+    let mut settings = FileInotifyConfig {
+        categories: config.file.categories.clone(),
+        ..FileInotifyConfig::default()
+    };
+    settings.exclude.extend(config.file.exclude.iter().cloned());
+    settings.exclude.push(data_dir.to_string_lossy().into_owned());
+    let files: Attach = Box::new(move || match FileInotify::attach(&settings) {
+        Ok(publisher) => Ok(Box::new(publisher)),
+        Err(error) => Err(Refusal { fix: error.mend(), reason: chain(error) }),
+    });
+    vec![
+        Source {
             name: "process_ebpf",
-            kinds: &["exec", "fork", "exit"],
-            attach: Box::new(move || match ProcessEbpf::attach(&settings) {
-                Ok(publisher) => Ok(Box::new(publisher)),
-                Err(error) => Err(Refusal { fix: error.mend(), reason: chain(error) }),
-            }),
-        });
-    }
-    if config.file.enabled {
-        let mut settings = FileInotifyConfig {
-            categories: config.file.categories.clone(),
-            ..FileInotifyConfig::default()
-        };
-        settings.exclude.extend(config.file.exclude.iter().cloned());
-        settings.exclude.push(data_dir.to_string_lossy().into_owned());
-        sources.push(Source {
+            kinds: PROCESS_KINDS,
+            attach: if config.process.enabled { processes } else { switched_off("process") },
+        },
+        Source {
             name: "file_inotify",
             kinds: &["file"],
-            attach: Box::new(move || match FileInotify::attach(&settings) {
-                Ok(publisher) => Ok(Box::new(publisher)),
-                Err(error) => Err(Refusal { fix: error.mend(), reason: chain(error) }),
-            }),
-        });
-    }
-    sources
+            attach: if config.file.enabled { files } else { switched_off("file") },
+        },
+    ]
 }
 
-/// The configured sources of this system, in the order in which they are started.
+/// The sources of this system, in the order in which they are started.
 #[cfg(target_os = "macos")]
 pub(super) fn list(config: &Config, _data_dir: &Path) -> Vec<Source> {
     use crate::publish::process_es::ProcessEs;
 
-    let mut sources = Vec::new();
-    if config.process.enabled {
-        sources.push(Source {
-            name: "process_es",
-            kinds: &["exec", "fork", "exit"],
-            attach: Box::new(|| match ProcessEs::attach() {
-                Ok(publisher) => Ok(Box::new(publisher)),
-                Err(error) => Err(Refusal { fix: None, reason: chain(error) }),
-            }),
-        });
-    }
-    sources
+    let processes: Attach = Box::new(|| match ProcessEs::attach() {
+        Ok(publisher) => Ok(Box::new(publisher)),
+        Err(error) => Err(Refusal { fix: None, reason: chain(error) }),
+    });
+    vec![Source {
+        name: "process_es",
+        kinds: PROCESS_KINDS,
+        attach: if config.process.enabled { processes } else { switched_off("process") },
+    }]
+}
+
+/// The source of a section that is not enabled.
+fn switched_off(section: &'static str) -> Attach {
+    Box::new(move || {
+        Err(Refusal {
+            reason: format!("switched off by the configuration: [{section}] enabled = false"),
+            fix: Some(format!("set enabled = true in [{section}]")),
+        })
+    })
 }
 
 /// An error with all its causes, on one line.

@@ -32,7 +32,9 @@ pub(super) struct WriterLoop {
     writer: Writer,
     sync: SyncPolicy,
     /// Per source, the watermark up to which everything was appended.
-    watermarks: BTreeMap<&'static str, i64>,
+    ///
+    /// A source that is not there in this run keeps the one it had, so that its gap grows.
+    watermarks: BTreeMap<String, i64>,
     /// Whether anything was appended since the last sync.
     unsynced: bool,
     synced_at: Instant,
@@ -44,16 +46,17 @@ pub(super) struct WriterLoop {
 }
 
 impl WriterLoop {
-    pub(super) fn new(writer: Writer, sync: SyncPolicy) -> Self {
+    /// `watermarks` are those of the run before.
+    pub(super) fn new(writer: Writer, sync: SyncPolicy, watermarks: &[(String, i64)]) -> Self {
         let now = Instant::now();
         Self {
             writer,
             sync,
-            watermarks: BTreeMap::new(),
+            watermarks: watermarks.iter().cloned().collect(),
             unsynced: false,
             synced_at: now,
             heartbeat_at: now,
-            noted: 0,
+            noted: watermarks.len(),
             dropped: None,
         }
     }
@@ -62,7 +65,7 @@ impl WriterLoop {
     pub(super) fn run(mut self, batches: &Receiver<Batch>) -> anyhow::Result<()> {
         loop {
             match batches.recv_timeout(self.wait()) {
-                Ok(batch) => self.take(&batch),
+                Ok(batch) => self.take(batch),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -84,23 +87,42 @@ impl WriterLoop {
         }
     }
 
-    fn take(&mut self, batch: &Batch) {
+    fn take(&mut self, mut batch: Batch) {
         self.writer.set_clock_offset(batch.clock_offset_ns);
-        if batch.events.count() > 0 {
-            self.append(batch);
+        if let Events::Collector(events) = &mut batch.events {
+            events.iter_mut().for_each(|event| self.widen(event));
         }
-        if let Some(watermark_ns) = batch.watermark_ns {
-            self.watermarks.insert(batch.source, watermark_ns);
+        let stored = batch.events.count() == 0 || self.append(&batch);
+        if let Some(watermark_ns) = batch.watermark_ns
+            && stored
+            && self.dropped.is_none()
+        {
+            self.watermarks.insert(batch.source.to_owned(), watermark_ns);
         }
     }
 
-    fn append(&mut self, batch: &Batch) {
-        if self.dropped.is_some() && !self.write_dropped() {
+    /// A publisher that failed takes with it what it had read and not sent: its gap begins where
+    /// its source was last complete.
+    fn widen(&self, event: &mut CollectorEvent) {
+        if let CollectorEvent::Gap(gap) = event
+            && gap.reason == GapReason::PublisherDown
+            && let Some(complete_ns) = self.watermarks.get(&gap.source)
+        {
+            gap.time_ns = gap.time_ns.min(*complete_ns);
+        }
+    }
+
+    /// Appends a batch; says whether the store took it.
+    fn append(&mut self, batch: &Batch) -> bool {
+        if !self.write_dropped() {
             self.drop_events(batch);
-            return;
+            return false;
         }
         match tables::append(&mut self.writer, &batch.events) {
-            Ok(_) => self.unsynced = true,
+            Ok(_) => {
+                self.unsynced = true;
+                true
+            }
             Err(error) => {
                 let error = anyhow::Error::from(error);
                 tracing::error!(
@@ -109,12 +131,14 @@ impl WriterLoop {
                     "The store cannot take rows; counting them as lost"
                 );
                 self.drop_events(batch);
+                false
             }
         }
     }
 
     fn drop_events(&mut self, batch: &Batch) {
         let now_ns = super::time::now_ns();
+        let complete_ns = self.watermarks.get(batch.source).copied().unwrap_or(now_ns);
         let gap = self.dropped.get_or_insert_with(|| Gap {
             time_ns: now_ns,
             end_ns: now_ns,
@@ -123,6 +147,7 @@ impl WriterLoop {
             lost: Some(0),
             detail: None,
         });
+        gap.time_ns = gap.time_ns.min(complete_ns);
         gap.end_ns = now_ns;
         gap.lost = gap.lost.map(|lost| lost.saturating_add(batch.events.count() as u64));
     }
@@ -186,14 +211,15 @@ impl WriterLoop {
         }
     }
 
-    /// Notes the watermarks, unless rows before them may not be on disk.
+    /// Notes the watermarks, unless rows before them may not be on disk. What was dropped is only
+    /// told by the watermarks standing still until its gap is written.
     fn heartbeat(&mut self) {
         self.heartbeat_at = Instant::now();
-        if self.unsynced {
+        if self.unsynced || self.dropped.is_some() {
             return;
         }
         let watermarks: Vec<(&str, i64)> =
-            self.watermarks.iter().map(|(source, at)| (*source, *at)).collect();
+            self.watermarks.iter().map(|(source, at)| (source.as_str(), *at)).collect();
         match self.writer.heartbeat(&watermarks) {
             Ok(()) => self.noted = watermarks.len(),
             Err(error) => warn(&error.into(), "The heartbeat could not be written; trying again"),
