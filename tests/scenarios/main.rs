@@ -1,5 +1,7 @@
 //! End-to-end tests: the program against the running kernel, one module per scenario.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod arguments;
 mod bad_input;
 mod crash;
