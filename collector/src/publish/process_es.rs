@@ -1,11 +1,11 @@
 //! Processes on macOS, from EndpointSecurity.
 //!
-//! How a message becomes an event is in [`translate`], what is counted in [`books`]. Only
-//! [`ProcessEs::attach`] needs macOS: the rest reads any [`EsSource`], and so is tested everywhere.
+//! How a message becomes an event is in `translate`, what is counted in `books`. Only
+//! `ProcessEs::attach` needs macOS: the rest reads any [`EsSource`], and so is tested everywhere.
 //!
 //! **Order and watermark.** The system hands messages over one by one in the order in which it
 //! queued them, which is the order of their times but for the moment between the two. The
-//! watermark is the newest time less [`LAG_NS`]; while nothing happens it stands still.
+//! watermark is the newest time less `LAG_NS`; while nothing happens it stands still.
 //!
 //! **Loss** is what the client's books say: messages that the system dropped (found at the next
 //! message), that found our queue full, or that could not be decoded.

@@ -25,7 +25,7 @@
 //!   this one now ends. It appears under its name only when complete, so a reader sees these rows
 //!   in the one or the other and never twice.
 //! - *Rotation.* At 8 MiB or 5 minutes the journal is synced and the next one begun; the full one
-//!   is sealed into segments ([`crate::seal`]) and removed.
+//!   is sealed into segments (`write::sealer`) and removed.
 //!
 //! **Invariants:** a journal's bytes never change once written, and no journal is written to by a
 //! later run: recovery reads the old ones and begins a new one. Journals are numbered without a

@@ -15,7 +15,7 @@
 //! its watch stood, and, after the queue overflowed, every difference to the baseline, which holds
 //! what `stat(2)` last said of each entry. Both are marked `found_by_scan`. An entry that a scan
 //! has reported and the queue tells once more is counted as merged, not reported twice: see
-//! [`scan`].
+//! `scan`.
 //!
 //! **Invariants:** symbolic links are never followed below the literal front of a pattern. Each
 //! kernel event has exactly one outcome in the ledger: stored, filtered or merged. What an
