@@ -16,6 +16,9 @@ use crate::{counters, ring, task};
 /// `signal->flags`: the group was killed or ended as one, and `group_exit_code` says how.
 const SIGNAL_GROUP_EXIT: u32 = 4;
 
+/// What the kernel answers when a key is in a map already.
+const EEXIST: i64 = 17;
+
 /// Threads whose CPU time is added up one by one; those already gone are in the group's own sum.
 const THREADS_MAX: u32 = 64;
 
@@ -43,7 +46,8 @@ pub fn exit_group_dead(context: RawTracePointContext) -> i32 {
 }
 
 /// `sched_process_exit(struct task_struct *p)` of older kernels. Two threads that end at once can
-/// both find no thread alive, so the first to enter the process in a map sends the record.
+/// both find no thread alive, so the first to enter the process in a map sends the record. When the
+/// map takes no entry, nobody knows who is first: the end counts as lost.
 #[raw_tracepoint(tracepoint = "sched_process_exit")]
 pub fn exit_last_thread(context: RawTracePointContext) -> i32 {
     let ending: u64 = context.arg(0);
@@ -53,8 +57,14 @@ pub fn exit_last_thread(context: RawTracePointContext) -> i32 {
     }
     let process = task::process(ending);
     let key = Ended { pid: u64::from(process.pid), start_ns: process.start_ns };
-    if ENDED.insert(key, 1, u64::from(BPF_NOEXIST)).is_ok() {
-        send(ending, process);
+    match ENDED.insert(key, 1, u64::from(BPF_NOEXIST)) {
+        Ok(()) => send(ending, process),
+        Err(error) if i64::from(error) == -EEXIST => {}
+        Err(_) => {
+            let time_ns = task::boot_ns();
+            counters::seen(CLASS_EXIT, time_ns);
+            counters::lost(CLASS_EXIT, time_ns);
+        }
     }
     0
 }

@@ -8,8 +8,10 @@ use crate::{counters, ring, task};
 
 /// The new task is a thread of its creator, not a process.
 const CLONE_THREAD: u64 = 0x1_0000;
-/// The part of the flags that is the signal sent at exit.
-const EXIT_SIGNAL_MASK: u64 = 0xff;
+/// The part of the flags that is the signal sent at exit, on kernels before 5.3; later ones keep the
+/// signal apart. The kernel's own mask is 0xff, but no signal is above 64, and clone3 uses the
+/// highest of these bits for `CLONE_NEWTIME` (0x80).
+const EXIT_SIGNAL_MASK: u64 = 0x7f;
 
 /// `task_newtask(struct task_struct *task, u64 clone_flags)`, in the context of the creator.
 #[raw_tracepoint(tracepoint = "task_newtask")]

@@ -58,11 +58,12 @@ pub const EXEC_ARGUMENTS_TRUNCATED: u32 = 1 << 2;
 pub const EXEC_ARGUMENTS_FAULT: u32 = 1 << 3;
 /// [`ExecRecord::flags`]: the walk of the program's path ended before the root.
 pub const EXEC_PATH_TRUNCATED: u32 = 1 << 4;
-/// [`ExecRecord::flags`]: the program's file hangs on no directory; its path is one name.
+/// [`ExecRecord::flags`]: the program's file hangs on no directory, or its mount in no namespace;
+/// its path is what names there are.
 pub const EXEC_PATH_DETACHED: u32 = 1 << 5;
 /// [`ExecRecord::flags`]: the walk of the working directory ended before the root.
 pub const EXEC_CWD_TRUNCATED: u32 = 1 << 6;
-/// [`ExecRecord::flags`]: the working directory hangs on no directory.
+/// [`ExecRecord::flags`]: the working directory hangs on no directory, likewise.
 pub const EXEC_CWD_DETACHED: u32 = 1 << 7;
 /// [`ExecRecord::flags`]: the times of the file are known.
 pub const EXEC_FILE_TIMES: u32 = 1 << 8;
@@ -341,6 +342,8 @@ macro_rules! members {
             MOUNT_VFSMOUNT "mount" "mnt" exec;
             MOUNT_PARENT "mount" "mnt_parent" exec;
             MOUNT_POINT "mount" "mnt_mountpoint" exec;
+            MOUNT_NS "mount" "mnt_ns" none;
+            MNT_NS_SEQUENCE "mnt_namespace" "seq" none;
             INODE_SUPER "inode" "i_sb" none;
             INODE_NUMBER "inode" "i_ino" none;
             INODE_MODE "inode" "i_mode" none;
