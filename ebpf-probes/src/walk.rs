@@ -1,4 +1,5 @@
-//! From a dentry up to the root, across mounts: the absolute path as the host sees it.
+//! From a dentry up to the root, across mounts: the absolute path from the root of the mount
+//! namespace of the process, also when the process has another root (`chroot`).
 //!
 //! Two walks in one program are too much for the verifier of older kernels, so each is a program of
 //! its own, reached by a tail call; the second one also sends the record. Components are written
@@ -15,9 +16,10 @@ use bygone_probe_abi::{
 };
 
 use crate::offsets::{
-    DENTRY_NAME, DENTRY_PARENT, MOUNT_PARENT, MOUNT_POINT, MOUNT_VFSMOUNT, VFSMOUNT_ROOT,
+    DENTRY_NAME, DENTRY_PARENT, MNT_NS_SEQUENCE, MOUNT_NS, MOUNT_PARENT, MOUNT_POINT,
+    MOUNT_VFSMOUNT, VFSMOUNT_ROOT,
 };
-use crate::read::{long, string};
+use crate::read::{has, long, string};
 use crate::{counters, ring, scratch, snapshot};
 
 /// The one entry is `walk`; the collector fills it after loading.
@@ -29,7 +31,7 @@ static WALK: ProgramArray = ProgramArray::with_max_entries(1, 0);
 enum End {
     /// At the root.
     Root,
-    /// At a dentry that hangs on no directory.
+    /// At a dentry that hangs on no directory, or at the top of a mount that hangs in no namespace.
     Detached,
     /// Before the root, because the limit was reached.
     Truncated,
@@ -103,7 +105,7 @@ fn climb(slot: &mut Slot) -> End {
             let outer = mount.wrapping_sub(u64::from(MOUNT_VFSMOUNT.load()));
             let parent = long(outer, &MOUNT_PARENT);
             if parent == outer {
-                end = End::Root;
+                end = if hangs_free(outer) { End::Detached } else { End::Root };
                 break;
             }
             dentry = long(outer, &MOUNT_POINT);
@@ -121,7 +123,29 @@ fn climb(slot: &mut Slot) -> End {
         }
         dentry = parent;
     }
+    if end == End::Detached && slot.tail_len + PATH_MAX as u64 == limit {
+        // The walk began at the top of the mount: that is the first name, and the only one.
+        append(slot, limit, long(dentry, &DENTRY_NAME));
+    }
     end
+}
+
+/// Whether a mount that is its own parent belongs to no namespace: it was unmounted lazily while in
+/// use (no namespace at all), or never mounted (an anonymous one, whose sequence number is 0; see
+/// `prepend_path` in fs/d_path.c). The kernel's internal mounts have an error in place of the
+/// namespace, and count as the root.
+#[inline(always)]
+fn hangs_free(mount: u64) -> bool {
+    /// Errors in place of a pointer are from here on (`IS_ERR`).
+    const ERRORS: u64 = (-4095_i64) as u64;
+    if !has(&MOUNT_NS) {
+        return false;
+    }
+    let namespace = long(mount, &MOUNT_NS);
+    if namespace == 0 {
+        return true;
+    }
+    namespace < ERRORS && has(&MNT_NS_SEQUENCE) && long(namespace, &MNT_NS_SEQUENCE) == 0
 }
 
 /// Appends one name with its NUL; false when there is no room.

@@ -209,12 +209,12 @@ fn nonzero(number: u32) -> Option<u32> {
 
 /// A path from its components, leaf first and each with its NUL. A walk that did not reach the root
 /// gives what it found, without a leading slash: the name of a file that hangs on no directory, or
-/// the end of a path whose front is missing.
+/// the end of a path whose front is missing. The nameless top of what is detached is no name.
 fn absolute(components: &[u8], reached_root: bool, detached: bool) -> Option<String> {
     let mut names: Vec<&[u8]> = components.split(|byte| *byte == 0).collect();
     // After the last NUL comes nothing.
     names.pop();
-    if detached && names.len() > 1 && names.last().is_some_and(|name| *name == b"/") {
+    if detached && names.last().is_some_and(|name| *name == b"/") {
         names.pop();
     }
     if names.is_empty() {

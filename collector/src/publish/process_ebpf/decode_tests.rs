@@ -208,6 +208,7 @@ fn components_become_a_path() {
     assert_eq!(absolute(b"", false, false), None);
     assert_eq!(absolute(b"memfd:x\0", false, true).as_deref(), Some("memfd:x"));
     assert_eq!(absolute(b"a\0b\0/\0", false, true).as_deref(), Some("b/a"));
+    assert_eq!(absolute(b"/\0", false, true), None);
     assert_eq!(absolute(b"c\0b\0", false, false).as_deref(), Some("b/c"));
     assert_eq!(absolute(b"\xff\0d\0", true, false).as_deref(), Some("/d/\\xff"));
 }

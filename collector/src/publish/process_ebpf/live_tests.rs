@@ -285,7 +285,7 @@ fn what_ran_before_is_found_with_its_arguments() {
 }
 
 #[test]
-fn paths_are_the_hosts_across_mounts_and_roots() {
+fn paths_are_the_namespaces_across_mounts_and_roots() {
     let folder = tempfile::tempdir().unwrap();
     let folder: PathBuf = folder.path().canonicalize().unwrap();
     let inner = folder.join("a/b");
@@ -306,6 +306,27 @@ fn paths_are_the_hosts_across_mounts_and_roots() {
     let others = last.namespaces.unwrap().mount;
     let own = recorded.execs.iter().find(|exec| exec.process.pid == std::process::id()).unwrap();
     assert_ne!(others, own.namespaces.unwrap().mount);
+}
+
+#[test]
+fn a_mount_taken_away_while_in_use_has_no_root() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = "mount -t tmpfs none \"$0\" && mkdir \"$0/in\" && cp /bin/true \"$0/in/evil\" \
+                  && cd \"$0\" && umount -l \"$0\" && exec in/evil";
+    let work = || {
+        let arguments = ["--mount", "/bin/sh", "-c", script];
+        run(quiet("/usr/bin/unshare").args(arguments).arg(folder.path()))
+    };
+    let Some((recorded, (pid, status))) = record(&ProcessEbpfConfig::default(), work) else {
+        return;
+    };
+    if !status.success() {
+        assert!(std::env::var_os("CI").is_none(), "cannot mount");
+        eprintln!("skipped: cannot mount");
+        return;
+    }
+    let last = recorded.execs.iter().rfind(|exec| exec.process.pid == pid).unwrap();
+    assert_eq!((last.path.as_deref(), last.cwd.as_deref()), (Some("in/evil"), None));
 }
 
 #[test]
