@@ -84,10 +84,7 @@ impl Reader {
                 return Ok(());
             }
         }
-        // Detaches the programs: nothing is added to the ring once those at work have ended.
-        self.attached.links.clear();
-        nap(NAP);
-        if self.turn(sink)?.is_ok() && self.end(sink)?.is_err() {
+        if self.end(sink)?.is_err() {
             tracing::debug!("nobody listened to the last events");
         }
         Ok(())
@@ -106,37 +103,45 @@ impl Reader {
     fn turn(&mut self, sink: &Sink) -> Result<Result<(), Closed>, PublishError> {
         let now_ns = clock::boot_ns();
         self.away_ns = self.away_ns.max(now_ns.saturating_sub(self.read_ns));
-        let limit_ns = self.drain(now_ns).saturating_sub(SETTLE_NS);
+        let limit_ns = self.drain(now_ns).unwrap_or(now_ns).saturating_sub(SETTLE_NS);
         self.read_ns = clock::boot_ns();
-        if let Err(closed) = self.release(sink, limit_ns) {
+        if let Err(closed) = self.release(sink, limit_ns, limit_ns) {
             return Ok(Err(closed));
         }
         if now_ns.saturating_sub(self.chores_ns) < CHORES_NS {
             return Ok(Ok(()));
         }
         self.chores_ns = now_ns;
-        self.chores(sink, limit_ns, false)
+        self.chores(sink, limit_ns, None)
     }
 
-    /// The last round: everything is released and every book closed.
+    /// Detaches the programs, releases everything and closes every book. The watermark ends where
+    /// the first program was detached: what was caught after that is stored, but is not all.
     fn end(&mut self, sink: &Sink) -> Result<Result<(), Closed>, PublishError> {
-        let now_ns = clock::boot_ns();
-        self.drain(now_ns);
-        if let Err(closed) = self.release(sink, now_ns) {
+        let detach_ns = clock::boot_ns();
+        self.attached.links.clear();
+        // Nothing is added to the ring once the programs still at work have ended.
+        nap(NAP);
+        let ended_ns = clock::boot_ns();
+        while let Some(latest_ns) = self.drain(ended_ns) {
+            let limit_ns = latest_ns.saturating_sub(SETTLE_NS);
+            if let Err(closed) = self.release(sink, limit_ns, limit_ns.min(detach_ns)) {
+                return Ok(Err(closed));
+            }
+        }
+        if let Err(closed) = self.release(sink, u64::MAX, detach_ns) {
             return Ok(Err(closed));
         }
         tracing::debug!(evicted = self.cache.evicted(), "process cache at the end");
-        self.chores(sink, now_ns, true)
+        self.chores(sink, detach_ns, Some(ended_ns))
     }
 
-    /// Reads the ring and says up to which boot time all was read.
-    fn drain(&mut self, now_ns: u64) -> u64 {
+    /// Reads the ring to its end: `None`; or as much as fits, and says up to which boot time.
+    fn drain(&mut self, now_ns: u64) -> Option<u64> {
         let offset_ns = self.clock.offset_ns();
         let mut latest_ns = 0;
         for _ in 0..DRAIN_MAX {
-            let Some(item) = self.attached.ring.next() else {
-                return now_ns;
-            };
+            let item = self.attached.ring.next()?;
             match decode(&item, offset_ns) {
                 Ok(record) => {
                     latest_ns = record.boot_ns.max(latest_ns);
@@ -145,11 +150,11 @@ impl Reader {
                 Err(error) => self.undecodable.add(now_ns, error.to_string()),
             }
         }
-        latest_ns.min(now_ns)
+        Some(latest_ns.min(now_ns))
     }
 
-    /// Publishes what is older than `limit_ns`.
-    fn release(&mut self, sink: &Sink, limit_ns: u64) -> Result<(), Closed> {
+    /// Publishes what is older than `limit_ns`, and says that all before `watermark_ns` is.
+    fn release(&mut self, sink: &Sink, limit_ns: u64, watermark_ns: u64) -> Result<(), Closed> {
         self.pending.sort_by_key(|record| record.boot_ns);
         let ready = self.pending.partition_point(|record| record.boot_ns < limit_ns);
         let records: Vec<Record> = self.pending.drain(..ready).collect();
@@ -165,7 +170,7 @@ impl Reader {
         if events.is_empty() {
             return Ok(());
         }
-        self.send(sink, Events::Process(events), Some(limit_ns))
+        self.send(sink, Events::Process(events), Some(watermark_ns))
     }
 
     /// Books a record and completes its event; `None` for a snapshot of what is known already.
@@ -191,12 +196,13 @@ impl Reader {
         Some(event)
     }
 
-    /// Clocks, losses, books, and a sign of life.
+    /// Clocks, losses, books, and a sign of life. After `ended_ns`, if there is such a time, nothing
+    /// was counted: all books up to there are closed.
     fn chores(
         &mut self,
         sink: &Sink,
         watermark_ns: u64,
-        all: bool,
+        ended_ns: Option<u64>,
     ) -> Result<Result<(), Closed>, PublishError> {
         let counts = self.attached.counts()?;
         let offset_ns = self.clock.offset_ns();
@@ -207,9 +213,11 @@ impl Reader {
         self.away_ns = 0;
         events.extend(self.ledger.losses(&counts, now_ns, offset_ns, detail.as_deref()));
         events.extend(self.undecodable.take(SOURCE, now_ns, offset_ns));
+        let all = ended_ns.is_some();
         if all || self.ledger.is_due(watermark_ns) {
             let skipped = self.attached.skipped();
-            events.extend(self.ledger.close(&counts, skipped, watermark_ns, offset_ns, all));
+            let until_ns = ended_ns.unwrap_or(watermark_ns);
+            events.extend(self.ledger.close(&counts, skipped, until_ns, offset_ns, all));
         }
         self.cache.expire(watermark_ns);
         let sent = if events.is_empty() {
