@@ -60,7 +60,7 @@ pub(crate) struct Reader {
 impl Reader {
     pub(crate) fn new(attached: Attached, clock: Clock) -> Self {
         let since_ns = attached.since_ns;
-        let ledger = Ledger::new(SOURCE, since_ns, attached.skipped());
+        let ledger = Ledger::new(SOURCE, attached.counted_ns, attached.skipped());
         Self {
             attached,
             clock,

@@ -160,8 +160,10 @@ pub(crate) struct Attached {
     pub(crate) disabled: [Option<String>; CLASSES.len()],
     /// Why what ran before is not known.
     pub(crate) snapshot_error: Option<String>,
-    /// Boot time from which on events are seen.
+    /// Boot time from which on every event is seen: the last program was attached.
     pub(crate) since_ns: u64,
+    /// Boot time from which on some were counted: the first program was not yet attached.
+    pub(crate) counted_ns: u64,
 }
 
 impl Attached {
@@ -218,8 +220,7 @@ pub(crate) fn attach(config: &ProcessEbpfConfig) -> Result<Attached, AttachError
     raise_memory_limit();
     let fallback = config.force_exit_fallback || !resolved.exit_says_last;
     let mut ebpf = prepare(&resolved, bytes, fallback)?;
-    let since_ns = clock::boot_ns();
-    let mut attached = attach_all(&mut ebpf, resolved.disabled, fallback, since_ns)?;
+    let mut attached = attach_all(&mut ebpf, resolved.disabled, fallback)?;
     prove(&attached)?;
     if attached.disabled[0].is_none() {
         attached.snapshot_error = snapshot(&mut ebpf, &mut attached).err();
@@ -258,8 +259,8 @@ fn attach_all(
     ebpf: &mut Ebpf,
     disabled: [Option<String>; CLASSES.len()],
     fallback: bool,
-    since_ns: u64,
 ) -> Result<Attached, AttachError> {
+    let counted_ns = clock::boot_ns();
     let mut attached = Attached {
         ring: take_map(ebpf, "RING")?,
         counters: take_map(ebpf, "COUNTERS")?,
@@ -269,7 +270,8 @@ fn attach_all(
         tails: Vec::new(),
         disabled,
         snapshot_error: None,
-        since_ns,
+        since_ns: counted_ns,
+        counted_ns,
     };
     let exit = if fallback { EXIT_FALLBACK } else { EXIT };
     if attached.disabled[0].is_none() {
@@ -287,6 +289,7 @@ fn attach_all(
         attached.programs.push((class, fd));
         attached.links.push(attach_tracepoint(ebpf, program, hook)?);
     }
+    attached.since_ns = clock::boot_ns();
     Ok(attached)
 }
 
