@@ -20,6 +20,27 @@ pub enum ProcessEvent {
     Exit(ExitEvent),
 }
 
+impl ProcessEvent {
+    /// Bytes of memory that the event takes, apart from what the allocator adds: what queues are
+    /// bounded by.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::capacity);
+        let outside = match self {
+            Self::Exec(exec) => {
+                size_of::<ExecEvent>()
+                    + text(&exec.path)
+                    + text(&exec.script_path)
+                    + text(&exec.cwd)
+                    + exec.arguments.as_ref().map_or(0, Vec::capacity)
+            }
+            Self::Fork(fork) => text(&fork.path),
+            Self::Exit(exit) => text(&exit.path),
+        };
+        size_of::<Self>() + outside
+    }
+}
+
 /// A process replaced its program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExecEvent {
@@ -53,8 +74,11 @@ pub struct ExecEvent {
     pub file: Option<ProgramFile>,
     /// Working directory.
     pub cwd: Option<String>,
-    /// The arguments as bytes, `argv[0]` first; `None` when they could not be read.
-    pub arguments: Option<Vec<Vec<u8>>>,
+    /// The arguments as the kernel lays them out: one after the other, `argv[0]` first, each ended
+    /// by a NUL; a last one that is cut short has none. `None` when they could not be read.
+    ///
+    /// They stay in one piece, since 8 KiB can be 4,096 arguments, and as many allocations.
+    pub arguments: Option<Vec<u8>>,
     /// Size of all arguments in bytes, terminating NULs included, also when not all were kept.
     pub arguments_bytes: u64,
     /// Whether `arguments` is shorter than what the program was given.

@@ -10,6 +10,7 @@
 pub mod btf;
 #[cfg(target_os = "linux")]
 pub mod file_inotify;
+mod gathered;
 #[cfg(target_os = "linux")]
 pub mod process_ebpf;
 pub mod process_es;
@@ -20,11 +21,19 @@ use std::sync::mpsc::{SendError, SyncSender};
 
 use crate::events::{Capability, CollectorEvent, FileEvent, ProcessEvent};
 
-/// Batches that may wait for the store's writer. A batch holds at most [`BATCH_EVENTS_MAX`] events.
-pub const CHANNEL_BATCHES_MAX: usize = 64;
+/// Batches that may wait for the store's writer.
+///
+/// A batch holds at most [`BATCH_EVENTS_MAX`] events. One of process events is also sent as soon as
+/// it has [`BATCH_BYTES_MAX`], so 16 of them take 8 MiB and at most one event more each: 40 KiB on
+/// Linux, where an event has 8 KiB of arguments and three paths of 4 KiB, and a little over 1 MiB on
+/// macOS, where it has all arguments. One batch more is with the writer and one with the publisher.
+pub const CHANNEL_BATCHES_MAX: usize = 16;
 
 /// Events in one batch, so that no batch holds the writer for long.
 pub const BATCH_EVENTS_MAX: usize = 4096;
+
+/// Bytes ([`ProcessEvent::bytes`]) from which on a batch of process events is sent.
+pub const BATCH_BYTES_MAX: usize = 512 * 1024;
 
 /// Events of one kind from one source, in the order of their times as far as the source knows it.
 #[derive(Debug)]

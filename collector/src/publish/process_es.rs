@@ -16,6 +16,7 @@ use anyhow::bail;
 use bygone_macos::{EsLoss, EsMessage, EsSource, Received};
 
 use crate::events::{Capability, CollectorEvent, ProcessEvent};
+use crate::publish::gathered::Gathered;
 use crate::publish::{
     BATCH_EVENTS_MAX, Batch, Closed, Events, PublishError, Publisher, Sink, Stop,
 };
@@ -92,21 +93,22 @@ impl ProcessEs {
 
     /// Sends all that one call received.
     fn publish(&mut self, received: Received, sink: &Sink) -> Result<(), Closed> {
-        let mut events = Vec::with_capacity(received.messages.len().min(BATCH_EVENTS_MAX));
+        let mut events = Gathered::default();
         let mut gaps: Vec<_> = received.losses.iter().filter_map(|loss| self.lost(loss)).collect();
         for message in received.messages {
             match self.translate(&message) {
-                Ok(event) => events.push(event),
+                Ok(event) => {
+                    if let Some(full) = events.push(event) {
+                        self.send(Events::Process(full), None, sink)?;
+                    }
+                }
                 Err(error) => gaps.push(books::undecoded(message.header.time_ns, &error)),
-            }
-            if events.len() == BATCH_EVENTS_MAX {
-                self.send(Events::Process(std::mem::take(&mut events)), None, sink)?;
             }
         }
         let watermark_ns = self.newest_ns.and_then(|newest| newest.checked_sub(LAG_NS));
         self.watermark_ns = watermark_ns;
-        if !events.is_empty() {
-            self.send(Events::Process(events), watermark_ns, sink)?;
+        if let Some(rest) = events.rest() {
+            self.send(Events::Process(rest), watermark_ns, sink)?;
         }
         if let Some(watermark_ns) = watermark_ns {
             gaps.extend(self.books.close_before(watermark_ns).map(CollectorEvent::Ledger));

@@ -22,13 +22,10 @@ pub(super) fn exec(index: u64) -> ProcessEvent {
     let path = format!("/usr/bin/program-{program}");
     let start_ns = 3_600 * SECOND_NS + index * (SECOND_NS / 300);
     let pid = 1_000 + u32::try_from(index % 4_000_000).unwrap_or(0);
-    let arguments = vec![
-        path.clone().into_bytes(),
-        b"--config".to_vec(),
-        format!("/etc/program-{program}/main.conf").into_bytes(),
-        format!("--job={}", draw % 10_000).into_bytes(),
-    ];
-    let arguments_bytes = arguments.iter().map(|argument| argument.len() as u64 + 1).sum();
+    let job = draw % 10_000;
+    let arguments =
+        format!("{path}\0--config\0/etc/program-{program}/main.conf\0--job={job}\0").into_bytes();
+    let arguments_bytes = arguments.len() as u64;
     let uid = u32::try_from(program % 5).unwrap_or(0) * 1_000;
     ProcessEvent::Exec(Box::new(ExecEvent {
         time_ns: 1_764_000_000_000_000_000 + i64::try_from(start_ns).unwrap_or(0),

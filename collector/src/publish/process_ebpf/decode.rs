@@ -147,7 +147,7 @@ fn exec_event(record: &abi::ExecRecord, tail: &[u8], offset_ns: i64) -> Option<E
         script_path: script.strip_suffix(&[0]).filter(|path| !path.is_empty()).map(lossless),
         file: flag(abi::EXEC_FILE).then(|| program_file(record, flag(abi::EXEC_FILE_TIMES))),
         cwd: absolute(cwd, flag(abi::EXEC_CWD_WALKED), flag(abi::EXEC_CWD_DETACHED)),
-        arguments: (!unread).then(|| split_arguments(arguments)),
+        arguments: (!unread).then(|| arguments.to_vec()),
         arguments_bytes: record.arguments_bytes,
         arguments_truncated: arguments.len() as u64 != record.arguments_bytes,
         kernel_thread: flag(abi::EXEC_KERNEL_THREAD),
@@ -224,15 +224,6 @@ fn absolute(components: &[u8], reached_root: bool, detached: bool) -> Option<Str
     let joined = names.join(&b'/');
     let prefix = if reached_root { "/" } else { "" };
     Some(format!("{prefix}{}", lossless(&joined)))
-}
-
-/// The arguments, each ended by a NUL; the last one may be cut short.
-pub(crate) fn split_arguments(bytes: &[u8]) -> Vec<Vec<u8>> {
-    if bytes.is_empty() {
-        return Vec::new();
-    }
-    let ended = bytes.strip_suffix(&[0]).unwrap_or(bytes);
-    ended.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect()
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 
 use expect_test::{expect, expect_file};
 
-use super::{DecodeError, Record, absolute, decode, split_arguments};
+use super::{DecodeError, Record, absolute, decode};
 use crate::events::ProcessEvent;
 
 const EXEC: &[u8] = include_bytes!("fixtures/exec.bin");
@@ -38,36 +38,34 @@ fn the_captured_script_keeps_both_paths() {
             ),
             Some(
                 [
-                    [
-                        47,
-                        98,
-                        105,
-                        110,
-                        47,
-                        115,
-                        104,
-                    ],
-                    [
-                        47,
-                        116,
-                        109,
-                        112,
-                        47,
-                        98,
-                        121,
-                        103,
-                        111,
-                        110,
-                        101,
-                        45,
-                        102,
-                        105,
-                        120,
-                        116,
-                        117,
-                        114,
-                        101,
-                    ],
+                    47,
+                    98,
+                    105,
+                    110,
+                    47,
+                    115,
+                    104,
+                    0,
+                    47,
+                    116,
+                    109,
+                    112,
+                    47,
+                    98,
+                    121,
+                    103,
+                    111,
+                    110,
+                    101,
+                    45,
+                    102,
+                    105,
+                    120,
+                    116,
+                    117,
+                    114,
+                    101,
+                    0,
                 ],
             ),
             Some(
@@ -211,16 +209,6 @@ fn components_become_a_path() {
     assert_eq!(absolute(b"/\0", false, true), None);
     assert_eq!(absolute(b"c\0b\0", false, false).as_deref(), Some("b/c"));
     assert_eq!(absolute(b"\xff\0d\0", true, false).as_deref(), Some("/d/\\xff"));
-}
-
-#[test]
-fn arguments_are_split_at_their_ends() {
-    let split = |bytes: &[u8]| split_arguments(bytes);
-    assert_eq!(split(b""), Vec::<Vec<u8>>::new());
-    assert_eq!(split(b"\0"), [b""]);
-    assert_eq!(split(b"a\0\0b\0"), [&b"a"[..], b"", b"b"]);
-    assert_eq!(split(b"a\0cut"), [&b"a"[..], b"cut"]);
-    assert_eq!(split(b"a\0\0"), [&b"a"[..], b""]);
 }
 
 /// Writes the fixtures when asked to; otherwise checks that they are of the kinds they should be.

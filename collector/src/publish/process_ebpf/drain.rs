@@ -17,6 +17,7 @@ use super::load::Attached;
 use super::{SOURCE, clock, proc_snapshot};
 use crate::events::{CollectorEvent, Gap, GapReason, ProcessEvent};
 use crate::host::process_cache::ProcessCache;
+use crate::publish::gathered::Gathered;
 use crate::publish::{BATCH_EVENTS_MAX, Batch, Closed, Events, PublishError, Sink, Stop};
 
 use super::clock::Clock;
@@ -36,6 +37,10 @@ const CHORES_NS: u64 = 1_000_000_000;
 const STALL_NS: u64 = 1_000_000_000;
 /// Records read before some are released, so that a storm does not fill memory.
 const DRAIN_MAX: usize = 65_536;
+/// Bytes of events read before some are released, likewise. With those of the last millisecond,
+/// which are kept back, and the batches of [`crate::publish::CHANNEL_BATCHES_MAX`], this is what
+/// the way from the ring to the writer takes: two times 8 MiB.
+const DRAIN_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// The reader of one ring.
 pub(crate) struct Reader {
@@ -140,11 +145,16 @@ impl Reader {
     fn drain(&mut self, now_ns: u64) -> Option<u64> {
         let offset_ns = self.clock.offset_ns();
         let mut latest_ns = 0;
+        let mut bytes = 0;
         for _ in 0..DRAIN_MAX {
+            if bytes >= DRAIN_BYTES_MAX {
+                break;
+            }
             let item = self.attached.ring.next()?;
             match decode(&item, offset_ns) {
                 Ok(record) => {
                     latest_ns = record.boot_ns.max(latest_ns);
+                    bytes += record.event.bytes();
                     self.pending.push(record);
                 }
                 Err(error) => self.undecodable.add(now_ns, error.to_string()),
@@ -158,19 +168,19 @@ impl Reader {
         self.pending.sort_by_key(|record| record.boot_ns);
         let ready = self.pending.partition_point(|record| record.boot_ns < limit_ns);
         let records: Vec<Record> = self.pending.drain(..ready).collect();
-        let mut events = Vec::with_capacity(records.len().min(BATCH_EVENTS_MAX));
+        // What a storm took is given back.
+        self.pending.shrink_to(BATCH_EVENTS_MAX);
+        let mut events = Gathered::default();
         for record in records {
-            events.extend(self.publishable(record));
-            if events.len() >= BATCH_EVENTS_MAX {
-                let full = std::mem::take(&mut events);
+            if let Some(full) = self.publishable(record).and_then(|event| events.push(event)) {
                 self.send(sink, Events::Process(full), None)?;
             }
         }
         self.released_ns = self.released_ns.max(limit_ns);
-        if events.is_empty() {
-            return Ok(());
+        match events.rest() {
+            Some(rest) => self.send(sink, Events::Process(rest), Some(watermark_ns)),
+            None => Ok(()),
         }
-        self.send(sink, Events::Process(events), Some(watermark_ns))
     }
 
     /// Books a record and completes its event; `None` for a snapshot of what is known already.

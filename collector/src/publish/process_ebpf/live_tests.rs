@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc::sync_channel;
 
-use self::harness::{Recorded, attach, quiet, record, run, sleeper};
+use self::harness::{Recorded, attach, quiet, record, run, sleeper, words};
 use super::{ProcessEbpf, ProcessEbpfConfig};
 use crate::events::{CollectorEvent, ExecEvent, ProcessKey};
 use crate::publish::{CHANNEL_BATCHES_MAX, Publisher, Stop};
@@ -75,9 +75,8 @@ fn a_storm_is_recorded_whole() {
         .execs
         .iter()
         .filter(|exec| {
-            let arguments = exec.arguments.as_deref().unwrap_or_default();
             exec.parent.is_some_and(|parent| parent.pid == std::process::id())
-                && arguments.get(1).is_some_and(|argument| argument.starts_with(b"marker "))
+                && words(exec).get(1).is_some_and(|argument| argument.starts_with(b"marker "))
         })
         .collect();
     let distinct: HashSet<_> = marked.iter().map(|exec| &exec.arguments).collect();
@@ -165,7 +164,7 @@ fn a_script_keeps_both_paths() {
     assert_eq!(exec.path.as_deref(), shell.to_str());
     assert_eq!(exec.script_path.as_deref(), script.to_str());
     let name = script.to_str().unwrap().as_bytes().to_vec();
-    assert_eq!(exec.arguments, Some(vec![b"/bin/sh".to_vec(), name, b"x".to_vec()]));
+    assert_eq!(words(exec), [b"/bin/sh".to_vec(), name, b"x".to_vec()]);
     assert_eq!(recorded.exit(exec.process).exit_code, Some(5));
 }
 
@@ -192,10 +191,11 @@ fn arguments_are_exact_or_marked() {
         let bytes: usize = expected.iter().map(|word| word.len() + 1).sum();
         assert_eq!(exec.arguments_bytes, bytes as u64);
         if bytes <= 8192 {
-            assert_eq!(exec.arguments.as_ref(), Some(&expected));
+            assert_eq!(words(exec), expected);
+            assert!(exec.arguments.as_ref().unwrap().ends_with(b"\0"));
             assert!(!exec.arguments_truncated);
         } else {
-            let kept = exec.arguments.as_ref().unwrap();
+            let kept = words(exec);
             assert!(exec.arguments_truncated);
             assert_eq!(kept[0], b"/bin/true");
             assert_eq!(kept[1], vec![b'y'; 8192 - b"/bin/true\0".len()]);
@@ -280,7 +280,7 @@ fn what_ran_before_is_found_with_its_arguments() {
     let own = own.expect("the collector itself is recorded");
     let arguments: Vec<Vec<u8>> =
         std::env::args_os().map(|word| word.as_bytes().to_vec()).collect();
-    assert_eq!(own.arguments.as_ref(), Some(&arguments));
+    assert_eq!(words(own), arguments);
     assert!(own.snapshot);
 }
 

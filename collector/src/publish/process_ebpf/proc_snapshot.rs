@@ -9,7 +9,6 @@ use std::os::unix::fs::MetadataExt;
 
 use bygone_probe_abi::ARGUMENTS_MAX;
 
-use super::decode::split_arguments;
 use crate::events::ExecEvent;
 
 /// Nanoseconds in a unit of the start time in `/proc/PID/stat`: the kernel's `USER_HZ` is 100 on
@@ -32,7 +31,7 @@ pub(crate) fn add_arguments(exec: &mut ExecEvent) {
         // The process may have rewritten its arguments since exec.
         exec.arguments_bytes = bytes.len() as u64;
     }
-    exec.arguments = Some(split_arguments(&bytes));
+    exec.arguments = Some(bytes);
 }
 
 /// The arguments, and whether these are all.

@@ -148,7 +148,7 @@ fn expected_exec() -> ExecEvent {
             btime: Some(9),
         }),
         cwd: Some("/tmp".to_owned()),
-        arguments: Some(vec![b"python3".to_vec(), Vec::new(), b"\xff".to_vec()]),
+        arguments: Some(b"python3\0\0\xff\0".to_vec()),
         arguments_bytes: 11,
         arguments_truncated: false,
         kernel_thread: false,

@@ -138,11 +138,22 @@ fn exec_event(
         script_path: exec.script.as_ref().map(|script| lossless(&script.path)),
         file: Some(program_file(&target.executable)),
         cwd: exec.cwd.as_ref().map(|cwd| lossless(&cwd.path)),
-        arguments: Some(exec.arguments.clone()),
+        arguments: Some(joined(&exec.arguments)),
         arguments_bytes: exec.arguments_bytes,
         arguments_truncated: exec.arguments_truncated,
         kernel_thread: false,
     }
+}
+
+/// The arguments one after the other, each ended by a NUL.
+fn joined(arguments: &[Vec<u8>]) -> Vec<u8> {
+    let bytes = arguments.iter().map(|argument| argument.len() + 1).sum();
+    let mut joined = Vec::with_capacity(bytes);
+    for argument in arguments {
+        joined.extend_from_slice(argument);
+        joined.push(0);
+    }
+    joined
 }
 
 fn fork_event(time_ns: i64, fork: &EsFork, child: ProcessKey, parent: ProcessKey) -> ForkEvent {

@@ -1,6 +1,7 @@
 //! `process_events`, from the process publishers.
 
 use bygone_store::{Computed, EventTable};
+use serde::Serializer;
 
 use crate::events::{ExecEvent, ProcessEvent};
 use crate::host::text::lossless;
@@ -139,12 +140,13 @@ impl Subscriber for ProcessEvents {
 
 fn exec_row(exec: &ExecEvent) -> ProcessEvents {
     let credentials = exec.credentials;
-    let arguments = exec.arguments.as_deref();
+    // Neither UTF-8 nor an escape reaches across a NUL: this is the text of each argument.
+    let arguments = exec.arguments.as_deref().map(lossless);
     ProcessEvents {
         pid: exec.process.pid,
         path: exec.path.clone(),
         mode: exec.file.map(|file| mode_text(file.mode)),
-        cmdline: arguments.map(cmdline),
+        cmdline: arguments.as_deref().map(cmdline),
         cmdline_size: exec.arguments_bytes,
         env: None,
         env_count: None,
@@ -176,7 +178,7 @@ fn exec_row(exec: &ExecEvent) -> ProcessEvents {
         guid: Computed,
         parent_start_ns: exec.parent.map(|parent| parent.start_ns),
         parent_guid: Computed,
-        argv: arguments.map(argv),
+        argv: arguments.as_deref().map(argv),
         argv_bytes: exec.arguments_bytes,
         argv_truncated: exec.arguments_truncated,
         script_path: exec.script_path.clone(),
@@ -194,13 +196,18 @@ fn exec_row(exec: &ExecEvent) -> ProcessEvents {
     }
 }
 
-fn cmdline(arguments: &[Vec<u8>]) -> String {
-    let words: Vec<String> = arguments.iter().map(|word| lossless(word)).collect();
-    words.join(" ")
+/// The arguments, each ended by a NUL, on one line.
+fn cmdline(arguments: &str) -> String {
+    arguments.strip_suffix('\0').unwrap_or(arguments).replace('\0', " ")
 }
 
-fn argv(arguments: &[Vec<u8>]) -> String {
-    arguments.iter().map(|word| lossless(word)).collect::<serde_json::Value>().to_string()
+/// A JSON array of the arguments; no bytes at all are no arguments.
+fn argv(arguments: &str) -> String {
+    let words = arguments.split_terminator('\0');
+    let mut json = Vec::with_capacity(arguments.len() + arguments.len() / 2 + 8);
+    let written = serde_json::Serializer::new(&mut json).collect_seq(words);
+    written.expect("a vector takes all bytes, and strings are JSON");
+    String::from_utf8(json).expect("JSON of text is text")
 }
 
 fn overflows(exec: &ExecEvent) -> Option<String> {
@@ -209,5 +216,28 @@ fn overflows(exec: &ExecEvent) -> Option<String> {
         (true, false) => Some("path".to_owned()),
         (false, true) => Some("cmdline".to_owned()),
         (false, false) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{argv, cmdline};
+    use crate::host::text::lossless;
+
+    #[test]
+    fn arguments_are_split_at_their_ends() {
+        let split = |bytes: &[u8]| {
+            let text = lossless(bytes);
+            (cmdline(&text), argv(&text))
+        };
+        let expected = |line: &str, json: &str| (line.to_owned(), json.to_owned());
+        assert_eq!(split(b""), expected("", "[]"));
+        assert_eq!(split(b"\0"), expected("", r#"[""]"#));
+        assert_eq!(split(b"a\0\0b\0"), expected("a  b", r#"["a","","b"]"#));
+        assert_eq!(split(b"a\0cut"), expected("a cut", r#"["a","cut"]"#));
+        assert_eq!(split(b"a\0\0"), expected("a ", r#"["a",""]"#));
+        assert_eq!(split(b"\xc3\0\xa9\0"), expected(r"\xc3 \xa9", r#"["\\xc3","\\xa9"]"#));
+        assert_eq!(split(b"\\x4\x001\0"), expected(r"\x4 1", r#"["\\x4","1"]"#));
+        assert_eq!(split(b"\"\n\0"), expected("\"\n", r#"["\"\n"]"#));
     }
 }

@@ -103,6 +103,13 @@ pub(super) fn record<T>(
     Some((collector.join().expect("the collector does not panic"), result))
 }
 
+/// The arguments of an exec that has some.
+pub(super) fn words(exec: &ExecEvent) -> Vec<Vec<u8>> {
+    let bytes = exec.arguments.as_deref().expect("the arguments were read");
+    let ended = bytes.strip_suffix(b"\0").unwrap_or(bytes);
+    ended.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect()
+}
+
 pub(super) fn quiet(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
