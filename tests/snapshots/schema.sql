@@ -2,14 +2,14 @@
 CREATE TABLE process_events (
     time BIGINT NOT NULL, -- When it happened, in whole seconds since the Unix epoch: `time_ns` rounded down.
     pid BIGINT NOT NULL, -- Process id, in the initial pid namespace.
-    path TEXT, -- Absolute path of the program's file as seen from the host; null when it has none.
+    path TEXT, -- Path of the program's file from the root of the mount namespace of the process (column `mnt_namespace`), whatever root the process itself has; without a leading slash for a file in memory or in a mount that was taken away; null when there is no file.
     mode TEXT, -- Type and permission bits of the program's file, in octal.
     cmdline TEXT, -- The arguments, joined by spaces.
     cmdline_size BIGINT HIDDEN NOT NULL, -- Size of all arguments in bytes, also when not all were kept.
     env TEXT HIDDEN, -- Environment of the program; null: not collected.
     env_count BIGINT HIDDEN, -- Number of environment variables; null: not collected.
     env_size BIGINT HIDDEN, -- Size of the environment in bytes; null: not collected.
-    cwd TEXT, -- Working directory.
+    cwd TEXT, -- Working directory, from the same root as `path`; null when it is the top of a mount that was taken away.
     auid BIGINT NOT NULL, -- Login user id set by the audit system; 4294967295 when unset.
     uid BIGINT NOT NULL, -- Real user id, in the initial user namespace.
     euid BIGINT NOT NULL, -- Effective user id.

@@ -64,7 +64,9 @@ pub struct ExecEvent {
     pub cgroup_id: Option<u64>,
     /// Namespaces of the process. Linux only.
     pub namespaces: Option<Namespaces>,
-    /// Absolute path of the program's file as seen from the host.
+    /// Path of the program's file from the root of the mount namespace of the process
+    /// (`namespaces.mount`). Without a leading slash when the file hangs in no directory there, as
+    /// in memory or in a mount that was taken away.
     pub path: Option<String>,
     /// Whether `path` was longer than the collector reads, so that its front is missing.
     pub path_truncated: bool,
@@ -72,7 +74,8 @@ pub struct ExecEvent {
     pub script_path: Option<String>,
     /// The program's file.
     pub file: Option<ProgramFile>,
-    /// Working directory.
+    /// Working directory, from the same root as `path`; `None` at the top of a mount that was taken
+    /// away.
     pub cwd: Option<String>,
     /// The arguments as the kernel lays them out: one after the other, `argv[0]` first, each ended
     /// by a NUL; a last one that is cut short has none. `None` when they could not be read.

@@ -14,7 +14,9 @@ use crate::tables::mode_text;
 pub struct ProcessEvents {
     /// Process id, in the initial pid namespace.
     pub pid: u32,
-    /// Absolute path of the program's file as seen from the host; null when it has none.
+    /// Path of the program's file from the root of the mount namespace of the process (column
+    /// `mnt_namespace`), whatever root the process itself has; without a leading slash for a file
+    /// in memory or in a mount that was taken away; null when there is no file.
     #[column(bloom)]
     pub path: Option<String>,
     /// Type and permission bits of the program's file, in octal.
@@ -33,7 +35,8 @@ pub struct ProcessEvents {
     /// Size of the environment in bytes; null: not collected.
     #[column(hidden)]
     pub env_size: Option<u64>,
-    /// Working directory.
+    /// Working directory, from the same root as `path`; null when it is the top of a mount that was
+    /// taken away.
     pub cwd: Option<String>,
     /// Login user id set by the audit system; 4294967295 when unset.
     pub auid: u32,
