@@ -150,11 +150,12 @@ impl FileInotify {
                 self.watcher.rescan();
             }
             self.watcher.scan_slice();
-            if (emptied && self.watcher.jobs.is_empty()) || Instant::now() > deadline {
+            let idle = self.watcher.jobs.is_empty() && self.watcher.astray.is_empty();
+            if (emptied && idle) || Instant::now() > deadline {
                 break;
             }
         }
-        let left = self.watcher.jobs.len();
+        let left = self.watcher.jobs.len() + self.watcher.astray.len();
         if left > 0 {
             let now_ns = now_ns();
             let detail = format!("stopped before {left} directories were looked at");

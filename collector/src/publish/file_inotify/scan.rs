@@ -5,6 +5,12 @@
 //! reported until the queue has been empty once, since every event of that time has then been
 //! read, and an event in it is counted as merged.
 //!
+//! The disk is ahead of the queue, so a path may lead elsewhere than the queue has told so far.
+//! Then the directory is astray: it is looked at again once the queue has told everything up to
+//! then, under the path that its renames have led to. And when the queue tells that a directory has
+//! gone, whatever a scan has reported below its path goes with it, even if a later directory is
+//! meant; the queue tells of that one next, and it is looked at from the start.
+//!
 //! Scans run in short slices between reads of the queue, so that a large tree does not make the
 //! queue overflow.
 
@@ -27,6 +33,9 @@ use crate::events::FileAction;
 /// How long scans may run between two reads of the queue.
 const SLICE: Duration = Duration::from_millis(10);
 
+/// How often a directory is looked for where the queue has told it.
+const TRIES_MAX: u8 = 4;
+
 /// Why a directory is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
@@ -44,6 +53,14 @@ pub(super) enum Mode {
 pub(super) struct Job {
     pub(super) path: PathBuf,
     pub(super) mode: Mode,
+    /// How often it was astray since the queue told of a rename.
+    tries: u8,
+}
+
+impl Job {
+    pub(super) const fn new(path: PathBuf, mode: Mode) -> Self {
+        Self { path, mode, tries: 0 }
+    }
 }
 
 /// One directory while it is listed.
@@ -76,7 +93,7 @@ impl Watcher {
 
     /// Looks at every watched directory again: events were lost.
     pub(super) fn rescan(&mut self) {
-        let job = |path: &Arc<Path>| Job { path: path.to_path_buf(), mode: Mode::Rescan };
+        let job = |path: &Arc<Path>| Job::new(path.to_path_buf(), Mode::Rescan);
         let jobs: Vec<Job> = self.tree.paths().map(job).collect();
         self.jobs.extend(jobs);
     }
@@ -87,7 +104,8 @@ impl Watcher {
         };
         let watched = match self.tree.watch(&job.path, role) {
             Ok(watched) => watched,
-            Err(NotWatched::Gone | NotWatched::Alias) => return,
+            Err(NotWatched::Alias) => return,
+            Err(NotWatched::Gone | NotWatched::Moving) => return self.go_astray(job),
             Err(why) => return self.block(job.path, why),
         };
         let mode = match (job.mode, watched.fresh) {
@@ -126,6 +144,30 @@ impl Watcher {
             }
         }
         self.report_missing(listing);
+    }
+
+    fn go_astray(&mut self, mut job: Job) {
+        job.tries += 1;
+        if job.tries < TRIES_MAX {
+            self.astray.push(job);
+        }
+    }
+
+    /// Everything has been told up to when the astray were looked for: looks for them again.
+    pub(super) fn look_again(&mut self) {
+        self.jobs.extend(self.astray.drain(..));
+    }
+
+    /// Has what waits below `from` looked at below `to`.
+    pub(super) fn move_jobs(&mut self, from: &Path, to: &Path) {
+        for job in self.jobs.iter_mut().chain(&mut self.astray) {
+            if let Ok(rest) = job.path.strip_prefix(from) {
+                // Joining an empty path would add a slash.
+                let whole = rest.as_os_str().is_empty();
+                job.path = if whole { to.to_owned() } else { to.join(rest) };
+                job.tries = 0;
+            }
+        }
     }
 
     fn look_at_entry(
@@ -172,7 +214,7 @@ impl Watcher {
         };
         if now.directory && way.is_some() && looks_below {
             let mode = if mode == Mode::Rescan { Mode::Initial } else { mode };
-            self.jobs.push_back(Job { path: path.to_owned(), mode });
+            self.jobs.push_back(Job::new(path.to_owned(), mode));
         }
     }
 

@@ -6,8 +6,12 @@
 //!
 //! A rename is two events with one cookie. When a directory's second one is not in the batch (the
 //! reader waits a moment for it), the directory has left the watched paths and its watches end.
+//! The two rows of a directory's rename have the cookie in common only if what was told below the
+//! old path is now below the new one; otherwise everything below the new one is told anew.
 
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
+use std::ops::Bound;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -125,26 +129,27 @@ struct EntryEvent {
 impl Watcher {
     /// Handles what was read at `time_ns`.
     pub(super) fn handle(&mut self, time_ns: i64, batch: RawBatch) {
-        let arrivals: Vec<u32> = batch
+        let arrivals: HashMap<u32, i32> = batch
             .events
             .iter()
             .filter(|event| event.mask.contains(EventMask::MOVED_TO | EventMask::ISDIR))
-            .map(|event| event.cookie)
+            .map(|event| (event.cookie, event.descriptor))
             .collect();
         for event in batch.events {
             self.handle_event(time_ns, event, &arrivals);
         }
         for (_, left) in std::mem::take(&mut self.moving) {
-            self.left(&left);
+            self.gone_below(&left);
         }
         if batch.emptied {
             // Everything that the queue could tell about what scans reported has been read.
             self.reported.clear();
+            self.look_again();
             self.empty_ns = now_ns();
         }
     }
 
-    fn handle_event(&mut self, time_ns: i64, event: RawEvent, arrivals: &[u32]) {
+    fn handle_event(&mut self, time_ns: i64, event: RawEvent, arrivals: &HashMap<u32, i32>) {
         let RawEvent { descriptor, mask, cookie, name } = event;
         if mask.contains(EventMask::Q_OVERFLOW) {
             return self.overflowed(time_ns);
@@ -174,7 +179,9 @@ impl Watcher {
         } else if mask.contains(EventMask::DELETE) {
             self.deleted(&event);
         } else if mask.contains(EventMask::MOVED_FROM) {
-            self.moved_from(&event, arrivals.contains(&cookie));
+            let arrives =
+                arrivals.get(&cookie).is_some_and(|to| self.tree.directory(*to).is_some());
+            self.moved_from(&event, arrives);
         } else if mask.contains(EventMask::MOVED_TO) {
             self.moved_to(&event);
         } else {
@@ -188,7 +195,7 @@ impl Watcher {
         let above = path.parent().and_then(|parent| self.tree.at(parent)).map(|above| above.role);
         if mask.contains(EventMask::UNMOUNT) {
             // What the mount had covered is visible again.
-            self.jobs.push_back(Job { path: path.to_owned(), mode: Mode::Initial });
+            self.jobs.push_back(Job::new(path.to_owned(), Mode::Initial));
             self.books.record(time_ns, Outcome::Filtered);
         } else if mask.contains(EventMask::ATTRIB) {
             if above == Some(Role::Content) {
@@ -200,10 +207,10 @@ impl Watcher {
         } else if above.is_some() {
             self.books.record(time_ns, Outcome::Merged);
         } else if mask.contains(EventMask::DELETE_SELF) {
-            self.tree.remove_below(path);
+            self.gone_below(path);
             self.told(time_ns, path, FileAction::Deleted, 0, None);
         } else {
-            self.tree.remove_below(path);
+            self.gone_below(path);
             self.told(time_ns, path, FileAction::MovedFrom, 0, None);
         }
     }
@@ -212,17 +219,11 @@ impl Watcher {
         if self.reported.remove(&event.path) == Some(FileAction::Created) {
             return self.books.record(event.time_ns, Outcome::Merged);
         }
-        self.appeared(event, FileAction::Created, 0);
+        let stat = self.remember(event);
+        self.told(event.time_ns, &event.path, FileAction::Created, 0, stat.as_ref());
         if event.directory {
             self.look_below(&event.path);
         }
-    }
-
-    /// A path has come into being: reports it with its stat and keeps that.
-    fn appeared(&mut self, event: &EntryEvent, action: FileAction, cookie: u32) -> Option<Stat> {
-        let stat = self.remember(event);
-        self.told(event.time_ns, &event.path, action, cookie, stat.as_ref());
-        stat
     }
 
     fn remember(&mut self, event: &EntryEvent) -> Option<Stat> {
@@ -241,7 +242,7 @@ impl Watcher {
     /// Has everything below a directory that is new to the tree reported.
     fn look_below(&mut self, path: &Path) {
         if self.patterns.role(path).is_some() {
-            self.jobs.push_back(Job { path: path.to_owned(), mode: Mode::New });
+            self.jobs.push_back(Job::new(path.to_owned(), Mode::New));
         }
     }
 
@@ -280,21 +281,28 @@ impl Watcher {
         }
         self.tree.forget(event.descriptor, &event.name);
         if event.directory {
-            self.left(&event.path);
+            self.gone_below(&event.path);
         }
         self.told(event.time_ns, &event.path, FileAction::Deleted, 0, None);
     }
 
-    /// A directory has gone from `path`: its watches end, unless another one stands there already
-    /// that a scan has found.
-    fn left(&mut self, path: &Path) {
-        let Some(known) = self.tree.at(path) else {
-            return;
-        };
-        let here = Stat::of_path(path).map(|stat| stat.identity);
-        if here != Some(known.identity) {
-            self.tree.remove_below(path);
-        }
+    /// A directory has gone from `path`: what is watched and reported there ends with it. Another
+    /// one may stand there already that a scan has found; the queue tells of it next.
+    fn gone_below(&mut self, path: &Path) {
+        self.tree.remove_below(path);
+        drop(take_below(&mut self.reported, path));
+        drop(take_below(&mut self.blocked, path));
+    }
+
+    /// Follows a rename of a directory with everything below it.
+    fn follow(&mut self, from: &Path, to: &Path) {
+        self.gone_below(to);
+        self.tree.move_below(from, to);
+        self.move_jobs(from, to);
+        let reported = take_below(&mut self.reported, from);
+        self.reported.extend(reported.into_iter().map(|(rest, action)| (to.join(rest), action)));
+        let blocked = take_below(&mut self.blocked, from);
+        self.blocked.extend(blocked.into_iter().map(|(rest, why)| (to.join(rest), why)));
     }
 
     fn moved_from(&mut self, event: &EntryEvent, arrives: bool) {
@@ -306,31 +314,40 @@ impl Watcher {
         if event.directory && arrives {
             self.moving.insert(event.cookie, event.path.clone());
         } else if event.directory {
-            self.left(&event.path);
+            self.gone_below(&event.path);
         }
         self.told(event.time_ns, &event.path, FileAction::MovedFrom, event.cookie, None);
     }
 
     fn moved_to(&mut self, event: &EntryEvent) {
         let from = self.moving.remove(&event.cookie);
-        if self.reported.remove(&event.path) == Some(FileAction::Created) {
-            return self.books.record(event.time_ns, Outcome::Merged);
-        }
-        let stat = self.appeared(event, FileAction::MovedTo, event.cookie);
-        if !event.directory {
-            return;
-        }
-        match from {
-            Some(from) if self.still_covered(&from, &event.path, stat.as_ref()) => {
-                self.tree.move_below(&from, &event.path);
-                self.move_jobs(&from, &event.path);
-            }
-            from => {
-                if let Some(from) = from {
-                    self.left(&from);
-                }
+        let known = from.as_ref().filter(|from| self.tree.at(from).is_some());
+        let reported = self.reported.remove(&event.path) == Some(FileAction::Created);
+        let before = self.tree.entry(event.descriptor, &event.name).map(|entry| entry.identity);
+        let stat = self.remember(event);
+        // A rename puts another entry in the place of the one that a scan has reported.
+        let as_reported = before == stat.as_ref().map(|stat| stat.identity);
+        if reported && as_reported && known.is_none() {
+            if event.directory {
                 self.look_below(&event.path);
             }
+            return self.books.record(event.time_ns, Outcome::Merged);
+        }
+        let follows =
+            known.is_some_and(|from| self.still_covered(from, &event.path, stat.as_ref()));
+        let whole = !event.directory || follows || (from.is_some() && known.is_none());
+        let cookie = if whole { event.cookie } else { 0 };
+        self.told(event.time_ns, &event.path, FileAction::MovedTo, cookie, stat.as_ref());
+        match from {
+            Some(from) if follows => self.follow(&from, &event.path),
+            from if event.directory => {
+                if let Some(from) = from {
+                    self.gone_below(&from);
+                }
+                self.gone_below(&event.path);
+                self.look_below(&event.path);
+            }
+            _ => {}
         }
     }
 
@@ -341,14 +358,6 @@ impl Watcher {
             && known == stat.map(|stat| stat.identity)
             && self.patterns.covers_all_below(from)
             && self.patterns.covers_all_below(to)
-    }
-
-    fn move_jobs(&mut self, from: &Path, to: &Path) {
-        for job in &mut self.jobs {
-            if let Ok(rest) = job.path.strip_prefix(from) {
-                job.path = to.join(rest);
-            }
-        }
     }
 
     /// Makes the row of a write whose close is not waited for any longer.
@@ -385,4 +394,16 @@ impl Watcher {
         self.gap(self.empty_ns.min(time_ns), time_ns, detail.to_owned());
         self.rescan_due.get_or_insert_with(Instant::now);
     }
+}
+
+/// Takes what lies below `path` out of `map`, `path` itself included; gives the paths from there.
+fn take_below<T>(map: &mut BTreeMap<PathBuf, T>, path: &Path) -> Vec<(PathBuf, T)> {
+    let from = map.range::<Path, _>((Bound::Included(path), Bound::Unbounded));
+    let below: Vec<PathBuf> =
+        from.map(|(below, _)| below).take_while(|below| below.starts_with(path)).cloned().collect();
+    let take = |below: PathBuf| {
+        let rest = below.strip_prefix(path).ok()?.to_owned();
+        Some((rest, map.remove(&below)?))
+    };
+    below.into_iter().filter_map(take).collect()
 }

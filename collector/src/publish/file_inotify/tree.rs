@@ -5,9 +5,13 @@
 //! each descriptor, and follows renames as soon as they are known.
 //!
 //! A directory is opened first and watched through its file descriptor, so that descriptor, inode
-//! and listing belong to the same directory even while somebody renames it.
+//! and listing belong to the same directory even while somebody renames it. It is opened from the
+//! directory above, which must be the one that is watched under that path: what the queue has not
+//! told yet may have put another one there.
 //!
-//! **Invariant:** `by_path` and `by_descriptor` always hold the same directories.
+//! **Invariants:** `by_path` and `by_descriptor` always hold the same directories. Paths are those
+//! that the queue has told: only its events move or end a watch because of a rename, never a look
+//! at the disk, which is ahead of the queue.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{OsStr, OsString};
@@ -18,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use inotify::{WatchDescriptor, WatchMask, Watches};
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, open, openat2};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, open, openat, openat2};
 use rustix::io::Errno;
 
 use super::pattern::Role;
@@ -115,6 +119,8 @@ pub(super) enum NotWatched {
     Gone,
     /// It is watched under another path that still leads to it.
     Alias,
+    /// A rename that the queue has not told yet stands between the path and the disk.
+    Moving,
     /// The user's limit of watches is reached.
     Limit,
     /// The collector may not read it.
@@ -146,7 +152,7 @@ impl Tree {
 
     /// Watches the directory at `path`, or makes sure that it still is.
     pub(super) fn watch(&mut self, path: &Path, role: Role) -> Result<Watched, NotWatched> {
-        let file = open_directory(path).map_err(not_watched)?;
+        let file = self.open(path)?;
         let identity = Stat::of_file(file.as_fd()).map_err(not_watched)?.identity;
         let mask = match role {
             Role::Content => CONTENT,
@@ -167,10 +173,8 @@ impl Tree {
         if let Some(old) = known
             && *old != *path
         {
-            if Stat::of_path(&old).is_some_and(|stat| stat.identity == identity) {
-                return Err(NotWatched::Alias);
-            }
-            self.move_below(&old, path);
+            let alias = Stat::of_path(&old).is_some_and(|stat| stat.identity == identity);
+            return Err(if alias { NotWatched::Alias } else { NotWatched::Moving });
         }
         if let Some(directory) = self.by_descriptor.get_mut(&number) {
             directory.role = role;
@@ -178,6 +182,20 @@ impl Tree {
             self.insert(path, identity, role, descriptor);
         }
         Ok(Watched { descriptor: number, file, fresh })
+    }
+
+    /// Opens a directory from the one above, when that one is what the tree holds there.
+    fn open(&self, path: &Path) -> Result<OwnedFd, NotWatched> {
+        let Some((parent, name)) = path.parent().zip(path.file_name()) else {
+            return open_directory(path, OPEN_DIRECTORY).map_err(not_watched);
+        };
+        let above = self.at(parent).ok_or(NotWatched::Gone)?;
+        let parent = open_directory(parent, OPEN_DIRECTORY | OFlags::PATH).map_err(not_watched)?;
+        let identity = Stat::of_file(parent.as_fd()).map_err(not_watched)?.identity;
+        if identity != above.identity {
+            return Err(NotWatched::Moving);
+        }
+        openat(&parent, name, OPEN_DIRECTORY, Mode::empty()).map_err(not_watched)
     }
 
     fn insert(&mut self, path: &Path, identity: Identity, role: Role, descriptor: WatchDescriptor) {
@@ -318,10 +336,10 @@ impl Tree {
 }
 
 /// Opens a directory, refusing symbolic links in every component where the kernel can (5.6).
-fn open_directory(path: &Path) -> rustix::io::Result<OwnedFd> {
+fn open_directory(path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
     let resolve = ResolveFlags::NO_SYMLINKS;
-    match openat2(CWD, path, OPEN_DIRECTORY, Mode::empty(), resolve) {
-        Err(Errno::NOSYS | Errno::PERM) => open(path, OPEN_DIRECTORY, Mode::empty()),
+    match openat2(CWD, path, flags, Mode::empty(), resolve) {
+        Err(Errno::NOSYS | Errno::PERM) => open(path, flags, Mode::empty()),
         opened => opened,
     }
 }

@@ -60,8 +60,11 @@ pub(super) struct Watcher {
     pub(super) books: Books,
     /// Directories to look at, nearest first.
     pub(super) jobs: VecDeque<Job>,
+    /// Directories that were not found where the queue had told them last. They wait until it has
+    /// told everything up to then: it may lead to where they are now.
+    pub(super) astray: Vec<Job>,
     /// What scans reported since the queue was last empty: the queue may tell it once more.
-    pub(super) reported: HashMap<PathBuf, FileAction>,
+    pub(super) reported: BTreeMap<PathBuf, FileAction>,
     /// Files that were written to and not yet closed.
     pub(super) pending: HashMap<PathBuf, Pending>,
     /// Directories on their way to another place in the same batch, by cookie.
@@ -86,13 +89,14 @@ impl Watcher {
     pub(super) fn new(config: &FileInotifyConfig, inotify: &Inotify) -> Result<Self, AttachError> {
         let patterns = Patterns::new(config).map_err(AttachError::Pattern)?;
         let attached_ns = wait_for_stamps();
-        let root = Job { path: PathBuf::from("/"), mode: Mode::Initial };
+        let root = Job::new(PathBuf::from("/"), Mode::Initial);
         Ok(Self {
             patterns,
             tree: Tree::new(inotify.watches(), config.baseline_entries_max),
             books: Books::default(),
             jobs: VecDeque::from([root]),
-            reported: HashMap::new(),
+            astray: Vec::new(),
+            reported: BTreeMap::new(),
             pending: HashMap::new(),
             moving: HashMap::new(),
             blocked: BTreeMap::new(),
@@ -191,7 +195,7 @@ impl Watcher {
     /// Tries again to watch what could not be watched.
     pub(super) fn retry_blocked(&mut self) {
         let blocked = std::mem::take(&mut self.blocked);
-        let job = |path| Job { path, mode: Mode::Initial };
+        let job = |path| Job::new(path, Mode::Initial);
         self.jobs.extend(blocked.into_keys().map(job));
     }
 }

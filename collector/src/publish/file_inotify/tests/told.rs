@@ -12,7 +12,7 @@ use super::{Folder, Running, gaps};
 use crate::events::FileAction::{
     AttributesModified, Created, Deleted, MovedFrom, MovedTo, Updated,
 };
-use crate::events::{CollectorEvent, Gap};
+use crate::events::{CollectorEvent, FileAction, Gap};
 use crate::publish::file_inotify::FileInotify;
 use crate::publish::file_inotify::watcher::now_ns;
 
@@ -233,4 +233,78 @@ fn a_directory_renamed_before_it_was_looked_at_is_found_under_its_new_path() {
     running.until_marker(&folder.path("end"));
     let (files, _) = running.finish();
     assert_eq!(folder.count(&files, Created, "b/x/f"), 1);
+}
+
+#[test]
+fn a_directory_looked_for_before_its_rename_is_told_is_found_all_the_same() {
+    let folder = Folder::new();
+    let mut publisher = FileInotify::attach(&folder.config(&["%%"])).unwrap();
+    let mut buffer = vec![0; 65_536];
+    fs::create_dir_all(folder.path("a/x")).unwrap();
+    fs::write(folder.path("a/x/f"), "").unwrap();
+    let batch = publisher.read(&mut buffer).unwrap();
+    let watcher = publisher.watcher_mut();
+    watcher.handle(now_ns(), batch);
+    watcher.scan_until(Instant::now());
+    assert_eq!(watcher.jobs.len(), 1, "`a` is listed, `a/x` waits");
+    // Another `a/x` stands there before the queue has told where the first one went.
+    fs::rename(folder.path("a"), folder.path("b")).unwrap();
+    fs::create_dir_all(folder.path("a/x")).unwrap();
+    fs::write(folder.path("a/x/g"), "").unwrap();
+    watcher.scan_slice();
+    assert_eq!((watcher.jobs.len(), watcher.astray.len()), (0, 1));
+    let mut running = Running::start(publisher);
+    running.until("g", |files| files.iter().any(|event| event.target_path.ends_with("/g")));
+    running.until_marker(&folder.path("end"));
+    let (files, _) = running.finish();
+    for (path, count) in [("b/x/f", 1), ("a/x/g", 1), ("a/x/f", 0), ("b/x/g", 0)] {
+        assert_eq!(folder.count(&files, Created, path), count, "{path}");
+    }
+}
+
+#[test]
+fn a_directory_found_before_the_end_of_the_last_one_there_is_told_anew() {
+    let folder = Folder::new();
+    let mut publisher = FileInotify::attach(&folder.config(&["%%"])).unwrap();
+    let mut buffer = vec![0; 65_536];
+    fs::create_dir(folder.path("a")).unwrap();
+    let batch = publisher.read(&mut buffer).unwrap();
+    let watcher = publisher.watcher_mut();
+    watcher.handle(now_ns(), batch);
+    fs::remove_dir(folder.path("a")).unwrap();
+    fs::create_dir(folder.path("a")).unwrap();
+    fs::write(folder.path("a/f"), "").unwrap();
+    // It finds the second `a`, of which the queue has told nothing.
+    watcher.scan_slice();
+    let mut running = Running::start(publisher);
+    running.until_marker(&folder.path("end"));
+    let (files, _) = running.finish();
+    let told = folder.told(&files);
+    let last = |wanted: (FileAction, &str)| {
+        let at = told.iter().rposition(|(action, path)| (*action, path.as_str()) == wanted);
+        at.unwrap_or_else(|| panic!("{wanted:?} was not told"))
+    };
+    assert!(last((Deleted, "a")) < last((Created, "a")));
+    assert!(last((Created, "a")) < last((Created, "a/f")));
+}
+
+#[test]
+fn a_directory_renamed_over_one_that_a_scan_has_reported_is_looked_at() {
+    let (folder, outside) = (Folder::new(), Folder::new());
+    fs::create_dir(outside.path("comes")).unwrap();
+    fs::write(outside.path("comes/f"), "").unwrap();
+    let mut publisher = FileInotify::attach(&folder.config(&["%%"])).unwrap();
+    let mut buffer = vec![0; 65_536];
+    fs::create_dir_all(folder.path("a/b")).unwrap();
+    let batch = publisher.read(&mut buffer).unwrap();
+    let watcher = publisher.watcher_mut();
+    watcher.handle(now_ns(), batch);
+    watcher.scan_slice();
+    // The kernel tells no end of the empty `a/b` that the rename replaces.
+    fs::rename(outside.path("comes"), folder.path("a/b")).unwrap();
+    let mut running = Running::start(publisher);
+    running.until_marker(&folder.path("end"));
+    let (files, _) = running.finish();
+    assert_eq!(folder.count(&files, MovedTo, "a/b"), 1);
+    assert_eq!(folder.count(&files, Created, "a/b/f"), 1);
 }
