@@ -18,6 +18,10 @@ members!(globals);
 #[unsafe(no_mangle)]
 pub static UPID_BYTES: Global<u32> = Global::new(ABSENT);
 
+/// Value of `MNT_NS_ANON_INO` in `enum init_ns_ino`.
+#[unsafe(no_mangle)]
+pub static MNT_NS_ANONYMOUS: Global<u32> = Global::new(ABSENT);
+
 /// Value of `PIDTYPE_SID` in `enum pid_type`.
 #[unsafe(no_mangle)]
 pub static PID_TYPE_SESSION: Global<u32> = Global::new(ABSENT);

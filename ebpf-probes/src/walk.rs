@@ -16,10 +16,10 @@ use bygone_probe_abi::{
 };
 
 use crate::offsets::{
-    DENTRY_NAME, DENTRY_PARENT, MNT_NS_SEQUENCE, MOUNT_NS, MOUNT_PARENT, MOUNT_POINT,
+    DENTRY_NAME, DENTRY_PARENT, MNT_NS_ANONYMOUS, MNT_NS_INUM, MOUNT_NS, MOUNT_PARENT, MOUNT_POINT,
     MOUNT_VFSMOUNT, VFSMOUNT_ROOT,
 };
-use crate::read::{has, long, string};
+use crate::read::{has, int, long, string};
 use crate::{counters, ring, scratch, snapshot};
 
 /// The one entry is `walk`; the collector fills it after loading.
@@ -131,9 +131,9 @@ fn climb(slot: &mut Slot) -> End {
 }
 
 /// Whether a mount that is its own parent belongs to no namespace: it was unmounted lazily while in
-/// use (no namespace at all), or never mounted (an anonymous one, whose sequence number is 0; see
-/// `prepend_path` in fs/d_path.c). The kernel's internal mounts have an error in place of the
-/// namespace, and count as the root.
+/// use (no namespace at all), or never mounted (an anonymous one, whose inode is 0 or, since 6.18, one
+/// for all of them; see `prepend_path` in fs/d_path.c). The kernel's internal mounts have an error
+/// in place of the namespace, and count as the root.
 #[inline(always)]
 fn hangs_free(mount: u64) -> bool {
     /// Errors in place of a pointer are from here on (`IS_ERR`).
@@ -145,7 +145,11 @@ fn hangs_free(mount: u64) -> bool {
     if namespace == 0 {
         return true;
     }
-    namespace < ERRORS && has(&MNT_NS_SEQUENCE) && long(namespace, &MNT_NS_SEQUENCE) == 0
+    if namespace >= ERRORS || !has(&MNT_NS_INUM) {
+        return false;
+    }
+    let inode = int(namespace, &MNT_NS_INUM);
+    inode == 0 || inode == MNT_NS_ANONYMOUS.load()
 }
 
 /// Appends one name with its NUL; false when there is no room.

@@ -343,7 +343,6 @@ macro_rules! members {
             MOUNT_PARENT "mount" "mnt_parent" exec;
             MOUNT_POINT "mount" "mnt_mountpoint" exec;
             MOUNT_NS "mount" "mnt_ns" none;
-            MNT_NS_SEQUENCE "mnt_namespace" "seq" none;
             INODE_SUPER "inode" "i_sb" none;
             INODE_NUMBER "inode" "i_ino" none;
             INODE_MODE "inode" "i_mode" none;

@@ -43,7 +43,7 @@ pub(crate) struct Resolved {
 
 /// Looks all members up.
 pub(crate) fn resolve(btf: &Btf) -> Resolved {
-    let mut globals = Vec::with_capacity(MEMBERS.len() + 2);
+    let mut globals = Vec::with_capacity(MEMBERS.len() + 3);
     let mut disabled: [Option<String>; CLASSES.len()] = Default::default();
     for member in MEMBERS {
         let offset = btf.member(member.structure, member.path);
@@ -61,6 +61,8 @@ pub(crate) fn resolve(btf: &Btf) -> Resolved {
         }
     }
     globals.push(("UPID_BYTES", btf.size("upid").unwrap_or(ABSENT)));
+    let anonymous = btf.enumerator("init_ns_ino", "MNT_NS_ANON_INO");
+    globals.push(("MNT_NS_ANONYMOUS", anonymous.unwrap_or(ABSENT)));
     let session = btf.enumerator("pid_type", "PIDTYPE_SID");
     globals.push(("PID_TYPE_SESSION", session.unwrap_or(ABSENT)));
     let arguments = btf.tracepoint_arguments("sched_process_exit");
