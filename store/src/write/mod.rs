@@ -1,6 +1,7 @@
 //! Writing: the one writer of a store, what it finds when it opens it, and the sealer beside it.
 
 mod error;
+mod losses;
 mod options;
 mod recover;
 mod seal;

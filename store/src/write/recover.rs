@@ -6,12 +6,11 @@
 //! trusted entry replaces.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::Path;
-use std::time::UNIX_EPOCH;
 
 use crate::damage::{Damage, DamageKind};
 use crate::files;
-use crate::journal::index::FrameIndex;
 use crate::journal::read::{Journal, JournalError};
 use crate::layout;
 use crate::lock::{Lock, LockError};
@@ -22,6 +21,7 @@ use crate::manifest::read::{self as manifest, Ending, Manifest, ManifestError};
 use crate::read::ends;
 use crate::slots::{Slots, Stored};
 use crate::write::error::OpenError;
+use crate::write::losses::losses;
 use crate::write::options::Opened;
 use crate::write::seal::Full;
 
@@ -126,7 +126,12 @@ fn journal_numbers(dir: &Path) -> Result<Vec<u64>, OpenError> {
 fn remove_sealed(dir: &Path, state: &State, numbers: &mut Vec<u64>) -> Result<(), OpenError> {
     for number in numbers.iter().filter(|number| **number <= state.sealed_through) {
         let path = layout::journal_path(dir, *number);
-        std::fs::remove_file(&path).map_err(|source| OpenError::Folder { path, source })?;
+        match std::fs::remove_file(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                return Err(OpenError::Folder { path, source });
+            }
+            _ => {}
+        }
     }
     numbers.retain(|number| *number > state.sealed_through);
     Ok(())
@@ -254,7 +259,7 @@ fn recover_journals(
     let mut unsealed = Vec::new();
     for (journal, end) in journals.iter().zip(ends(&journals)) {
         check(journal, end, last_eids, &mut opened.recovered).map_err(OpenError::Recover)?;
-        unsealed.push(Full { number: journal.key().number, end });
+        unsealed.push(Full { number: journal.key().number, end, reported: true });
     }
     Ok(unsealed)
 }
@@ -276,20 +281,6 @@ fn check(
             recovered.push(Damage::frame(name.clone(), &table.name, &frame.header, why));
         }
     }
-    recovered.extend(index.holes.iter().map(|hole| Damage::hole(name.clone(), hole)));
-    recovered.extend(torn_tail(journal, &index, &name));
+    recovered.extend(losses(journal, &index));
     Ok(())
-}
-
-fn torn_tail(journal: &Journal, index: &FrameIndex, name: &str) -> Option<Damage> {
-    let rest = index.seen.saturating_sub(index.end);
-    if rest == 0 {
-        return None;
-    }
-    let detail = format!("the last {rest} bytes are no whole frame");
-    let from = index.frames.last().map_or(journal.header.created_ns, |f| f.header.max_time_ns);
-    let modified = journal.file.metadata().and_then(|metadata| metadata.modified()).ok();
-    let since = modified.and_then(|modified| modified.duration_since(UNIX_EPOCH).ok());
-    let to = since.and_then(|since| i64::try_from(since.as_nanos()).ok()).unwrap_or(from);
-    Some(Damage::new(DamageKind::TornTail, name, detail).times(from, to.max(from)))
 }

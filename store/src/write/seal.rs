@@ -13,6 +13,7 @@ use crate::rows::{self, RowDecoder, Wanted};
 use crate::schema::TableSchema;
 use crate::segment::write::{self, SegmentRows, SegmentWriteError};
 use crate::wire::WireTable;
+use crate::write::losses::losses;
 
 /// A journal that is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub(crate) struct Full {
     pub(crate) number: u64,
     /// Where it ends; `u64::MAX` for all of it.
     pub(crate) end: u64,
+    /// Whether what is torn or damaged in it has been reported: it was checked at the start.
+    pub(crate) reported: bool,
 }
 
 /// Why a journal was not sealed. It stays, and is read as it is.
@@ -33,7 +36,9 @@ pub(crate) enum SealError {
     Manifest { number: u64, source: ManifestError },
 }
 
-/// Seals a journal and removes it. Frames that cannot be read are added to `damage`.
+/// Seals a journal and removes it. What of it cannot be read is added to `damage`, unless it was
+/// reported before: the check at the start finds all but frames that cannot be decoded although
+/// their checksums are right.
 pub(crate) fn seal(
     dir: &Path,
     manifest: &mut ManifestLog,
@@ -45,9 +50,15 @@ pub(crate) fn seal(
     let failed = |source| SealError::Journal { number, source };
     let journal = Journal::open(dir, number).map_err(failed)?;
     let index = journal.index(None, full.end).map_err(failed)?;
+    if !full.reported {
+        damage.extend(losses(&journal, &index));
+    }
     let mut files = Vec::new();
     for id in 0..journal.header.tables.len() {
-        let rows = decode(&journal, &index, id, tables, damage).map_err(failed)?;
+        let mut found = Vec::new();
+        let rows = decode(&journal, &index, id, tables, &mut found).map_err(failed)?;
+        let news = found.into_iter().filter(|bad| !(full.reported && bad.by_checksum));
+        damage.extend(news.map(|bad| bad.damage));
         if let Some(rows) = rows {
             let written = write::write(dir, number, rows);
             files.push(written.map_err(|source| SealError::Segment { number, source })?);
@@ -73,13 +84,20 @@ fn finish(
     Ok(())
 }
 
+/// A frame that is left out.
+struct Bad {
+    damage: Damage,
+    /// Whether its checksum is wrong, which the check at the start would have found.
+    by_checksum: bool,
+}
+
 /// The rows of the table with index `id` in the journal's schema; `None` when there are none.
 fn decode(
     journal: &Journal,
     index: &FrameIndex,
     id: usize,
     tables: &[&'static TableSchema],
-    damage: &mut Vec<Damage>,
+    found: &mut Vec<Bad>,
 ) -> Result<Option<SegmentRows>, JournalError> {
     let Some(table) = journal.header.tables.get(id) else {
         return Ok(None);
@@ -92,17 +110,17 @@ fn decode(
         let mut bad = None;
         for (position, frame) in frames.iter().enumerate() {
             let decoded = match journal.payload(frame)? {
-                Some(payload) => {
-                    batch.decode(&payload, frame.header.rows).map_err(|e| e.to_string())
-                }
-                None => Err("its checksum is wrong".to_owned()),
+                Some(payload) => batch
+                    .decode(&payload, frame.header.rows)
+                    .map_err(|error| (error.to_string(), false)),
+                None => Err(("its checksum is wrong".to_owned(), true)),
             };
-            if let Err(reason) = decoded {
-                bad = Some((position, reason));
+            if let Err((reason, by_checksum)) = decoded {
+                bad = Some((position, reason, by_checksum));
                 break;
             }
         }
-        let Some((position, reason)) = bad else {
+        let Some((position, reason, by_checksum)) = bad else {
             return Ok(Some(SegmentRows {
                 table: table.clone(),
                 columns: batch.finish(),
@@ -114,7 +132,8 @@ fn decode(
         };
         let header = frames.remove(position).header;
         let file = layout::journal_name(journal.key().number);
-        damage.push(Damage::frame(file, &table.name, &header, &reason));
+        let damage = Damage::frame(file, &table.name, &header, &reason);
+        found.push(Bad { damage, by_checksum });
     }
     Ok(None)
 }

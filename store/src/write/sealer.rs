@@ -59,7 +59,7 @@ impl Sealer {
 
     /// Adds a journal that is full.
     pub(super) fn add(&mut self, number: u64, end: u64) {
-        self.waiting.push_back(Full { number, end });
+        self.waiting.push_back(Full { number, end, reported: false });
         self.offer();
     }
 

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use bygone_store::{Damage, DamageKind, Writer};
 
@@ -85,6 +86,71 @@ fn a_flipped_byte_loses_only_its_frame_and_is_reported() {
             assert_eq!(recovered.iter().map(|d| d.kind).collect::<Vec<_>>(), [kind]);
         }
     }
+}
+
+/// Seals the journal of a running writer; returns what the sealer found.
+fn sealed_while_running(dir: &Path, mut writer: Writer) -> Vec<Damage> {
+    let (journal, deadline) = (only_journal(dir), Instant::now() + Duration::from_secs(60));
+    writer.append([SampleEvents { note: "x".repeat(64 << 10), ..sample(99) }]).unwrap();
+    writer.append([sample(100)]).unwrap();
+    while journal.exists() && Instant::now() < deadline {
+        writer.tick().unwrap();
+        std::thread::yield_now();
+    }
+    assert!(!journal.exists(), "it was not sealed");
+    let damage = findings_settled(|| writer.take_damage());
+    writer.close().unwrap();
+    damage
+}
+
+/// What is lost in a journal of this run is told once, by the sealer.
+#[test]
+fn the_sealer_reports_holes_and_bad_frames() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, _) = open_small(dir.path(), 32 << 10);
+    let length = |dir: &Path| std::fs::metadata(only_journal(dir)).unwrap().len();
+    let start = length(dir.path());
+    writer.append(samples(0..10)).unwrap();
+    let second = length(dir.path());
+    writer.append(samples(10..20)).unwrap();
+    flip(&only_journal(dir.path()), start + 8);
+    flip(&only_journal(dir.path()), second + 80);
+    let damage = sealed_while_running(dir.path(), writer);
+    let kinds: Vec<_> = damage.iter().map(|damage| damage.kind).collect();
+    assert_eq!(kinds, [DamageKind::Hole, DamageKind::Frame], "{damage:?}");
+    assert_eq!(numbers(dir.path()), (vec![99, 100], vec![]));
+}
+
+/// What the start has reported the sealer does not report again.
+#[test]
+fn a_finding_of_the_start_is_reported_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let (writer, offsets) = five_frames(dir.path());
+    drop(writer);
+    let journal = only_journal(dir.path());
+    flip(&journal, offsets[1] + 80);
+    flip(&journal, offsets[3] + 8);
+    let (mut writer, opened) = open(dir.path());
+    let mut kinds: Vec<_> = opened.recovered.iter().map(|damage| damage.kind).collect();
+    kinds.sort_by_key(|kind| format!("{kind:?}"));
+    assert_eq!(kinds, [DamageKind::Frame, DamageKind::Hole]);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while journal.exists() && Instant::now() < deadline {
+        std::thread::yield_now();
+    }
+    assert!(!journal.exists(), "it was not sealed");
+    assert_eq!(findings_settled(|| writer.take_damage()), []);
+}
+
+/// Asks for a moment, since findings may come a little after the journal has gone.
+fn findings_settled(mut findings: impl FnMut() -> Vec<Damage>) -> Vec<Damage> {
+    let until = Instant::now() + Duration::from_millis(200);
+    let mut found = Vec::new();
+    while Instant::now() < until {
+        found.extend(findings());
+        std::thread::yield_now();
+    }
+    found
 }
 
 fn flip(path: &Path, offset: u64) {
