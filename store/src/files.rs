@@ -79,13 +79,17 @@ pub(crate) fn write_all_at(file: &File, offset: u64, bytes: &[u8]) -> io::Result
 pub(crate) fn numbered(dir: &Path, extension: &str) -> io::Result<Vec<u64>> {
     let mut numbers = Vec::new();
     for name in names(dir)? {
-        let number = name.strip_suffix(extension).and_then(|name| name.strip_suffix('.'));
-        if let Some(Ok(number)) = number.map(str::parse::<u64>) {
-            numbers.push(number);
-        }
+        let stem = name.strip_suffix(extension).and_then(|name| name.strip_suffix('.'));
+        numbers.extend(stem.and_then(number));
     }
     numbers.sort_unstable();
     Ok(numbers)
+}
+
+/// The number that a name stands for, in the one way in which the store writes it: `01` and `+1`
+/// are other files than `1`.
+pub(crate) fn number(name: &str) -> Option<u64> {
+    name.parse().ok().filter(|number: &u64| number.to_string() == name)
 }
 
 /// The names in a folder that are UTF-8; a missing folder has none.

@@ -70,5 +70,5 @@ fn names(dir: &Path) -> io::Result<Vec<String>> {
 fn number(name: &str) -> Option<u64> {
     let (_, file) = name.rsplit_once('/')?;
     let (stem, _) = file.rsplit_once('.')?;
-    stem.strip_prefix("0-")?.parse().ok()
+    files::number(stem.strip_prefix("0-")?)
 }

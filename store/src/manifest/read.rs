@@ -97,7 +97,7 @@ pub(crate) fn numbers(dir: &Path) -> Result<Vec<u64>, ManifestError> {
     let path = layout::manifest_dir(dir);
     let names =
         files::names(&path).map_err(|source| ManifestError::List { path: path.clone(), source })?;
-    let mut numbers: Vec<u64> = names.iter().filter_map(|name| name.parse().ok()).collect();
+    let mut numbers: Vec<u64> = names.iter().filter_map(|name| files::number(name)).collect();
     numbers.sort_unstable();
     Ok(numbers)
 }

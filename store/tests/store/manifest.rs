@@ -129,3 +129,23 @@ fn a_journal_that_is_sealed_already_doubles_no_row() {
     assert_eq!(rows(dir.path()), samples(0..10));
     assert_eq!(files(dir.path(), "journal"), [] as [std::path::PathBuf; 0]);
 }
+
+/// Names that stand for the number of a journal or manifest in another way are no such files.
+#[test]
+fn a_stray_name_is_not_a_number() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, _) = open(dir.path());
+    writer.append(samples(0..10)).unwrap();
+    let (journal, manifest) = (dir.path().join("journal"), dir.path().join("manifest"));
+    let stray = |name: &str| std::fs::copy(journal.join("1.bj"), journal.join(name)).unwrap();
+    ["01.bj", "+1.bj", "007.bj"].map(stray);
+    assert_eq!(rows(dir.path()), samples(0..10));
+    writer.close().unwrap();
+    std::fs::write(manifest.join("09"), b"no manifest").unwrap();
+    assert_eq!(rows(dir.path()), samples(0..10));
+    for _ in 0..2 {
+        assert_eq!(kinds(dir.path()), []);
+        assert_eq!(rows(dir.path()), samples(0..10));
+    }
+    assert_eq!(files(dir.path(), "journal").len(), 3, "they are left alone");
+}
