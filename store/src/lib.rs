@@ -25,6 +25,7 @@ pub mod damage;
 mod files;
 #[cfg(test)]
 mod fixture;
+mod guard;
 pub mod guid;
 mod journal;
 mod layout;

@@ -75,6 +75,13 @@ pub const JOURNAL_INDEXES_MAX: usize = 64;
 /// Rows in one batch of a scan, as far as frames and row groups allow.
 pub const BATCH_ROWS: usize = 8 * 1024;
 
+/// Bytes of encoded rows after which a batch of a journal's scan is closed. One frame may carry it
+/// over, by at most [`PAYLOAD_BYTES_MAX`].
+pub const BATCH_BYTES: usize = 4 << 20;
+
+/// Unsealed journals that a reader opens at once. With more, a writer must seal some first.
+pub const JOURNALS_MAX: usize = 512;
+
 /// Entries in a snapshot's list of damage; more are left out.
 pub const DAMAGE_MAX: usize = 1024;
 

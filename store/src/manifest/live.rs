@@ -5,9 +5,10 @@ use std::io;
 use std::path::Path;
 
 use crate::files;
+use crate::guard::Unreadable;
 use crate::layout;
 use crate::manifest::entry::{SegmentEntry, State};
-use crate::segment::read::{self, Unreadable};
+use crate::segment::read;
 
 /// What was found beside the manifest.
 #[derive(Debug, Default)]

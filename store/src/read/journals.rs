@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::damage::Damage;
+use crate::guard::{Unreadable, guarded};
 use crate::journal::index::FrameAt;
-use crate::limits::BATCH_ROWS;
+use crate::limits::{BATCH_BYTES, BATCH_ROWS};
 use crate::read::batch::{BootIds, RawBatch, ScanBatch};
 use crate::read::reader::ReadError;
 use crate::read::scan::Projection;
@@ -40,9 +41,17 @@ impl JournalPart {
         while !self.frames.is_empty() {
             let mut frames = self.load(journal, snapshot, projection)?;
             while !frames.is_empty() {
-                match decode(journal, projection, &frames) {
-                    Ok(batch) => return Ok(Some(batch)),
-                    Err(Undecodable { index, reason }) => {
+                let decoded = guarded(|| Ok::<_, Unreadable>(decode(journal, projection, &frames)));
+                match decoded {
+                    Ok(Ok(batch)) => return Ok(Some(batch)),
+                    // Which frame it was is not known: none of them can be counted on.
+                    Err(error) => {
+                        for (frame, _) in frames.drain(..) {
+                            let why = error.to_string();
+                            snapshot.report(damaged(journal, projection, &frame, &why));
+                        }
+                    }
+                    Ok(Err(Undecodable { index, reason })) => {
                         let (frame, _) = frames.remove(index);
                         snapshot.report(damaged(journal, projection, &frame, &reason));
                     }
@@ -60,14 +69,16 @@ impl JournalPart {
         projection: &Projection,
     ) -> Result<Vec<Loaded>, ReadError> {
         let mut loaded = Vec::new();
-        let mut rows = 0;
+        let (mut rows, mut bytes) = (0, 0);
         while rows < BATCH_ROWS
+            && bytes < BATCH_BYTES
             && let Some(frame) = self.frames.pop_front()
         {
             let payload = journal.journal.payload(&frame).map_err(ReadError::Journal)?;
             match payload {
                 Some(payload) => {
                     rows += frame.header.rows as usize;
+                    bytes += payload.len();
                     loaded.push((frame, payload));
                 }
                 None => {

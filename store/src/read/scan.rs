@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use crate::damage::DamageKind;
+use crate::guard::{Unreadable, guarded};
 use crate::manifest::entry::SegmentEntry;
 use crate::read::batch::ScanBatch;
 use crate::read::journals::JournalPart;
@@ -131,13 +132,13 @@ impl Scan {
     fn next_of_segments(&mut self) -> Option<Result<ScanBatch, ReadError>> {
         loop {
             if let Some(part) = &mut self.segment {
-                match part.next(&self.projection) {
+                match guarded(|| part.next(&self.projection)) {
                     Ok(Some(batch)) if batch.is_empty() => continue,
                     Ok(Some(batch)) => return Some(Ok(batch)),
                     Ok(None) => {}
                     Err(error) => {
-                        let (kind, detail) = (DamageKind::Segment, error.to_string());
-                        self.snapshot.report_segment(kind, &part.entry, &detail);
+                        let detail = error.to_string();
+                        self.snapshot.report_segment(DamageKind::Segment, &part.entry, &detail);
                     }
                 }
             }
@@ -147,13 +148,21 @@ impl Scan {
             }
             match self.snapshot.open(entry.as_ref()?) {
                 Ok(segment) => {
-                    self.segment = entry
-                        .zip(segment)
-                        .map(|(entry, segment)| SegmentPart::new(entry, segment, &self.projection));
+                    self.segment = entry.zip(segment).and_then(|(entry, segment)| {
+                        let begun = guarded(|| {
+                            let part = SegmentPart::new(entry.clone(), segment, &self.projection);
+                            Ok::<_, Unreadable>(part)
+                        });
+                        begun.map_err(|error| self.report(&entry, &error)).ok()
+                    });
                 }
                 Err(error) => return Some(Err(error)),
             }
         }
+    }
+
+    fn report(&self, entry: &SegmentEntry, error: &Unreadable) {
+        self.snapshot.report_segment(DamageKind::Segment, entry, &error.to_string());
     }
 
     /// The next rows of a journal; `None` when all journals are read.

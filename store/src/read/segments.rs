@@ -14,13 +14,14 @@ use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::statistics::Statistics;
 
 use crate::columns;
+use crate::guard::Unreadable;
 use crate::limits::BATCH_ROWS;
 use crate::manifest::entry::SegmentEntry;
 use crate::read::batch::{BootIds, RawBatch, ScanBatch};
 use crate::read::scan::Projection;
 use crate::read::snapshot::overlaps;
 use crate::rows::Wanted;
-use crate::segment::read::{SegmentFile, Unreadable, guarded};
+use crate::segment::read::SegmentFile;
 use crate::segment::{BOOT_ID, CLOCK_OFFSET, EID};
 
 /// An open segment with its footer.
@@ -68,7 +69,7 @@ impl SegmentPart {
         Self { entry, segment, groups, current: None }
     }
 
-    /// The next rows; `None` when there are no more.
+    /// The next rows; `None` when there are no more. May panic when the segment is damaged.
     pub(super) fn next(
         &mut self,
         projection: &Projection,
@@ -76,7 +77,7 @@ impl SegmentPart {
         loop {
             if let Some((group, reader)) = &mut self.current {
                 let partial = group.partial;
-                match guarded(|| reader.next().transpose())? {
+                match reader.next().transpose().map_err(|error| Unreadable(error.to_string()))? {
                     Some(batch) => return finish(&batch, partial, projection).map(Some),
                     None => self.current = None,
                 }
@@ -111,17 +112,16 @@ impl SegmentPart {
 
     fn reader(&self, group: Group, names: &[&str]) -> Result<ParquetRecordBatchReader, Unreadable> {
         let OpenSegment { file, metadata } = self.segment.clone();
-        guarded(|| {
-            let schema = metadata.schema();
-            let roots: Vec<usize> =
-                names.iter().filter_map(|name| schema.index_of(name).ok()).collect();
-            let mask = ProjectionMask::roots(metadata.parquet_schema(), roots);
-            ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata.clone())
-                .with_row_groups(vec![group.index])
-                .with_projection(mask)
-                .with_batch_size(BATCH_ROWS)
-                .build()
-        })
+        let schema = metadata.schema();
+        let roots: Vec<usize> =
+            names.iter().filter_map(|name| schema.index_of(name).ok()).collect();
+        let mask = ProjectionMask::roots(metadata.parquet_schema(), roots);
+        ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata.clone())
+            .with_row_groups(vec![group.index])
+            .with_projection(mask)
+            .with_batch_size(BATCH_ROWS)
+            .build()
+            .map_err(|error| Unreadable(error.to_string()))
     }
 }
 

@@ -1,11 +1,10 @@
 //! Opening segments.
 //!
-//! The Parquet decoder returns errors for most damage and panics for some; both end here as
-//! [`Unreadable`], since a panic in a virtual table's callback would end the process.
+//! The Parquet decoder returns errors for most damage and panics for some; both end as
+//! [`Unreadable`].
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,27 +15,12 @@ use parquet::file::reader::{ChunkReader, Length};
 use sha2::{Digest, Sha256};
 
 use crate::files;
+use crate::guard::{Unreadable, guarded};
 use crate::manifest::entry::{SegmentEntry, hex};
 use crate::segment::{FORMAT, key};
 
 /// Bytes read at a time to hash a file.
 const HASH_BYTES: usize = 256 << 10;
-
-/// A segment's content is damaged, in words.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct Unreadable(pub(crate) String);
-
-/// Runs a step of decoding; a panic in it becomes an error.
-pub(crate) fn guarded<T, E: std::fmt::Display>(
-    step: impl FnOnce() -> Result<T, E>,
-) -> Result<T, Unreadable> {
-    match catch_unwind(AssertUnwindSafe(step)) {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(Unreadable(error.to_string())),
-        Err(_panic) => Err(Unreadable("the decoder gave up".to_owned())),
-    }
-}
 
 /// An open segment that any number of scans read at once.
 #[derive(Clone, Debug)]

@@ -3,7 +3,8 @@
 use bygone_store::{EventTable, ReadError, Reader, RowParts, ScanRequest, ValueRef};
 
 use crate::fixture::{
-    OtherEvents, SampleEvents, count, files, open, open_small, read, read_snapshot, rows, samples,
+    OtherEvents, SampleEvents, count, files, open, open_small, read, read_snapshot, rows, sample,
+    samples,
 };
 
 #[test]
@@ -140,4 +141,21 @@ fn any_selection_of_columns_is_read_in_its_order() {
     check();
     writer.close().unwrap();
     check();
+}
+
+/// A batch is bounded by bytes as well as by rows.
+#[test]
+fn a_batch_of_long_rows_has_few() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, _) = open_small(dir.path(), 64 << 20);
+    let note = "x".repeat(1 << 20);
+    let long = (0..12).map(|number| SampleEvents { note: note.clone(), ..sample(number) });
+    writer.append(long).unwrap();
+    let snapshot = Reader::open(dir.path()).unwrap().snapshot().unwrap();
+    let schema = SampleEvents::SCHEMA;
+    let request = ScanRequest::new(i64::MIN..=i64::MAX, vec![schema.column("note").unwrap()]);
+    let batches = snapshot.scan(schema, &request).unwrap();
+    let rows: Vec<usize> = batches.map(|batch| batch.unwrap().len()).collect();
+    assert_eq!(rows.iter().sum::<usize>(), 12);
+    assert!(rows.iter().all(|rows| *rows <= 4), "{rows:?}");
 }
