@@ -47,7 +47,7 @@ use rusqlite::vtab::{
 };
 use rusqlite::{Connection, Error};
 
-use crate::schema::{ColumnSchema, ColumnSource, ColumnType, TableSchema};
+use crate::schema::{ColumnSchema, ColumnSource, ColumnType, Computation, TableSchema};
 use crate::sql::bounds::{Operator, TimeRange};
 use crate::sql::plan::{Offer, Plan, Taken, Term};
 use crate::sql::statement::Context;
@@ -227,7 +227,7 @@ fn declaration(schema: &TableSchema) -> String {
         .columns
         .iter()
         .map(|column| {
-            let not_null = if can_be_null(column) { "" } else { " NOT NULL" };
+            let not_null = if can_be_null(schema, column) { "" } else { " NOT NULL" };
             let hidden = if column.hidden { " HIDDEN" } else { "" };
             format!("\"{}\" {}{hidden}{not_null}", column.name, sql_type(column.source))
         })
@@ -235,9 +235,13 @@ fn declaration(schema: &TableSchema) -> String {
     format!("CREATE TABLE \"{}\" ({})", schema.name, columns.join(", "))
 }
 
-/// SQLite shows a real that is not a number as null.
-fn can_be_null(column: &ColumnSchema) -> bool {
-    column.nullable || column.source == ColumnSource::Stored(ColumnType::F64)
+/// SQLite shows a real that is not a number as null. A guid is null where the boot id is unknown:
+/// rows of events carry theirs, those of a state table need the session's.
+fn can_be_null(schema: &TableSchema, column: &ColumnSchema) -> bool {
+    let of_state = schema.time.is_none();
+    column.nullable
+        || column.source == ColumnSource::Stored(ColumnType::F64)
+        || (of_state && matches!(column.source, ColumnSource::Computed(Computation::Guid { .. })))
 }
 
 const fn sql_type(source: ColumnSource) -> &'static str {

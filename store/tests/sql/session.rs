@@ -80,7 +80,7 @@ fn schema_can_be_asked() {
             column("id", "BIGINT", &yes, &no),
             column("name", "TEXT", &yes, &no),
             column("start_ns", "BIGINT", &yes, &no),
-            column("guid", "TEXT", &yes, &no),
+            column("guid", "TEXT", &no, &no),
             column("secret", "INTEGER", &no, &yes),
         ]
     );

@@ -51,6 +51,8 @@ fn all_types_of_columns() {
         [[Value::Integer(2), text("gamma"), Value::Integer(7), Value::Null, Value::Integer(-1)]],
         "without a boot id there is no identity"
     );
+    let nameless = "SELECT id FROM letters WHERE guid IS NULL ORDER BY id";
+    assert_eq!(integers(&session, nameless), [0, 1, 2, 3]);
     let session = session.with_boot_id(BOOT_ID);
     let identity = guid(&BOOT_ID, 2, 7);
     let sql = format!("SELECT id, guid FROM letters WHERE guid = '{identity}'");
