@@ -4,12 +4,15 @@ use std::fmt;
 
 use crate::journal::frame::FrameHeader;
 use crate::journal::index::Hole;
+use crate::layout;
 
 /// What is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DamageKind {
     /// A journal's header cannot be used, so that none of its rows can be read.
     JournalHeader,
+    /// A journal is not there, although older and newer ones are.
+    JournalMissing,
     /// A stretch of a journal holds no valid frame.
     Hole,
     /// A frame's rows do not match its checksum, or cannot be decoded.
@@ -41,6 +44,7 @@ impl DamageKind {
     pub const fn loses_rows(self) -> bool {
         match self {
             Self::JournalHeader
+            | Self::JournalMissing
             | Self::Hole
             | Self::Frame
             | Self::TornTail
@@ -91,6 +95,15 @@ impl Damage {
             .table(table)
             .times(frame.min_time_ns, frame.max_time_ns)
             .rows(u64::from(frame.rows))
+    }
+
+    /// Journals from `first` to `last` that are not there.
+    pub(crate) fn journals_missing(first: u64, last: u64) -> Self {
+        let detail = match last - first {
+            0 => "it is not there, and no segment replaces it".to_owned(),
+            _ => format!("it and those up to {last} are not there, and no segment replaces them"),
+        };
+        Self::new(DamageKind::JournalMissing, layout::journal_name(first), detail)
     }
 
     /// A stretch of the journal `file` without a valid frame.

@@ -92,6 +92,20 @@ pub(crate) fn number(name: &str) -> Option<u64> {
     name.parse().ok().filter(|number: &u64| number.to_string() == name)
 }
 
+/// The runs of numbers that are missing between `through` and the last of `numbers`, which are
+/// ascending.
+pub(crate) fn missing(through: u64, numbers: &[u64]) -> Vec<(u64, u64)> {
+    let mut missing = Vec::new();
+    let mut next = through + 1;
+    for number in numbers.iter().copied().filter(|number| *number > through) {
+        if next < number {
+            missing.push((next, number - 1));
+        }
+        next = number + 1;
+    }
+    missing
+}
+
 /// The names in a folder that are UTF-8; a missing folder has none.
 pub(crate) fn names(dir: &Path) -> io::Result<Vec<String>> {
     let entries = match std::fs::read_dir(dir) {

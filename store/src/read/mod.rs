@@ -21,6 +21,10 @@
 //! What cannot be read is left out and noted in [`Snapshot::damage`]; an error is only what the
 //! reader can do something about, such as a missing permission.
 //!
+//! The content of a segment is checked by its own encoding only: a changed byte that still decodes
+//! is read as a value. Only recomputing the SHA-256 that the manifest holds, as `verify` does,
+//! would tell.
+//!
 //! **Invariants:** a row is in a snapshot once or not at all. Of two snapshots taken one after
 //! the other, the later one has every row of the earlier one.
 
@@ -33,7 +37,7 @@ mod segments;
 mod snapshot;
 
 pub use batch::ScanBatch;
-pub(crate) use reader::ends;
+pub(crate) use reader::end;
 pub use reader::{ReadError, Reader};
 pub use scan::{RowParts, Scan, ScanRequest};
 pub use snapshot::{Estimate, Snapshot};

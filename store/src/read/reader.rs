@@ -6,10 +6,9 @@ use std::sync::Arc;
 
 use crate::damage::{Damage, DamageKind};
 use crate::files;
-use crate::journal::header::JournalHeader;
 use crate::journal::read::{Journal, JournalError};
 use crate::layout;
-use crate::limits::PIN_ATTEMPTS;
+use crate::limits::{JOURNALS_MAX, PIN_ATTEMPTS};
 use crate::manifest::live;
 use crate::manifest::read::{self as manifest, Ending, Manifest, ManifestError};
 use crate::read::cache::{Cache, Known};
@@ -55,6 +54,17 @@ pub enum ReadError {
     Unsettled {
         /// The folder.
         path: PathBuf,
+    },
+    /// More journals wait to be sealed than a reader opens at once.
+    #[error(
+        "{journals} journals of {path} are not sealed, over the limit of {JOURNALS_MAX}; start its \
+         writer to seal them", path = .path.display()
+    )]
+    TooManyJournals {
+        /// The folder.
+        path: PathBuf,
+        /// How many there are.
+        journals: usize,
     },
     /// A requested column is not a stored one.
     #[error("table {table} has no stored column {index}")]
@@ -167,10 +177,16 @@ impl Reader {
         Ok(known)
     }
 
-    /// Adds to a manifest that does not end whole the segments that it must have named.
+    /// Adds to a manifest that does not end whole, or that misses an entry, the segments that it
+    /// must have named.
     fn settle(&self, manifest: Manifest) -> Result<Known, ReadError> {
         let (position, mut damage) = (manifest.position, Vec::new());
-        if manifest.is_whole() {
+        let list = |source| ReadError::List { path: self.dir.clone(), source };
+        let dir = layout::journal_dir(&self.dir);
+        let journals = files::numbered(&dir, layout::JOURNAL_EXTENSION).map_err(list)?;
+        // A journal that is gone without an entry: one may have been lost from the manifest's end.
+        let gapless = files::missing(manifest.state.sealed_through, &journals).is_empty();
+        if manifest.is_whole() && gapless {
             return Ok(Known { position, state: manifest.state, damage });
         }
         if let Ending::Broken(offset) = manifest.ending {
@@ -178,9 +194,6 @@ impl Reader {
             damage.push(Damage::new(DamageKind::ManifestBroken, "manifest", detail));
         }
         let mut state = manifest.state;
-        let list = |source| ReadError::List { path: self.dir.clone(), source };
-        let dir = layout::journal_dir(&self.dir);
-        let journals = files::numbered(&dir, layout::JOURNAL_EXTENSION).map_err(list)?;
         let unnamed = live::unnamed(&self.dir, &state, &journals).map_err(list)?;
         for (name, error) in &unnamed.unreadable {
             damage.push(Damage::new(DamageKind::Segment, name, error));
@@ -198,8 +211,17 @@ impl Reader {
         let dir = layout::journal_dir(&self.dir);
         let numbers = files::numbered(&dir, layout::JOURNAL_EXTENSION)
             .map_err(|source| ReadError::List { path: dir.clone(), source })?;
+        // When the writer has sealed one meanwhile, the manifest has moved and the pin is void.
+        let missing = files::missing(sealed_through, &numbers);
+        damage.extend(missing.into_iter().map(|(a, b)| Damage::journals_missing(a, b)));
+        let numbers: Vec<u64> =
+            numbers.into_iter().filter(|number| *number > sealed_through).collect();
+        if numbers.len() > JOURNALS_MAX {
+            let (path, journals) = (self.dir.clone(), numbers.len());
+            return Err(ReadError::TooManyJournals { path, journals });
+        }
         let mut journals = Vec::new();
-        for number in numbers.into_iter().filter(|number| *number > sealed_through) {
+        for number in numbers {
             match Journal::open(&self.dir, number) {
                 Ok(journal) => journals.push(journal),
                 Err(error) if error.is_missing() => return Ok(None),
@@ -228,13 +250,15 @@ impl Reader {
 }
 
 /// Where each journal ends: the next one says so when it holds the rest again.
-pub(crate) fn ends(journals: &[Journal]) -> Vec<u64> {
-    let next = journals.iter().skip(1).map(|journal| Some(&journal.header)).chain([None]);
-    let end = |(journal, next): (&Journal, Option<&JournalHeader>)| {
-        let follows = next.filter(|next| next.key.number == journal.key().number + 1);
-        follows.map_or(u64::MAX, |next| next.previous_end)
-    };
-    journals.iter().zip(next).map(end).collect()
+fn ends(journals: &[Journal]) -> Vec<u64> {
+    let next = journals.iter().skip(1).map(Some).chain([None]);
+    journals.iter().zip(next).map(|(journal, next)| end(journal, next)).collect()
+}
+
+/// Where a journal ends, when `next` is the next one that can be used.
+pub(crate) fn end(journal: &Journal, next: Option<&Journal>) -> u64 {
+    let follows = next.filter(|next| next.key().number == journal.key().number + 1);
+    follows.map_or(u64::MAX, |next| next.header.previous_end)
 }
 
 #[cfg(test)]

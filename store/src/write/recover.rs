@@ -18,7 +18,7 @@ use crate::manifest::entry::{Entry, State, hash_bytes};
 use crate::manifest::live;
 use crate::manifest::log::ManifestLog;
 use crate::manifest::read::{self as manifest, Ending, Manifest, ManifestError};
-use crate::read::ends;
+use crate::read::end;
 use crate::slots::{Slots, Stored};
 use crate::write::error::OpenError;
 use crate::write::losses::losses;
@@ -55,6 +55,7 @@ pub(super) fn recover(dir: &Path) -> Result<(Lock, Recovery), OpenError> {
     let manifest = recover_manifest(dir, found, &numbers, &mut opened)?;
     let mut last_eids = last_eids(&manifest.state);
     let next_journal = numbers.last().copied().unwrap_or(0).max(manifest.state.sealed_through) + 1;
+    report_missing(dir, &manifest.state, &numbers, &mut opened);
     let unsealed = recover_journals(dir, &numbers, &mut last_eids, &mut opened)?;
     Ok((lock, Recovery { opened, manifest, unsealed, next_journal, last_eids }))
 }
@@ -237,17 +238,43 @@ fn raise(last_eids: &mut BTreeMap<String, i64>, table: &str, eid: i64) {
     *last = (*last).max(eid);
 }
 
-/// Checks the journals of earlier runs, frame by frame.
+/// Reports journals that are gone without an entry. Numbers have no gaps, save for journals that
+/// an earlier start has put aside and reported.
+fn report_missing(dir: &Path, state: &State, numbers: &[u64], opened: &mut Opened) {
+    let aside = |number: u64| {
+        let flat = layout::journal_name(number).replace('/', "-");
+        layout::orphans_dir(dir).join(flat).exists()
+    };
+    for (first, last) in files::missing(state.sealed_through, numbers) {
+        if first != last || !aside(first) {
+            opened.recovered.push(Damage::journals_missing(first, last));
+        }
+    }
+}
+
+/// Checks the journals of earlier runs, frame by frame, with two of them open at a time.
 fn recover_journals(
     dir: &Path,
     numbers: &[u64],
     last_eids: &mut BTreeMap<String, i64>,
     opened: &mut Opened,
 ) -> Result<Vec<Full>, OpenError> {
-    let mut journals = Vec::new();
+    let mut unsealed = Vec::new();
+    let mut before: Option<Journal> = None;
+    let mut settle = |journal: Journal, end: u64, recovered: &mut Vec<Damage>| {
+        check(&journal, end, last_eids, recovered).map_err(OpenError::Recover)?;
+        unsealed.push(Full { number: journal.key().number, end, reported: true });
+        Ok(())
+    };
     for number in numbers {
         match Journal::open(dir, *number) {
-            Ok(journal) => journals.push(journal),
+            Ok(journal) => {
+                if let Some(before) = before.take() {
+                    let end = end(&before, Some(&journal));
+                    settle(before, end, &mut opened.recovered)?;
+                }
+                before = Some(journal);
+            }
             Err(error @ JournalError::Header { .. }) => {
                 let name = layout::journal_name(*number);
                 put_aside(dir, &name)?;
@@ -256,10 +283,9 @@ fn recover_journals(
             Err(error) => return Err(OpenError::Recover(error)),
         }
     }
-    let mut unsealed = Vec::new();
-    for (journal, end) in journals.iter().zip(ends(&journals)) {
-        check(journal, end, last_eids, &mut opened.recovered).map_err(OpenError::Recover)?;
-        unsealed.push(Full { number: journal.key().number, end, reported: true });
+    if let Some(last) = before {
+        let end = end(&last, None);
+        settle(last, end, &mut opened.recovered)?;
     }
     Ok(unsealed)
 }

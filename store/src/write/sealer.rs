@@ -73,6 +73,20 @@ impl Sealer {
         }
     }
 
+    /// Whether the thread has ended although it was not told to.
+    pub(super) fn is_gone(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Ends the thread as a panic would.
+    #[cfg(test)]
+    pub(super) fn fail(&mut self) {
+        self.queue = None;
+        while !self.is_gone() {
+            std::thread::yield_now();
+        }
+    }
+
     /// What could not be read since the last call.
     pub(super) fn take_findings(&self) -> Vec<Damage> {
         let mut findings = self.findings.lock().unwrap_or_else(PoisonError::into_inner);

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::damage::Damage;
+use crate::files;
 use crate::journal::append::{Draft, JournalWriter, Unsynced};
 use crate::lease::Leases;
 use crate::limits::{TABLES_MAX, UNSYNCED_BYTES_MAX};
@@ -56,6 +57,9 @@ impl Writer {
         opened.recovered.extend(damaged.then(recover::leases_damage));
         let (heartbeat, last) = recover::heartbeat(dir, &mut opened)?;
         opened.last_heartbeat = last;
+        // A journal must never be there without the marks of the row numbers in it.
+        files::sync_dir(dir)
+            .map_err(|source| OpenError::Folder { path: dir.to_path_buf(), source })?;
 
         let none = Unsynced::default();
         let (number, boot_id) = (recovery.next_journal, options.boot_id);
@@ -140,10 +144,14 @@ impl Writer {
     /// sealer. Call it at least every few seconds.
     ///
     /// # Errors
-    /// When no new journal can be begun. The old one is used on.
+    /// When no new journal can be begun, and the old one is used on; or when the sealer has
+    /// failed, so that journals pile up.
     pub fn tick(&mut self) -> Result<(), WriteError> {
         self.sealer.offer();
-        if self.is_due() { self.rotate() } else { Ok(()) }
+        if self.is_due() {
+            self.rotate()?;
+        }
+        if self.sealer.is_gone() { Err(WriteError::Sealer) } else { Ok(()) }
     }
 
     /// What the sealer could not read since the last call: rows that were on disk and are lost.
@@ -396,6 +404,17 @@ mod tests {
         assert_eq!(read(dir.path()), [(1, 0), (2, 2), (3, 3)]);
         writer.close().unwrap();
         assert_eq!(read(dir.path()), [(1, 0), (2, 2), (3, 3)]);
+    }
+
+    #[test]
+    fn a_sealer_that_is_gone_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = open(dir.path());
+        writer.tick().unwrap();
+        writer.sealer.fail();
+        writer.append(rows(0..2)).unwrap();
+        assert!(matches!(writer.tick(), Err(WriteError::Sealer)));
+        assert_eq!(read(dir.path()), expected(0..2));
     }
 
     #[test]

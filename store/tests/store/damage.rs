@@ -255,3 +255,71 @@ fn no_flipped_byte_of_a_segment_ends_the_reader() {
     }
     assert!(reported > whole.len() / 7 / 4, "{reported} of {} were reported", whole.len() / 7);
 }
+
+/// Numbers of journals have no gaps: one that is not there has been lost.
+#[test]
+fn a_journal_that_is_gone_is_reported() {
+    let dir = tempfile::tempdir().unwrap();
+    // Without a run between them, the journals of several runs wait unsealed.
+    let journals = three_journals(dir.path());
+    std::fs::remove_file(&journals[1]).unwrap();
+    let expected: Vec<u32> = (0..10).chain(20..30).collect();
+    let (found, damage) = numbers(dir.path());
+    assert_eq!(found, expected);
+    let kinds = |damage: &[Damage]| damage.iter().map(|damage| damage.kind).collect::<Vec<_>>();
+    assert_eq!(kinds(&damage), [DamageKind::JournalMissing]);
+    assert!(damage[0].kind.loses_rows());
+    assert_eq!(damage[0].file, "journal/2.bj");
+    let (writer, opened) = open(dir.path());
+    assert_eq!(kinds(&opened.recovered), [DamageKind::JournalMissing]);
+    writer.close().unwrap();
+    assert_eq!(numbers(dir.path()), (expected, vec![]));
+}
+
+/// A manifest that has lost its last entry whole: the journal is gone, its segment is there.
+#[test]
+fn a_reader_takes_up_segments_whose_entry_is_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, _) = open(dir.path());
+    writer.append(samples(0..10)).unwrap();
+    writer.close().unwrap();
+    let manifest = files(dir.path(), "manifest").remove(0);
+    let whole = std::fs::read_to_string(&manifest).unwrap();
+    let (mut writer, _) = open(dir.path());
+    writer.append(samples(10..20)).unwrap();
+    let lines: Vec<&str> = whole.lines().collect();
+    let cut: String = lines[..lines.len() - 1].iter().map(|line| format!("{line}\n")).collect();
+    std::fs::write(&manifest, cut).unwrap();
+    assert_eq!(numbers(dir.path()), ((0..20).collect(), vec![]));
+}
+
+/// Three unsealed journals of ten rows: copies taken while each was the newest.
+fn three_journals(dir: &Path) -> Vec<std::path::PathBuf> {
+    let work = tempfile::tempdir().unwrap();
+    for round in 0..3 {
+        let (mut writer, _) = open(work.path());
+        writer.append(samples(round * 10..round * 10 + 10)).unwrap();
+        if round == 0 {
+            copy(work.path(), dir);
+        } else {
+            copy(&work.path().join("journal"), &dir.join("journal"));
+        }
+        writer.close().unwrap();
+    }
+    files(dir, "journal")
+}
+
+/// A reader does not open any number of files; the writer's start does not either.
+#[test]
+fn too_many_unsealed_journals_are_an_error_in_words() {
+    let dir = tempfile::tempdir().unwrap();
+    let (writer, _) = open(dir.path());
+    let max = bygone_store::limits::JOURNALS_MAX;
+    for number in 2..=max + 1 {
+        std::fs::write(dir.path().join(format!("journal/{number}.bj")), b"").unwrap();
+    }
+    let error = bygone_store::Reader::open(dir.path()).unwrap().snapshot().unwrap_err();
+    let expected = format!("{} journals of {}", max + 1, dir.path().display());
+    assert!(error.to_string().starts_with(&expected), "{error}");
+    drop(writer);
+}

@@ -137,8 +137,9 @@ fn a_stray_name_is_not_a_number() {
     let (mut writer, _) = open(dir.path());
     writer.append(samples(0..10)).unwrap();
     let (journal, manifest) = (dir.path().join("journal"), dir.path().join("manifest"));
-    let stray = |name: &str| std::fs::copy(journal.join("1.bj"), journal.join(name)).unwrap();
-    ["01.bj", "+1.bj", "007.bj"].map(stray);
+    for name in ["01.bj", "+1.bj", "007.bj"] {
+        std::fs::copy(journal.join("1.bj"), journal.join(name)).unwrap();
+    }
     assert_eq!(rows(dir.path()), samples(0..10));
     writer.close().unwrap();
     std::fs::write(manifest.join("09"), b"no manifest").unwrap();
