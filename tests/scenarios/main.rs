@@ -5,6 +5,7 @@
 mod arguments;
 mod bad_input;
 mod crash;
+mod disk_full;
 mod exits;
 mod files;
 mod markers;

@@ -6,7 +6,7 @@ use super::data::DataArguments;
 use super::log;
 use crate::daemon;
 
-/// Collect until stopped by SIGINT or SIGTERM
+/// Collect until stopped by SIGINT, SIGTERM or SIGHUP
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Needs no configuration. As root it records processes through eBPF and changes to files; with fewer \

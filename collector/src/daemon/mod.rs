@@ -13,6 +13,7 @@
 //! fails does not stop the others: its end is a row in `gaps` and in `capabilities`.
 
 mod damage;
+mod losses;
 mod run;
 mod sources;
 mod supervise;

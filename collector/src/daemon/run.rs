@@ -24,7 +24,7 @@ use crate::tables;
 /// The source named in rows that the daemon writes about itself.
 const SOURCE: &str = "daemon";
 
-/// Collects until SIGINT or SIGTERM, then flushes everything and returns.
+/// Collects until SIGINT, SIGTERM or SIGHUP, then flushes everything and returns.
 ///
 /// # Errors
 /// When the store cannot be opened (another daemon holds it, the folder cannot be written), or the
@@ -56,11 +56,14 @@ pub fn run(config: &Config, data_dir: &Path) -> anyhow::Result<()> {
     }
     drop(sink);
     let written = writer_thread.join().map_err(|_panic| anyhow!("the store's writer panicked"))?;
-    tracing::info!("Stopped; everything collected is on disk");
-    written.and(started)
+    match written? {
+        0 => tracing::info!("Stopped; everything collected is on disk"),
+        lost => tracing::warn!(lost, "Stopped; not all could be stored, see the table gaps"),
+    }
+    started
 }
 
-type WriterThread = JoinHandle<anyhow::Result<()>>;
+type WriterThread = JoinHandle<anyhow::Result<u64>>;
 
 /// Starts the writer's thread. The receiver resolves when it has ended.
 fn start_writer(
@@ -146,10 +149,11 @@ struct Signals {
     runtime: Runtime,
     interrupt: Signal,
     terminate: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
-    /// Catches SIGINT and SIGTERM from now on.
+    /// Catches SIGINT, SIGTERM and SIGHUP, which a closed terminal sends, from now on.
     fn watch() -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -158,17 +162,19 @@ impl Signals {
         let entered = runtime.enter();
         let interrupt = signal(SignalKind::interrupt()).context("watching SIGINT")?;
         let terminate = signal(SignalKind::terminate()).context("watching SIGTERM")?;
+        let hangup = signal(SignalKind::hangup()).context("watching SIGHUP")?;
         drop(entered);
-        Ok(Self { runtime, interrupt, terminate })
+        Ok(Self { runtime, interrupt, terminate, hangup })
     }
 
     /// Waits for a signal, which may have come already, or for the writer's end.
     fn wait(self, writer_ended: oneshot::Receiver<()>) {
-        let Self { runtime, mut interrupt, mut terminate } = self;
+        let Self { runtime, mut interrupt, mut terminate, mut hangup } = self;
         runtime.block_on(async {
             tokio::select! {
                 _ = interrupt.recv() => tracing::info!("Stopping on SIGINT"),
                 _ = terminate.recv() => tracing::info!("Stopping on SIGTERM"),
+                _ = hangup.recv() => tracing::info!("Stopping on SIGHUP"),
                 _ = writer_ended => tracing::error!("The store's writer ended"),
             }
         });

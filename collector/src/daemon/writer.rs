@@ -4,9 +4,8 @@
 //! the configured interval. After a sync it notes, per source, the watermark up to which all is on
 //! disk: from there on a later start reports `daemon_down`.
 //!
-//! When the store cannot take rows (a full disk), their events are counted and the loop goes on;
-//! the first batch that can be written again is preceded by one `disk_full` gap for the whole
-//! period.
+//! When the store refuses rows (a full disk), their events are counted and the loop goes on; the
+//! first batch that can be written again is preceded by what was lost (see `losses`).
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -16,8 +15,9 @@ use anyhow::Context;
 use bygone_store::Writer;
 
 use super::damage;
+use super::losses::Losses;
 use crate::config::Sync as SyncPolicy;
-use crate::events::{CollectorEvent, Gap, GapReason};
+use crate::events::{CollectorEvent, GapReason};
 use crate::publish::{Batch, Events};
 use crate::tables;
 
@@ -41,8 +41,10 @@ pub(super) struct WriterLoop {
     heartbeat_at: Instant,
     /// Sources in the last heartbeat.
     noted: usize,
-    /// Events that could not be written, as a gap that grows until one can.
-    dropped: Option<Gap>,
+    /// Events that the store refused.
+    losses: Losses,
+    /// Whether the last rotation failed, which is said once.
+    rotation_failed: bool,
 }
 
 impl WriterLoop {
@@ -57,12 +59,14 @@ impl WriterLoop {
             synced_at: now,
             heartbeat_at: now,
             noted: watermarks.len(),
-            dropped: None,
+            losses: Losses::default(),
+            rotation_failed: false,
         }
     }
 
-    /// Appends batches until every sender is gone, then syncs, seals and closes the store.
-    pub(super) fn run(mut self, batches: &Receiver<Batch>) -> anyhow::Result<()> {
+    /// Appends batches until every sender is gone, then syncs, seals and closes the store. Says how
+    /// many events it could not store.
+    pub(super) fn run(mut self, batches: &Receiver<Batch>) -> anyhow::Result<u64> {
         loop {
             match batches.recv_timeout(self.wait()) {
                 Ok(batch) => self.take(batch),
@@ -71,10 +75,11 @@ impl WriterLoop {
             }
             self.keep_up();
         }
-        self.write_dropped();
+        self.tell_losses();
         self.sync();
         self.heartbeat();
-        self.writer.close().context("closing the store")
+        self.writer.close().context("closing the store")?;
+        Ok(self.losses.total)
     }
 
     /// How long to wait for a batch before something else is due.
@@ -90,85 +95,84 @@ impl WriterLoop {
     fn take(&mut self, mut batch: Batch) {
         self.writer.set_clock_offset(batch.clock_offset_ns);
         if let Events::Collector(events) = &mut batch.events {
-            events.iter_mut().for_each(|event| self.widen(event));
+            events.iter_mut().for_each(|event| self.complete(event));
         }
-        let stored = batch.events.count() == 0 || self.append(&batch);
-        if let Some(watermark_ns) = batch.watermark_ns
-            && stored
-            && self.dropped.is_none()
+        let (source, watermark_ns) = (batch.source, batch.watermark_ns);
+        if batch.events.count() > 0 {
+            self.append(batch);
+        }
+        if let Some(watermark_ns) = watermark_ns
+            && self.losses.is_empty()
         {
-            self.watermarks.insert(batch.source.to_owned(), watermark_ns);
+            self.watermarks.insert(source.to_owned(), watermark_ns);
         }
     }
 
-    /// A publisher that failed takes with it what it had read and not sent: its gap begins where
-    /// its source was last complete.
-    fn widen(&self, event: &mut CollectorEvent) {
-        if let CollectorEvent::Gap(gap) = event
-            && gap.reason == GapReason::PublisherDown
-            && let Some(complete_ns) = self.watermarks.get(&gap.source)
-        {
-            gap.time_ns = gap.time_ns.min(*complete_ns);
-        }
-    }
-
-    /// Appends a batch; says whether the store took it.
-    fn append(&mut self, batch: &Batch) -> bool {
-        if !self.write_dropped() {
-            self.drop_events(batch);
-            return false;
-        }
-        match tables::append(&mut self.writer, &batch.events) {
-            Ok(_) => {
-                self.unsynced = true;
-                true
+    /// Adds to what a publisher says of itself what only the writer knows: which events were
+    /// refused, and up to where a source that failed was complete. It took with it what it had
+    /// read and not sent.
+    fn complete(&mut self, event: &mut CollectorEvent) {
+        match event {
+            CollectorEvent::Ledger(entry) => self.losses.correct(entry),
+            CollectorEvent::Gap(gap) if gap.reason == GapReason::PublisherDown => {
+                let complete_ns = self.watermarks.get(&gap.source);
+                gap.time_ns = complete_ns.map_or(gap.time_ns, |at| gap.time_ns.min(*at));
             }
-            Err(error) => {
-                let error = anyhow::Error::from(error);
-                tracing::error!(
-                    error = format!("{error:#}"),
-                    source = batch.source,
-                    "The store cannot take rows; counting them as lost"
-                );
-                self.drop_events(batch);
-                false
-            }
+            CollectorEvent::Gap(_) | CollectorEvent::Capability(_) => {}
         }
     }
 
-    fn drop_events(&mut self, batch: &Batch) {
-        let now_ns = super::time::now_ns();
-        let complete_ns = self.watermarks.get(batch.source).copied().unwrap_or(now_ns);
-        let gap = self.dropped.get_or_insert_with(|| Gap {
-            time_ns: now_ns,
-            end_ns: now_ns,
-            source: "*".to_owned(),
-            reason: GapReason::DiskFull,
-            lost: Some(0),
-            detail: None,
-        });
-        gap.time_ns = gap.time_ns.min(complete_ns);
-        gap.end_ns = now_ns;
-        gap.lost = gap.lost.map(|lost| lost.saturating_add(batch.events.count() as u64));
+    fn append(&mut self, batch: Batch) {
+        if !self.tell_losses() {
+            let all: Vec<usize> = (0..batch.events.count()).collect();
+            self.refuse(batch, &all);
+            return;
+        }
+        let outcome = tables::append(&mut self.writer, &batch.events);
+        self.unsynced |= outcome.rows > 0;
+        if let Some(error) = outcome.error {
+            let error = anyhow::Error::from(error);
+            tracing::error!(
+                error = format!("{error:#}"),
+                source = batch.source,
+                "The store refuses rows; counting them as lost until it takes them again"
+            );
+            self.refuse(batch, &outcome.refused);
+        }
     }
 
-    /// Writes the gap of what was dropped; says whether the store takes rows again.
-    fn write_dropped(&mut self) -> bool {
-        let Some(gap) = self.dropped.take() else { return true };
-        let events = Events::Collector(vec![CollectorEvent::Gap(gap.clone())]);
-        let written = tables::append(&mut self.writer, &events).is_ok();
-        if written {
-            self.unsynced = true;
-        } else {
-            self.dropped = Some(gap);
+    fn refuse(&mut self, batch: Batch, refused: &[usize]) {
+        let complete_ns = self.watermarks.get(batch.source).copied();
+        self.losses.refuse(batch, refused, complete_ns.unwrap_or_else(super::time::now_ns));
+    }
+
+    /// Writes what was lost; says whether the store takes rows.
+    fn tell_losses(&mut self) -> bool {
+        if self.losses.is_empty() {
+            return true;
         }
-        written
+        let events = Events::Collector(self.losses.take());
+        let outcome = tables::append(&mut self.writer, &events);
+        self.unsynced |= outcome.rows > 0;
+        if let Events::Collector(events) = events {
+            self.losses.put_back(events, &outcome.refused);
+        }
+        let told = outcome.error.is_none();
+        if told {
+            tracing::warn!(lost = self.losses.total, "The store takes rows again");
+        }
+        told
     }
 
     /// Rotates, syncs and notes the watermarks, each when it is due.
     fn keep_up(&mut self) {
-        if let Err(error) = self.writer.tick() {
-            warn(&error.into(), "The journal could not be rotated; going on with the old one");
+        match self.writer.tick() {
+            Ok(()) => self.rotation_failed = false,
+            Err(error) if !self.rotation_failed => {
+                self.rotation_failed = true;
+                warn(&error.into(), "The journal could not be rotated; going on with the old one");
+            }
+            Err(_) => {}
         }
         self.report_damage();
         let sync_due = match self.sync {
@@ -193,9 +197,10 @@ impl WriterLoop {
         let gaps: Vec<CollectorEvent> =
             damage.iter().filter_map(damage::gap).map(CollectorEvent::Gap).collect();
         if !gaps.is_empty() {
-            match tables::append(&mut self.writer, &Events::Collector(gaps)) {
-                Ok(_) => self.unsynced = true,
-                Err(error) => warn(&error.into(), "Damage could not be recorded"),
+            let outcome = tables::append(&mut self.writer, &Events::Collector(gaps));
+            self.unsynced |= outcome.rows > 0;
+            if let Some(error) = outcome.error {
+                warn(&error.into(), "Damage could not be recorded");
             }
         }
     }
@@ -211,11 +216,11 @@ impl WriterLoop {
         }
     }
 
-    /// Notes the watermarks, unless rows before them may not be on disk. What was dropped is only
+    /// Notes the watermarks, unless rows before them may not be on disk. What was refused is only
     /// told by the watermarks standing still until its gap is written.
     fn heartbeat(&mut self) {
         self.heartbeat_at = Instant::now();
-        if self.unsynced || self.dropped.is_some() {
+        if self.unsynced || !self.losses.is_empty() {
             return;
         }
         let watermarks: Vec<(&str, i64)> =

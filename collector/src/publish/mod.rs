@@ -62,6 +62,10 @@ impl Events {
 pub trait Event: Sized {
     /// The events of this type in a batch, `None` when the batch carries another type.
     fn of(events: &Events) -> Option<&[Self]>;
+
+    /// The class under which the ledger counts this event, and its time in nanoseconds since the
+    /// Unix epoch; `None` for what the ledger does not count.
+    fn counted(&self) -> Option<(&'static str, i64)>;
 }
 
 impl Event for ProcessEvent {
@@ -69,6 +73,15 @@ impl Event for ProcessEvent {
         match events {
             Events::Process(events) => Some(events),
             Events::File(_) | Events::Collector(_) => None,
+        }
+    }
+
+    fn counted(&self) -> Option<(&'static str, i64)> {
+        match self {
+            Self::Exec(exec) if exec.snapshot => None,
+            Self::Exec(exec) => Some(("exec", exec.time_ns)),
+            Self::Fork(fork) => Some(("fork", fork.time_ns)),
+            Self::Exit(exit) => Some(("exit", exit.time_ns)),
         }
     }
 }
@@ -80,6 +93,10 @@ impl Event for FileEvent {
             Events::Process(_) | Events::Collector(_) => None,
         }
     }
+
+    fn counted(&self) -> Option<(&'static str, i64)> {
+        Some(("file", self.time_ns))
+    }
 }
 
 impl Event for CollectorEvent {
@@ -88,6 +105,10 @@ impl Event for CollectorEvent {
             Events::Collector(events) => Some(events),
             Events::Process(_) | Events::File(_) => None,
         }
+    }
+
+    fn counted(&self) -> Option<(&'static str, i64)> {
+        None
     }
 }
 

@@ -41,15 +41,13 @@ macro_rules! tables {
             $($(#[$cfg])* StateTableEntry::new::<state::$state::$state_row>(state::$state::scan),)*
         ];
 
-        /// Appends the rows that each subscriber makes of `events`; says how many.
-        ///
-        /// # Errors
-        /// When the store cannot take a row. Rows of tables that come later in the list are then
-        /// not appended.
-        pub fn append(writer: &mut Writer, events: &Events) -> Result<u64, AppendError> {
-            let mut rows = 0;
-            $(rows += append_to::<events::$event::$event_row>(writer, events)?;)*
-            Ok(rows)
+        /// Appends the rows that each subscriber makes of `events`.
+        pub fn append(writer: &mut Writer, events: &Events) -> Outcome {
+            let mut outcome = Outcome::default();
+            $(append_to::<events::$event::$event_row>(writer, events, &mut outcome);)*
+            outcome.refused.sort_unstable();
+            outcome.refused.dedup();
+            outcome
         }
     };
 }
@@ -83,10 +81,27 @@ pub fn state_tables() -> &'static [StateTableEntry] {
     STATE_TABLES
 }
 
-fn append_to<T: Subscriber>(writer: &mut Writer, events: &Events) -> Result<u64, AppendError> {
-    let Some(events) = T::Event::of(events) else { return Ok(0) };
-    let appended = writer.append(events.iter().filter_map(T::row))?;
-    Ok(appended.map_or(0, |appended| appended.rows))
+/// What became of a batch.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Rows that were appended.
+    pub rows: u64,
+    /// Indices, ascending, of the events of which the store refused a row.
+    pub refused: Vec<usize>,
+    /// Why it refused the first.
+    pub error: Option<AppendError>,
+}
+
+fn append_to<T: Subscriber>(writer: &mut Writer, events: &Events, outcome: &mut Outcome) {
+    let Some(events) = T::Event::of(events) else { return };
+    match writer.append(events.iter().filter_map(T::row)) {
+        Ok(appended) => outcome.rows += appended.map_or(0, |appended| appended.rows),
+        Err(error) => {
+            let wanted = events.iter().enumerate().filter(|(_, event)| T::row(event).is_some());
+            outcome.refused.extend(wanted.map(|(index, _)| index));
+            outcome.error.get_or_insert(error);
+        }
+    }
 }
 
 /// Type and permission bits as osquery writes them: octal with a leading zero.

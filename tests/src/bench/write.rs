@@ -37,7 +37,9 @@ pub(super) fn run() -> anyhow::Result<()> {
             events.chunks(BATCH).map(|chunk| Events::Process(chunk.to_vec())).collect();
         time(|| {
             for batch in &batches {
-                tables::append(writer, batch)?;
+                if let Some(error) = tables::append(writer, batch).error {
+                    return Err(error.into());
+                }
             }
             Ok(())
         })
