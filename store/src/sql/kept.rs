@@ -28,8 +28,20 @@ pub(super) type Wants = Vec<(usize, Key)>;
 /// All rows of a scan.
 pub(super) struct Kept {
     blocks: Vec<Box<dyn Block>>,
-    /// By the columns; `None` after the first question.
-    indexes: Mutex<HashMap<Vec<usize>, Option<Arc<Index>>>>,
+    /// The columns of the index whose memory is counted with the blocks.
+    paid: Vec<usize>,
+    /// By the columns.
+    indexes: Mutex<HashMap<Vec<usize>, Asked>>,
+}
+
+/// What has become of an index.
+enum Asked {
+    /// It was asked for once.
+    Once,
+    /// It is there.
+    Built(Arc<Index>),
+    /// There is no room for it: its rows are looked for one by one.
+    TooLarge,
 }
 
 /// Rows by the values in some columns.
@@ -47,8 +59,10 @@ impl Index {
 }
 
 impl Kept {
-    pub(super) fn new(blocks: Vec<Box<dyn Block>>) -> Self {
-        Self { blocks, indexes: Mutex::default() }
+    /// Rows, with the memory of an index on the columns `paid` counted already.
+    pub(super) fn new(blocks: Vec<Box<dyn Block>>, mut paid: Vec<usize>) -> Self {
+        paid.sort_unstable();
+        Self { blocks, paid, indexes: Mutex::default() }
     }
 
     pub(super) fn block(&self, index: usize) -> Option<&dyn Block> {
@@ -56,8 +70,13 @@ impl Kept {
     }
 
     /// The index on the columns of `wants`; `None` at the first question for these columns, when
-    /// it is not worth building, and when `wants` is empty.
-    pub(super) fn index(&self, wants: &Wants) -> Option<Arc<Index>> {
+    /// there is no room for it, and when `wants` is empty. `charge` takes the memory of one that is
+    /// not counted yet, unless that is too much.
+    pub(super) fn index(
+        &self,
+        wants: &Wants,
+        charge: impl FnOnce(usize) -> bool,
+    ) -> Option<Arc<Index>> {
         if wants.is_empty() {
             return None;
         }
@@ -65,16 +84,25 @@ impl Kept {
         let mut indexes = self.indexes.lock().unwrap_or_else(PoisonError::into_inner);
         match indexes.get(&columns) {
             None => {
-                indexes.insert(columns, None);
+                indexes.insert(columns, Asked::Once);
                 None
             }
-            Some(Some(index)) => Some(Arc::clone(index)),
-            Some(None) => {
+            Some(Asked::Built(index)) => Some(Arc::clone(index)),
+            Some(Asked::TooLarge) => None,
+            Some(Asked::Once) if columns != self.paid && !charge(self.index_bytes(&columns)) => {
+                indexes.insert(columns, Asked::TooLarge);
+                None
+            }
+            Some(Asked::Once) => {
                 let index = Arc::new(self.build(&columns));
-                indexes.insert(columns, Some(Arc::clone(&index)));
+                indexes.insert(columns, Asked::Built(Arc::clone(&index)));
                 Some(index)
             }
         }
+    }
+
+    fn index_bytes(&self, columns: &[usize]) -> usize {
+        self.blocks.iter().map(|block| index_bytes(block.as_ref(), columns)).sum()
     }
 
     fn build(&self, columns: &[usize]) -> Index {
@@ -98,15 +126,67 @@ const ENTRY_BYTES: usize = 96;
 
 /// Memory that a block takes when kept, with an index on some of its columns.
 pub(super) fn bytes(block: &dyn Block, keys: &[usize]) -> usize {
-    let indexed = if keys.is_empty() {
-        0
-    } else {
-        (0..block.len()).map(|row| entry_bytes(block, keys, row)).sum()
-    };
-    block.bytes() + indexed
+    block.bytes() + index_bytes(block, keys)
+}
+
+/// Memory of an index on some columns of a block.
+fn index_bytes(block: &dyn Block, keys: &[usize]) -> usize {
+    if keys.is_empty() {
+        return 0;
+    }
+    (0..block.len()).map(|row| entry_bytes(block, keys, row)).sum()
 }
 
 fn entry_bytes(block: &dyn Block, keys: &[usize], row: usize) -> usize {
     let keys = keys.iter().filter_map(|column| block.cell(*column, row).key());
     ENTRY_BYTES + keys.map(|key| key.bytes()).sum::<usize>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::rows::Cell;
+
+    struct Numbers;
+
+    impl Block for Numbers {
+        fn len(&self) -> usize {
+            10
+        }
+
+        fn cell(&self, column: usize, row: usize) -> Cell<'_> {
+            Cell::Integer(i64::try_from(column * row).unwrap())
+        }
+
+        fn rowid(&self, row: usize) -> i64 {
+            i64::try_from(row).unwrap()
+        }
+
+        fn bytes(&self) -> usize {
+            160
+        }
+    }
+
+    #[test]
+    fn a_further_index_is_charged_and_left_out_when_it_does_not_fit() {
+        let kept = Kept::new(vec![Box::new(Numbers)], vec![1]);
+        let wants = |column| vec![(column, Key::Integer(6))];
+        let unasked = |_| panic!("it is paid for");
+        assert!(kept.index(&wants(1), unasked).is_none(), "the first question");
+        let found = kept.index(&wants(1), unasked).unwrap().rows(&wants(1));
+        assert_eq!(found.len(), 1);
+
+        let mut charged = 0;
+        assert!(kept.index(&wants(2), |_| panic!("not built yet")).is_none());
+        let index = kept.index(&wants(2), |bytes| {
+            charged = bytes;
+            true
+        });
+        assert!(index.is_some());
+        assert!(charged >= 10 * ENTRY_BYTES, "{charged}");
+
+        assert!(kept.index(&wants(3), |_| true).is_none());
+        assert!(kept.index(&wants(3), |_| false).is_none(), "no room");
+        assert!(kept.index(&wants(3), |_| panic!("asked twice")).is_none());
+    }
 }

@@ -247,6 +247,17 @@ impl Context {
         Ok(Some(kept))
     }
 
+    /// Takes memory for a further index on kept rows of events; false when it is too much.
+    pub(super) fn charge(&self, bytes: usize) -> bool {
+        let mut statement = self.statement();
+        let total = statement.kept_bytes.saturating_add(bytes);
+        let fits = total <= self.kept_bytes_max.load(Ordering::Relaxed);
+        if fits {
+            statement.kept_bytes = total;
+        }
+        fits
+    }
+
     /// All rows of a scan and their memory; `None` when that is more than `room`.
     fn read_all(
         &self,
@@ -267,7 +278,7 @@ impl Context {
             }
             blocks.push(Box::new(block) as Box<dyn Block>);
         }
-        Ok(Some((Kept::new(blocks), bytes)))
+        Ok(Some((Kept::new(blocks, keys.to_vec()), bytes)))
     }
 
     /// The rows of a state table, read once per statement.
@@ -278,7 +289,7 @@ impl Context {
         }
         let boot_id = *lock(&self.boot_id);
         let block = entry.read(boot_id).map_err(|source| SqlError::State { table, source })?;
-        let kept = Arc::new(Kept::new(vec![block]));
+        let kept = Arc::new(Kept::new(vec![block], Vec::new()));
         self.statement().states.insert(table, Arc::clone(&kept));
         Ok(kept)
     }

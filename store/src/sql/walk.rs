@@ -127,7 +127,9 @@ impl Walk {
             let streamed = Streamed::begin(&self.context, schema, range, layout, wants)?;
             return Ok(streamed.map_or(Rows::End, |streamed| Rows::Streamed(Box::new(streamed))));
         };
-        Ok(match kept.index(&wants) {
+        // The rows of a state table are bounded by the host, so their indexes are not counted.
+        let charge = |bytes| matches!(self.shown, Shown::State(_)) || self.context.charge(bytes);
+        Ok(match kept.index(&wants, charge) {
             Some(index) => Rows::Found { kept, found: index.rows(&wants), position: 0 },
             None => Rows::Kept { kept, wants, at: At { block: 0, row: 0 } },
         })
