@@ -25,6 +25,9 @@ pub(crate) struct JournalWriter {
     /// Frames in it, which is the number of the next one.
     pub(crate) frames: u64,
     pub(crate) created: Instant,
+    /// From this frame on, writes fail.
+    #[cfg(test)]
+    pub(crate) fail_from_frame: u64,
 }
 
 impl JournalWriter {
@@ -51,7 +54,16 @@ impl JournalWriter {
         let frames = replay.write_again(&key, &mut content);
         let file = files::create_durable(&layout::journal_path(dir, number), &content)?;
         let bytes = content.len() as u64;
-        Ok(Self { file, key, bytes, synced_bytes: bytes, frames, created: Instant::now() })
+        Ok(Self {
+            file,
+            key,
+            bytes,
+            synced_bytes: bytes,
+            frames,
+            created: Instant::now(),
+            #[cfg(test)]
+            fail_from_frame: u64::MAX,
+        })
     }
 
     pub(crate) const fn number(&self) -> u64 {
@@ -60,6 +72,10 @@ impl JournalWriter {
 
     /// Appends one encoded frame.
     pub(crate) fn write(&mut self, frame: &[u8]) -> io::Result<()> {
+        #[cfg(test)]
+        if self.frames >= self.fail_from_frame {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         self.file.write_all(frame)?;
         self.bytes += frame.len() as u64;
         self.frames += 1;

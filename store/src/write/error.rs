@@ -80,12 +80,23 @@ pub enum AppendError {
         /// The table.
         table: &'static str,
     },
-    /// Row numbers cannot be leased. The rows are not stored.
+    /// Row numbers cannot be leased. The rows are not stored, save for the first ones.
     #[error("cannot lease row numbers")]
-    Leases(#[source] SlotsError),
-    /// The rows cannot be written, nor can a new journal be begun for them. They are not stored.
+    Leases {
+        /// How many rows of the call were appended before.
+        appended: u64,
+        /// Why not.
+        source: SlotsError,
+    },
+    /// The rows cannot be written, nor can a new journal be begun for them. They are not stored,
+    /// save for the first ones.
     #[error("cannot write rows")]
-    Write(#[source] io::Error),
+    Write {
+        /// How many rows of the call were appended before.
+        appended: u64,
+        /// What the system said.
+        source: io::Error,
+    },
 }
 
 /// Why rows are not on disk for certain, or a journal was not rotated.

@@ -95,7 +95,7 @@ impl Writer {
     ///
     /// # Errors
     /// When rows cannot be written. Those of earlier frames of the same call (4,096 rows or 1 MiB
-    /// each) are appended all the same.
+    /// each) are appended all the same; the error says how many.
     pub fn append<T: EventTable>(
         &mut self,
         rows: impl IntoIterator<Item = T>,
@@ -105,11 +105,12 @@ impl Writer {
         let mut appended: Option<Appended> = None;
         let mut refused = 0;
         loop {
-            self.make_ready()?;
+            let before = appended.map_or(0, |appended| appended.rows);
+            self.make_ready(before)?;
             let Some(draft) = self.unsynced.draft(&mut rows, &mut refused) else {
                 break;
             };
-            let first_eid = self.write(table, draft)?;
+            let first_eid = self.write(table, draft, before)?;
             let last_eid = first_eid + i64::from(draft.rows) - 1;
             let total = appended.get_or_insert(Appended { first_eid, last_eid, rows: 0 });
             total.last_eid = last_eid;
@@ -179,12 +180,13 @@ impl Writer {
     }
 
     /// Sees to it that there is a journal with room.
-    fn make_ready(&mut self) -> Result<(), AppendError> {
+    fn make_ready(&mut self, appended: u64) -> Result<(), AppendError> {
+        let failed = |source| AppendError::Write { appended, source };
         if self.broken {
-            self.replace_journal().map_err(AppendError::Write)?;
+            self.replace_journal().map_err(failed)?;
         }
         if self.unsynced.bytes() >= UNSYNCED_BYTES_MAX {
-            self.sync_journal().map_err(AppendError::Write)?;
+            self.sync_journal().map_err(failed)?;
         }
         if self.journal.bytes >= self.options.journal_bytes_max
             && let Err(WriteError::Rotate(error) | WriteError::Sync(error)) = self.rotate()
@@ -192,20 +194,21 @@ impl Writer {
             // The old journal still takes rows, unless it is broken.
             tracing::warn!(error = %error, "No new journal could be begun; using the old one on");
             if self.broken {
-                return Err(AppendError::Write(error));
+                return Err(failed(error));
             }
         }
         Ok(())
     }
 
     /// Writes the drafted frame; returns the first row's number.
-    fn write(&mut self, table: usize, draft: Draft) -> Result<i64, AppendError> {
+    fn write(&mut self, table: usize, draft: Draft, appended: u64) -> Result<i64, AppendError> {
+        let failed = |source| AppendError::Write { appended, source };
         let table_id = u16::try_from(table).unwrap_or(u16::MAX);
         let first_eid = match self.leases.give(table, draft.rows) {
             Ok(first_eid) => first_eid,
             Err(error) => {
                 self.unsynced.discard();
-                return Err(AppendError::Leases(error));
+                return Err(AppendError::Leases { appended, source: error });
             }
         };
         let offset_ns = self.clock_offset_ns;
@@ -215,7 +218,7 @@ impl Writer {
             self.broken = true;
             if let Err(error) = self.replace_journal() {
                 self.unsynced.discard();
-                return Err(AppendError::Write(error));
+                return Err(failed(error));
             }
         }
         Ok(first_eid)
@@ -379,7 +382,7 @@ mod tests {
         std::fs::create_dir(&obstacle).unwrap();
         for _ in 0..3 {
             let error = writer.append(rows(90..92)).unwrap_err();
-            assert!(matches!(error, AppendError::Write(_)), "{error}");
+            assert!(matches!(error, AppendError::Write { appended: 0, .. }), "{error}");
             assert!(matches!(writer.sync().unwrap_err(), WriteError::Sync(_)));
             assert!(writer.tick().is_err());
             assert_eq!(read(dir.path()), expected(0..5));
@@ -389,6 +392,20 @@ mod tests {
         assert_eq!(read(dir.path()), expected(0..8));
         writer.close().unwrap();
         assert_eq!(read(dir.path()), expected(0..8));
+    }
+
+    #[test]
+    fn an_error_says_how_many_rows_were_appended() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = open(dir.path());
+        let obstacle = layout::journal_path(dir.path(), 2).with_extension("tmp");
+        std::fs::create_dir(&obstacle).unwrap();
+        writer.journal.fail_from_frame = 1;
+        let rows_max = crate::limits::FRAME_ROWS_MAX;
+        let error = writer.append(rows(0..rows_max + 10)).unwrap_err();
+        let AppendError::Write { appended, .. } = error else { panic!("{error}") };
+        assert_eq!(appended, u64::from(rows_max));
+        assert_eq!(read(dir.path()), expected(0..rows_max));
     }
 
     #[test]
