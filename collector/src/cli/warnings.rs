@@ -1,8 +1,11 @@
 //! What is to be known about a result: damaged files, and gaps in the range that was read.
 
 use std::io;
+use std::path::Path;
 
+use bygone_store::Reader;
 use bygone_store::sql::{Executed, ResultColumn, ResultSink, Session};
+use chrono::{DateTime, SecondsFormat, Utc};
 use rusqlite::types::{Value, ValueRef};
 
 use super::terminal::say;
@@ -11,14 +14,38 @@ use super::visible::visible;
 /// Tables that are complete by themselves: they tell of the gaps in others.
 const ABOUT_THE_COLLECTOR: &[&str] = &["gaps", "ledger", "capabilities"];
 
-/// Prints one line on standard error per damage, and one when the range read has gaps.
+/// How far the latest watermark may lie behind while a collector runs: it notes one every 5 s.
+const BEHIND_NS_MAX: i64 = 30_000_000_000;
+
+/// Prints one line on standard error per damage, one when the range read has gaps, and one when it
+/// reaches past the end of the history.
 pub(super) fn print(session: &Session, executed: &Executed, warn_of_gaps: bool) {
     for damage in &executed.damage {
         say(&format!("bygone: warning: {}", visible(&damage.to_string())));
     }
-    if warn_of_gaps && let Some(warning) = gaps(session, executed) {
+    if !warn_of_gaps {
+        return;
+    }
+    for warning in
+        [gaps(session, executed), end(session.data_dir(), executed)].into_iter().flatten()
+    {
         say(&format!("bygone: warning: {}", visible(&warning)));
     }
+}
+
+/// In words, that the range read reaches past the last watermark of a collector that no longer
+/// runs; `None` when it does not. The gap is written when a collector starts again.
+fn end(data_dir: &Path, executed: &Executed) -> Option<String> {
+    let ranges = executed.scanned.iter().filter(|(table, _)| !ABOUT_THE_COLLECTOR.contains(table));
+    let to_ns = ranges.map(|(_, range)| *range.end()).max()?;
+    let watermarks = Reader::open(data_dir).ok()?.heartbeat().ok()?;
+    let last_ns = watermarks.iter().map(|(_, watermark_ns)| *watermark_ns).max()?;
+    let now_ns = Utc::now().timestamp_nanos_opt()?;
+    if to_ns.min(now_ns) <= last_ns.saturating_add(BEHIND_NS_MAX) {
+        return None;
+    }
+    let last = DateTime::from_timestamp_nanos(last_ns).to_rfc3339_opts(SecondsFormat::Secs, true);
+    Some(format!("the history ends at {last}: no collector has noted anything since"))
 }
 
 /// In words, the gaps in the range that was read; `None` when there are none.

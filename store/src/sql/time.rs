@@ -35,8 +35,9 @@ pub enum TimeError {
 /// Reads an instant, in nanoseconds since the Unix epoch.
 ///
 /// Forms: RFC 3339; `2026-11-24`, `2026-11-24 03:12[:05[.123]]` in local time; `@1764000000[.5]`,
-/// seconds since the epoch; `now`; `-10m`, `10 minutes ago`, `yesterday 14:00` and the like,
-/// counted from `now`. A local time that happened twice is the earlier one.
+/// seconds since the epoch; `now`; `today` and `yesterday`, which are their beginnings; `-10m`,
+/// `10 minutes ago`, `yesterday 14:00` and the like, counted from `now`. A local time that happened
+/// twice is the earlier one. A span without `-` or `ago` is refused: it would lie ahead.
 ///
 /// # Errors
 /// When the text has none of these forms, or names a time that does not exist or does not fit.
@@ -73,6 +74,20 @@ fn naive(text: &str) -> Option<NaiveDateTime> {
 
 /// `-10m` is `10m ago`; the rest is English.
 fn relative(text: &str, now: DateTime<Local>) -> Option<DateTime<Local>> {
+    let is_span = text.starts_with(|first: char| first.is_ascii_digit())
+        && !text.contains(':')
+        && !text.ends_with("ago");
+    if is_span {
+        return None;
+    }
+    let day = match text.to_ascii_lowercase().as_str() {
+        "today" | "midnight" => Some(now.date_naive()),
+        "yesterday" => now.date_naive().pred_opt(),
+        _ => None,
+    };
+    if let Some(day) = day {
+        return Local.from_local_datetime(&day.and_time(NaiveTime::MIN)).earliest();
+    }
     let words = match text.strip_prefix('-') {
         Some(duration) if !duration.ends_with("ago") => format!("{duration} ago"),
         _ => text.to_owned(),
@@ -96,6 +111,8 @@ fn seconds(text: &str) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
+    use chrono::Days;
+
     use super::*;
 
     const NOW_NS: i64 = 1_764_000_000_500_000_000;
@@ -110,6 +127,11 @@ mod tests {
         let local = |text: &str| {
             let naive = NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f").unwrap();
             Local.from_local_datetime(&naive).earliest().unwrap().timestamp_nanos_opt()
+        };
+        let midnight = |days_ago: u64| {
+            let now = DateTime::from_timestamp_nanos(NOW_NS).with_timezone(&Local);
+            let day = now.date_naive().checked_sub_days(Days::new(days_ago)).unwrap();
+            local(&format!("{day} 00:00:00"))
         };
         let cases = [
             ("@1764000000", Some(1_764_000_000 * SECOND_NS)),
@@ -126,6 +148,10 @@ mod tests {
             ("10 minutes ago", Some(NOW_NS - 600 * SECOND_NS)),
             (" -10m ", Some(NOW_NS - 600 * SECOND_NS)),
             ("-2h", Some(NOW_NS - 7200 * SECOND_NS)),
+            ("10m", None),
+            ("2 hours", None),
+            ("today", midnight(0)),
+            ("Yesterday", midnight(1)),
             ("", None),
             ("soon or later", None),
             ("2026-13-01", None),

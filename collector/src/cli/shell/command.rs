@@ -51,8 +51,8 @@ impl Command {
             bail!("{name} takes one argument at most; not understood: {word}");
         }
         let command = match (name, argument) {
-            (".help" | "\\?", None) => Self::Help,
-            (".quit" | ".exit" | "\\q", None) => Self::Quit,
+            (".help" | "\\?" | "help", None) => Self::Help,
+            (".quit" | ".exit" | "\\q" | "quit" | "exit", None) => Self::Quit,
             (".tables" | "\\dt", part) => Self::Tables(part.map(str::to_owned)),
             ("\\d", None) => Self::Tables(None),
             (".schema" | "\\d", Some(table)) => Self::Schema(table.to_owned()),
@@ -67,9 +67,10 @@ impl Command {
     }
 }
 
-/// Whether a line is a command rather than SQL.
+/// Whether a line is a command rather than SQL. The words that everyone tries are.
 pub(super) fn is_command(line: &str) -> bool {
-    line.trim_start().starts_with(['.', '\\'])
+    let line = line.trim().trim_end_matches(';');
+    line.starts_with(['.', '\\']) || ["exit", "quit", "help"].contains(&line)
 }
 
 fn format(name: &str) -> anyhow::Result<Format> {
