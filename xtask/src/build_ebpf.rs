@@ -88,7 +88,14 @@ fn flags(folder: &Path, toolchain: &Toolchain) -> Result<Vec<String>> {
         Some(path) => PathBuf::from(path),
         None => env::home_dir().context("no home folder")?.join(".cargo"),
     };
-    let names = [(folder, "probes"), (&toolchain.sysroot, "rust"), (&cargo_home, "cargo")];
+    let mut names = vec![
+        (folder.to_owned(), "probes"),
+        (toolchain.sysroot.clone(), "rust"),
+        (cargo_home.clone(), "cargo"),
+    ];
+    // Each registry's folder is called after its host; of several that match, the last counts.
+    let registries = fs::read_dir(cargo_home.join("registry/src")).into_iter().flatten();
+    names.extend(registries.filter_map(|entry| Some((entry.ok()?.path(), "crates"))));
     for (path, name) in names {
         flags.push(format!("--remap-path-prefix={}=/{name}", path.display()));
     }
