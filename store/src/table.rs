@@ -1,6 +1,8 @@
 //! The two traits that a table's struct implements, always through a derive.
 //!
-//! ```ignore
+//! ```
+//! use bygone_store::{Computed, EventTable};
+//!
 //! /// Programs started on this host: one row per successful `execve(2)`.
 //! #[derive(Debug, EventTable)]
 //! pub struct ProcessEvents {
