@@ -40,7 +40,7 @@ CREATE TABLE process_events (
     argv_bytes BIGINT NOT NULL, -- Size of all arguments in bytes, terminating NULs included.
     argv_truncated INTEGER NOT NULL, -- Whether `argv` and `cmdline` hold less than the program was given.
     script_path TEXT, -- Path of the script as it was given to exec, when the program is a script's interpreter.
-    session_id BIGINT, -- POSIX session id.
+    session_id BIGINT, -- POSIX session id; null for session 0, that of init and the kernel.
     audit_session_id BIGINT NOT NULL, -- Audit session id; 4294967295 when unset.
     cgroup_id BIGINT, -- Id of the cgroup in the default hierarchy; null on macOS.
     pid_namespace BIGINT, -- Inode of the pid namespace; null on macOS.

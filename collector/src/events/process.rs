@@ -58,7 +58,7 @@ pub struct ExecEvent {
     pub start_exact: bool,
     /// User and group ids.
     pub credentials: Credentials,
-    /// POSIX session (`getsid(2)`).
+    /// POSIX session (`getsid(2)`); `None` for session 0, which is that of init and the kernel.
     pub session_id: Option<u32>,
     /// Id of the cgroup in the default hierarchy. Linux only.
     pub cgroup_id: Option<u64>,

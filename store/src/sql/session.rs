@@ -60,7 +60,6 @@ pub struct SessionOptions {
 /// # Ok::<(), bygone_store::sql::SqlError>(())
 /// ```
 pub struct Session {
-    data_dir: PathBuf,
     connection: Connection,
     context: Arc<Context>,
     tables: Vec<&'static TableSchema>,
@@ -127,13 +126,12 @@ impl Session {
     /// # Errors
     /// When SQLite refuses; two tables of one name are an error too.
     pub fn open(options: SessionOptions) -> Result<Self, SqlError> {
-        let data_dir = options.data_dir.clone();
         let context = Arc::new(Context::new(options.data_dir));
         let events = options.events.iter().map(|schema| Shown::Events(schema));
         let tables: Vec<Shown> = events.chain(options.states.iter().map(Shown::State)).collect();
         let connection = connect(&tables, &context).map_err(SqlError::Setup)?;
         let tables = tables.into_iter().map(Shown::schema).collect();
-        Ok(Self { data_dir, connection, context, tables })
+        Ok(Self { connection, context, tables })
     }
 
     /// Says which boot state tables are read in: it is part of the identity of the processes that
@@ -156,7 +154,7 @@ impl Session {
     /// The data folder.
     #[must_use]
     pub fn data_dir(&self) -> &Path {
-        &self.data_dir
+        self.context.data_dir()
     }
 
     /// The tables: those of events, then those of state.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -79,6 +79,11 @@ impl Statement {
 }
 
 impl Context {
+    /// The data folder.
+    pub(super) fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
     pub(super) fn new(data_dir: PathBuf) -> Self {
         Self {
             data_dir,

@@ -106,7 +106,7 @@ pub struct ProcessEvents {
     /// Path of the script as it was given to exec, when the program is a script's interpreter.
     #[column(bloom)]
     pub script_path: Option<String>,
-    /// POSIX session id.
+    /// POSIX session id; null for session 0, that of init and the kernel.
     pub session_id: Option<u32>,
     /// Audit session id; 4294967295 when unset.
     pub audit_session_id: u32,
