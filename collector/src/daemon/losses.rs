@@ -13,18 +13,21 @@ use crate::publish::{Batch, Event, Events};
 /// Publishers' own events that are kept; about a day of ledger rows. More are lost.
 const HELD_MAX: usize = 50_000;
 
-const SECOND_NS: i64 = 1_000_000_000;
+/// Times of refused events that are told apart per source and class, some 10 MB; more count for
+/// the latest of them.
+const TIMES_MAX: usize = 200_000;
 
 /// Length of a ledger row's time.
-const LEDGER_NS: i64 = 10 * SECOND_NS;
+const LEDGER_NS: i64 = 10_000_000_000;
 
 /// What was refused and is not yet told.
 #[derive(Debug, Default)]
 pub(super) struct Losses {
     gap: Option<Gap>,
     held: Vec<CollectorEvent>,
-    /// Per source and class, how many events of each second. A ledger row takes its seconds out,
-    /// so that this holds little more than ten.
+    /// Per source and class, how many events of each time. A ledger row takes its times out, so that
+    /// this holds little more than ten seconds. Rows do not begin at whole seconds, so nothing
+    /// coarser would tell on which side of their ends an event lies.
     counts: BTreeMap<(&'static str, &'static str), BTreeMap<i64, u64>>,
     /// Events refused since the start.
     pub(super) total: u64,
@@ -66,8 +69,10 @@ impl Losses {
     fn count(&mut self, source: &'static str, events: &[impl Event], refused: &[usize]) -> u64 {
         let events = refused.iter().filter_map(|index| events.get(*index));
         for (class, time_ns) in events.filter_map(Event::counted) {
-            let seconds = self.counts.entry((source, class)).or_default();
-            *seconds.entry(time_ns.div_euclid(SECOND_NS)).or_default() += 1;
+            let times = self.counts.entry((source, class)).or_default();
+            let latest = times.last_key_value().map(|(latest, _)| *latest);
+            let time_ns = latest.filter(|_| times.len() >= TIMES_MAX).unwrap_or(time_ns);
+            *times.entry(time_ns).or_default() += 1;
         }
         refused.len() as u64
     }
@@ -89,20 +94,20 @@ impl Losses {
 
     /// Moves what was refused of a ledger row's events from `stored` to `lost`.
     pub(super) fn correct(&mut self, entry: &mut LedgerEntry) {
-        let end = entry.time_ns.saturating_add(LEDGER_NS).div_euclid(SECOND_NS);
-        for ((source, class), seconds) in &mut self.counts {
+        let end_ns = entry.time_ns.saturating_add(LEDGER_NS);
+        for ((source, class), times) in &mut self.counts {
             if *source != entry.source || *class != entry.class {
                 continue;
             }
-            let later = seconds.split_off(&end);
-            let refused: u64 = seconds.values().sum();
+            let later = times.split_off(&end_ns);
+            let refused: u64 = times.values().sum();
             let moved = refused.min(entry.stored);
             entry.stored -= moved;
             entry.lost += moved;
-            *seconds = later;
+            *times = later;
             // The row of a neighbouring time, or a later row of this one, has the rest.
             if refused > moved {
-                seconds.insert(end, refused - moved);
+                *times.entry(end_ns).or_default() += refused - moved;
             }
         }
     }
@@ -123,6 +128,8 @@ impl Losses {
 mod tests {
     use super::*;
     use crate::events::{FileAction, FileEvent};
+
+    const SECOND_NS: i64 = 1_000_000_000;
 
     fn files(times_ns: &[i64]) -> Batch {
         let event = |time_ns: &i64| FileEvent {
@@ -167,6 +174,20 @@ mod tests {
         losses.correct(&mut other);
         assert_eq!((other.stored, other.lost), (9, 0));
         let mut second = entry(LEDGER_NS, 2);
+        losses.correct(&mut second);
+        assert_eq!((second.stored, second.lost), (0, 2));
+    }
+
+    #[test]
+    fn a_row_that_ends_within_a_second_takes_just_its_own() {
+        let mut losses = Losses::default();
+        let half = SECOND_NS / 2;
+        let end = half + LEDGER_NS;
+        losses.refuse(files(&[end - 2, end - 1, end, end + 1]), &[0, 1, 2, 3], 0);
+        let mut first = entry(half, 2);
+        losses.correct(&mut first);
+        assert_eq!((first.stored, first.lost), (0, 2));
+        let mut second = entry(end, 2);
         losses.correct(&mut second);
         assert_eq!((second.stored, second.lost), (0, 2));
     }
