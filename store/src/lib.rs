@@ -53,7 +53,8 @@ pub use crate::journal::read::JournalError;
 pub use crate::manifest::entry::SegmentEntry;
 pub use crate::manifest::read::ManifestError;
 pub use crate::read::{
-    Estimate, ReadError, Reader, RowParts, Scan, ScanBatch, ScanRequest, Snapshot,
+    Estimate, Filter, FilterColumn, Order, ReadError, Reader, RowParts, Scan, ScanBatch,
+    ScanRequest, Snapshot, Test,
 };
 pub use crate::schema::TableSchema;
 pub use crate::slots::SlotsError;

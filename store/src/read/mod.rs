@@ -30,6 +30,7 @@
 
 mod batch;
 mod cache;
+mod filter;
 mod journals;
 mod reader;
 mod scan;
@@ -37,6 +38,7 @@ mod segments;
 mod snapshot;
 
 pub use batch::ScanBatch;
+pub use filter::{Filter, FilterColumn, Order, Test};
 pub(crate) use reader::end;
 pub use reader::{ReadError, Reader};
 pub use scan::{RowParts, Scan, ScanRequest};

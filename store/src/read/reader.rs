@@ -272,8 +272,9 @@ mod tests {
     static TABLES: &[&TableSchema] = &[SMALL];
 
     fn count(snapshot: &Snapshot) -> usize {
-        let (time, columns, parts) = (0..=i64::MAX, Vec::new(), RowParts::default());
-        let scan = snapshot.scan(SMALL, &ScanRequest { time, columns, parts }).unwrap();
+        let all = ScanRequest::new(0..=i64::MAX, Vec::new());
+        let request = ScanRequest { parts: RowParts::default(), ..all };
+        let scan = snapshot.scan(SMALL, &request).unwrap();
         scan.map(|batch| batch.unwrap().len()).sum()
     }
 

@@ -8,6 +8,7 @@ use crate::damage::DamageKind;
 use crate::guard::{Unreadable, guarded};
 use crate::manifest::entry::SegmentEntry;
 use crate::read::batch::ScanBatch;
+use crate::read::filter::{Filter, Order};
 use crate::read::journals::JournalPart;
 use crate::read::reader::ReadError;
 use crate::read::segments::SegmentPart;
@@ -16,7 +17,7 @@ use crate::rows::Wanted;
 use crate::schema::{ColumnSource, ColumnType, TableSchema};
 
 /// Which rows and columns a scan is to read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ScanRequest {
     /// Bounds of the rows' times, in nanoseconds since the Unix epoch.
     pub time: RangeInclusive<i64>,
@@ -24,6 +25,10 @@ pub struct ScanRequest {
     pub columns: Vec<usize>,
     /// What else is wanted of each row.
     pub parts: RowParts,
+    /// What must hold of each row.
+    pub filters: Vec<Filter>,
+    /// The order of the rows.
+    pub order: Order,
 }
 
 /// What the store knows of a row beside its columns. What is not wanted is not read.
@@ -41,7 +46,8 @@ impl ScanRequest {
     /// A request for some columns and all else that the store knows of a row.
     #[must_use]
     pub const fn new(time: RangeInclusive<i64>, columns: Vec<usize>) -> Self {
-        Self { time, columns, parts: RowParts { time_ns: true, eid: true, boot: true } }
+        let parts = RowParts { time_ns: true, eid: true, boot: true };
+        Self { time, columns, parts, filters: Vec::new(), order: Order::Any }
     }
 }
 

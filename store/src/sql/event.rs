@@ -97,7 +97,8 @@ impl Layout {
 
     /// What to ask the store for.
     pub(super) fn request_for(&self, range: TimeRange) -> ScanRequest {
-        ScanRequest { time: range.inclusive(), columns: self.columns.clone(), parts: self.parts }
+        let columns = self.columns.clone();
+        ScanRequest { parts: self.parts, ..ScanRequest::new(range.inclusive(), columns) }
     }
 }
 

@@ -102,7 +102,8 @@ pub(crate) fn read_snapshot(snapshot: &Snapshot, from: i64, to: i64) -> Vec<(i64
 
 /// How many rows there are, without asking for a column.
 pub(crate) fn count(snapshot: &Snapshot, from: i64, to: i64) -> usize {
-    let request = ScanRequest { time: from..=to, columns: Vec::new(), parts: RowParts::default() };
+    let parts = RowParts::default();
+    let request = ScanRequest { parts, ..ScanRequest::new(from..=to, Vec::new()) };
     let batches = snapshot.scan(SampleEvents::SCHEMA, &request).unwrap();
     batches.map(|batch| batch.unwrap().len()).sum()
 }

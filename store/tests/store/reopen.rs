@@ -111,9 +111,8 @@ fn any_selection_of_columns_is_read_in_its_order() {
         for columns in [vec![], vec![value], vec![time], vec![value, time], vec![time, time]] {
             for range in [0..=10, 3..=7, 10..=10] {
                 let request = ScanRequest {
-                    time: range.clone(),
-                    columns: columns.clone(),
                     parts: RowParts { time_ns: false, eid: false, boot: true },
+                    ..ScanRequest::new(range.clone(), columns.clone())
                 };
                 let mut rows = 0;
                 for batch in snapshot.scan(schema, &request).unwrap() {
