@@ -6,8 +6,8 @@
 //! unused number. The mark outlives the rows.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
+use crate::disk::Folder;
 use crate::layout;
 use crate::limits::LEASE_EIDS;
 use crate::schema::TableSchema;
@@ -37,11 +37,11 @@ impl Leases {
     /// Leases numbers for every table. `floor` is, per table, the largest eid found in the store:
     /// it counts when the marks are lost. Says whether they were damaged.
     pub(crate) fn open(
-        dir: &Path,
+        dir: &Folder,
         tables: &[&'static TableSchema],
         floor: &BTreeMap<String, i64>,
     ) -> Result<(Self, bool), SlotsError> {
-        let (slots, stored) = Slots::open::<Marks>(&layout::leases_path(dir))?;
+        let (slots, stored) = Slots::open::<Marks>(dir, &layout::leases_path(dir.path()))?;
         let (mut marks, damaged) = match stored {
             Stored::Value(marks) => (marks, false),
             Stored::Nothing => (Marks::new(), !floor.is_empty()),
@@ -102,12 +102,14 @@ impl Leases {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::fixture::SMALL;
 
     fn open(dir: &Path, floor: &[(&str, i64)]) -> (Leases, bool) {
         let floor = floor.iter().map(|(name, last)| ((*name).to_owned(), *last)).collect();
-        Leases::open(dir, &[SMALL], &floor).unwrap()
+        Leases::open(&Folder::real(dir), &[SMALL], &floor).unwrap()
     }
 
     #[test]

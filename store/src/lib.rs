@@ -22,7 +22,7 @@ extern crate self as bygone_store;
 mod bytes;
 mod columns;
 pub mod damage;
-mod files;
+pub mod disk;
 #[cfg(test)]
 mod fixture;
 mod guard;

@@ -3,13 +3,9 @@
 //! The lock is `flock(2)` on the file `lock`, which the kernel gives up when the process ends, in
 //! whatever way. The file's content, the holder's pid, is only for the message.
 
-use std::fs::File;
 use std::io;
-use std::path::Path;
 
-use rustix::fs::{FlockOperation, flock};
-
-use crate::files;
+use crate::disk::{self, DiskFile, Folder};
 use crate::layout;
 
 /// Why the lock was not taken.
@@ -30,26 +26,20 @@ impl From<io::Error> for LockError {
 /// Held as long as it lives.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    file: File,
+    file: Box<dyn DiskFile>,
 }
 
 impl Lock {
-    pub(crate) fn take(dir: &Path) -> Result<Self, LockError> {
-        let file = files::open_in_place(&layout::lock_path(dir))?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                let mut text = [0; 16];
-                let filled = files::read_at(&file, 0, &mut text)?;
-                let text = text.get(..filled).and_then(|text| std::str::from_utf8(text).ok());
-                return Err(LockError::Held {
-                    pid: text.and_then(|text| text.trim().parse().ok()),
-                });
-            }
-            Err(errno) => return Err(LockError::Io(errno.into())),
+    pub(crate) fn take(dir: &Folder) -> Result<Self, LockError> {
+        let file = dir.open_in_place(&layout::lock_path(dir.path()))?;
+        if !file.try_lock()? {
+            let mut text = [0; 16];
+            let filled = disk::read_at(file.as_ref(), 0, &mut text)?;
+            let text = text.get(..filled).and_then(|text| std::str::from_utf8(text).ok());
+            return Err(LockError::Held { pid: text.and_then(|text| text.trim().parse().ok()) });
         }
         file.set_len(0)?;
-        files::write_all_at(&file, 0, format!("{}\n", std::process::id()).as_bytes())?;
+        file.write_all_at(0, format!("{}\n", std::process::id()).as_bytes())?;
         Ok(Self { file })
     }
 }
@@ -58,8 +48,8 @@ impl Drop for Lock {
     /// Gives the lock up at once. Closing the file would not do: a child process that is being
     /// started has a copy of it until it runs its program, and the lock belongs to both.
     fn drop(&mut self) {
-        if let Err(errno) = flock(&self.file, FlockOperation::Unlock) {
-            tracing::warn!(error = %errno, "The lock is given up only when the file is closed");
+        if let Err(error) = self.file.unlock() {
+            tracing::warn!(error = %error, "The lock is given up only when the file is closed");
         }
     }
 }

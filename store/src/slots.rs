@@ -6,7 +6,6 @@
 //! Slot: magic `BYS1` (4 bytes), CRC-32C of what follows (4), sequence number (8), length (4), the
 //! value in JSON. Integers are little-endian.
 
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -14,7 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::bytes::{Bytes, Malformed};
-use crate::files;
+use crate::disk::{self, DiskFile, Folder};
 use crate::limits::SLOT_BYTES;
 
 const MAGIC: [u8; 4] = *b"BYS1";
@@ -74,18 +73,22 @@ pub(crate) enum Stored<V> {
 #[derive(Debug)]
 pub(crate) struct Slots {
     path: PathBuf,
-    file: File,
+    file: Box<dyn DiskFile>,
     sequence: u64,
 }
 
 impl Slots {
     /// Opens the file, creating it when it is missing, and reads its value.
-    pub(crate) fn open<V: DeserializeOwned>(path: &Path) -> Result<(Self, Stored<V>), SlotsError> {
+    pub(crate) fn open<V: DeserializeOwned>(
+        dir: &Folder,
+        path: &Path,
+    ) -> Result<(Self, Stored<V>), SlotsError> {
         let path = path.to_path_buf();
-        let file = files::open_in_place(&path)
+        let file = dir
+            .open_in_place(&path)
             .map_err(|source| SlotsError::Open { path: path.clone(), source })?;
-        let (sequence, stored) =
-            read(&file).map_err(|source| SlotsError::Read { path: path.clone(), source })?;
+        let (sequence, stored) = read(file.as_ref())
+            .map_err(|source| SlotsError::Read { path: path.clone(), source })?;
         Ok((Self { path, file, sequence }, stored))
     }
 
@@ -98,23 +101,26 @@ impl Slots {
         }
         let sequence = self.sequence + 1;
         let slot = encode(sequence, &value);
-        files::write_all_at(&self.file, slot_offset(sequence), &slot).map_err(failed)?;
-        self.file.sync_data().map_err(failed)?;
+        self.file.write_all_at(slot_offset(sequence), &slot).map_err(failed)?;
+        self.file.sync().map_err(failed)?;
         self.sequence = sequence;
         Ok(())
     }
 }
 
 /// Reads the value of a file that may be missing.
-pub(crate) fn read_path<V: DeserializeOwned>(path: &Path) -> Result<Stored<V>, SlotsError> {
-    let file = match File::open(path) {
+pub(crate) fn read_path<V: DeserializeOwned>(
+    dir: &Folder,
+    path: &Path,
+) -> Result<Stored<V>, SlotsError> {
+    let file = match dir.open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Stored::Nothing),
         Err(source) => {
             return Err(SlotsError::Open { path: path.to_path_buf(), source });
         }
     };
-    match read(&file) {
+    match read(file.as_ref()) {
         Ok((_, stored)) => Ok(stored),
         Err(source) => Err(SlotsError::Read { path: path.to_path_buf(), source }),
     }
@@ -135,12 +141,12 @@ fn encode(sequence: u64, value: &[u8]) -> Vec<u8> {
 }
 
 /// The newest valid value and its sequence number.
-fn read<V: DeserializeOwned>(file: &File) -> io::Result<(u64, Stored<V>)> {
+fn read<V: DeserializeOwned>(file: &dyn DiskFile) -> io::Result<(u64, Stored<V>)> {
     let mut newest = None;
     let mut bytes_seen = 0;
     for index in 0..2 {
         let mut slot = vec![0; SLOT_BYTES];
-        bytes_seen += files::read_at(file, slot_offset(index), &mut slot)?;
+        bytes_seen += disk::read_at(file, slot_offset(index), &mut slot)?;
         if let Ok((sequence, value)) = decode(&slot)
             && newest.as_ref().is_none_or(|(newest, _)| sequence > *newest)
             && let Ok(value) = serde_json::from_slice(value)
@@ -178,13 +184,14 @@ mod tests {
     #[test]
     fn the_newest_whole_value_is_read() {
         let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::real(dir.path());
         let path = dir.path().join("value");
-        assert_eq!(read_path::<u32>(&path).unwrap(), Stored::Nothing);
-        let (mut slots, stored) = Slots::open::<u32>(&path).unwrap();
+        assert_eq!(read_path::<u32>(&folder, &path).unwrap(), Stored::Nothing);
+        let (mut slots, stored) = Slots::open::<u32>(&folder, &path).unwrap();
         assert_eq!(stored, Stored::Nothing);
         for value in 1..=5u32 {
             slots.write(&value).unwrap();
-            assert_eq!(read_path(&path).unwrap(), Stored::Value(value));
+            assert_eq!(read_path(&folder, &path).unwrap(), Stored::Value(value));
         }
         // A write cut short at any byte leaves the value before it.
         let whole = std::fs::read(&path).unwrap();
@@ -194,26 +201,28 @@ mod tests {
             torn[..cut].copy_from_slice(&next[..cut]);
             std::fs::write(&path, &torn).unwrap();
             let expected = Stored::Value(5u32);
-            assert_eq!(read_path(&path).unwrap(), expected, "cut at {cut}");
+            assert_eq!(read_path(&folder, &path).unwrap(), expected, "cut at {cut}");
         }
-        let (mut slots, stored) = Slots::open::<u32>(&path).unwrap();
+        let (mut slots, stored) = Slots::open::<u32>(&folder, &path).unwrap();
         assert_eq!(stored, Stored::Value(5));
         slots.write(&6u32).unwrap();
-        assert_eq!(read_path(&path).unwrap(), Stored::Value(6u32));
+        assert_eq!(read_path(&folder, &path).unwrap(), Stored::Value(6u32));
     }
 
     #[test]
     fn damage_to_both_is_told_from_nothing() {
         let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::real(dir.path());
         let path = dir.path().join("value");
         std::fs::write(&path, b"BYS1 but no more").unwrap();
-        assert_eq!(read_path::<u32>(&path).unwrap(), Stored::Damaged);
+        assert_eq!(read_path::<u32>(&folder, &path).unwrap(), Stored::Damaged);
     }
 
     #[test]
     fn a_value_too_long_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        let (mut slots, _) = Slots::open::<String>(&dir.path().join("value")).unwrap();
+        let folder = Folder::real(dir.path());
+        let (mut slots, _) = Slots::open::<String>(&folder, &dir.path().join("value")).unwrap();
         let error = slots.write(&"x".repeat(SLOT_BYTES)).unwrap_err();
         assert!(matches!(error, SlotsError::TooLong { .. }), "{error}");
     }

@@ -1,11 +1,9 @@
 //! The journal that is being written, and the rows in it that are not yet on disk for certain.
 
-use std::fs::File;
-use std::io::{self, Write};
-use std::path::Path;
+use std::io::{self, Write as _};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crate::files;
+use crate::disk::{self, DiskFile, Folder};
 use crate::journal::frame::{FrameHeader, HEADER_BYTES, JournalKey};
 use crate::journal::header::JournalHeader;
 use crate::layout;
@@ -16,7 +14,7 @@ use crate::wire::WireTable;
 /// A journal open for appending.
 #[derive(Debug)]
 pub(crate) struct JournalWriter {
-    file: File,
+    file: Box<dyn DiskFile>,
     key: JournalKey,
     /// Length of what was written whole.
     pub(crate) bytes: u64,
@@ -34,14 +32,14 @@ impl JournalWriter {
     /// Creates journal `number` with the frames of `replay`, all of it on disk on return.
     /// `previous_end` is where the journal before it ends.
     pub(crate) fn create(
-        dir: &Path,
+        dir: &Folder,
         number: u64,
         boot_id: [u8; 16],
         tables: &[WireTable],
         previous_end: u64,
         replay: &Unsynced,
     ) -> io::Result<Self> {
-        let key = JournalKey { number, salt: files::random_16()? };
+        let key = JournalKey { number, salt: disk::random_16()? };
         let created_ns = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let header = JournalHeader {
             key,
@@ -52,7 +50,7 @@ impl JournalWriter {
         };
         let mut content = header.encode();
         let frames = replay.write_again(&key, &mut content);
-        let file = files::create_durable(&layout::journal_path(dir, number), &content)?;
+        let file = dir.create_durable(&layout::journal_path(dir.path(), number), &content)?;
         let bytes = content.len() as u64;
         Ok(Self {
             file,
@@ -84,7 +82,7 @@ impl JournalWriter {
 
     /// Puts everything written so far on disk.
     pub(crate) fn sync(&mut self) -> io::Result<()> {
-        self.file.sync_data()?;
+        self.file.sync()?;
         self.synced_bytes = self.bytes;
         Ok(())
     }

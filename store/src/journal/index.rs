@@ -4,10 +4,9 @@
 //! the next valid one, which the salt makes unmistakable. It can be extended when the file has
 //! grown; it never reads beyond the end it was given, and payloads not at all.
 
-use std::fs::File;
 use std::io;
 
-use crate::files;
+use crate::disk::{self, DiskFile};
 use crate::journal::frame::{FrameHeader, HEADER_BYTES, JournalKey, MAGIC};
 
 /// Bytes read at a time while walking.
@@ -51,7 +50,12 @@ impl FrameIndex {
     }
 
     /// Adds the frames that lie whole before `limit`.
-    pub(crate) fn extend(&mut self, file: &File, key: &JournalKey, limit: u64) -> io::Result<()> {
+    pub(crate) fn extend(
+        &mut self,
+        file: &dyn DiskFile,
+        key: &JournalKey,
+        limit: u64,
+    ) -> io::Result<()> {
         let mut window = Window { file, limit, start: 0, bytes: Vec::new() };
         let mut offset = self.end;
         loop {
@@ -130,7 +134,7 @@ impl FrameIndex {
 
 /// A part of the file in memory.
 struct Window<'a> {
-    file: &'a File,
+    file: &'a dyn DiskFile,
     limit: u64,
     start: u64,
     bytes: Vec<u8>,
@@ -144,7 +148,7 @@ impl Window<'_> {
         if offset < self.start || wanted_end > end {
             let length = self.limit.saturating_sub(offset).min(WINDOW_BYTES as u64) as usize;
             self.bytes.resize(length, 0);
-            let filled = files::read_at(self.file, offset, &mut self.bytes)?;
+            let filled = disk::read_at(self.file, offset, &mut self.bytes)?;
             self.bytes.truncate(filled);
             self.start = offset;
         }

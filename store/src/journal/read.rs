@@ -1,11 +1,10 @@
 //! An open journal, for readers, the sealer and recovery alike.
 
-use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::files;
+use crate::disk::{self, DiskFile, Folder};
 use crate::journal::frame::{HEADER_BYTES, JournalKey};
 use crate::journal::header::{HeaderError, JournalHeader, PREFIX_BYTES};
 use crate::journal::index::{FrameAt, FrameIndex};
@@ -59,7 +58,7 @@ impl JournalError {
 #[derive(Debug)]
 pub(crate) struct Journal {
     pub(crate) path: PathBuf,
-    pub(crate) file: File,
+    pub(crate) file: Box<dyn DiskFile>,
     pub(crate) header: JournalHeader,
     /// Offset of the first frame.
     pub(crate) frames_start: u64,
@@ -69,14 +68,14 @@ pub(crate) struct Journal {
 
 impl Journal {
     /// Opens journal `number` of the store in `dir`.
-    pub(crate) fn open(dir: &Path, number: u64) -> Result<Self, JournalError> {
-        let path = layout::journal_path(dir, number);
-        let file = File::open(&path)
-            .map_err(|source| JournalError::Open { path: path.clone(), source })?;
+    pub(crate) fn open(dir: &Folder, number: u64) -> Result<Self, JournalError> {
+        let path = layout::journal_path(dir.path(), number);
+        let file =
+            dir.open(&path).map_err(|source| JournalError::Open { path: path.clone(), source })?;
         let read = |source| JournalError::Read { path: path.clone(), source };
-        let length = file.metadata().map_err(read)?.len();
+        let length = file.info().map_err(read)?.bytes;
         let mut bytes = vec![0; PREFIX_BYTES];
-        let filled = files::read_at(&file, 0, &mut bytes).map_err(read)?;
+        let filled = disk::read_at(file.as_ref(), 0, &mut bytes).map_err(read)?;
         bytes.truncate(filled);
         let refuse = |error: HeaderError| match error {
             HeaderError::Newer(format) => JournalError::Newer { path: path.clone(), format },
@@ -84,7 +83,7 @@ impl Journal {
         };
         let body_bytes = JournalHeader::body_bytes(&bytes).map_err(refuse)?;
         bytes.resize(PREFIX_BYTES + body_bytes, 0);
-        let filled = files::read_at(&file, 0, &mut bytes).map_err(read)?;
+        let filled = disk::read_at(file.as_ref(), 0, &mut bytes).map_err(read)?;
         bytes.truncate(filled);
         let header = JournalHeader::decode(&bytes).map_err(refuse)?;
         if header.key.number != number {
@@ -111,7 +110,7 @@ impl Journal {
         };
         if index.seen < limit {
             Arc::make_mut(&mut index)
-                .extend(&self.file, &self.key(), limit)
+                .extend(self.file.as_ref(), &self.key(), limit)
                 .map_err(|source| JournalError::Read { path: self.path.clone(), source })?;
         }
         Ok(index)
@@ -122,7 +121,7 @@ impl Journal {
         let offset = frame.offset + HEADER_BYTES as u64;
         let length = frame.header.payload_bytes as usize;
         let mut payload = vec![0; length];
-        let filled = files::read_at(&self.file, offset, &mut payload)
+        let filled = disk::read_at(self.file.as_ref(), offset, &mut payload)
             .map_err(|source| JournalError::Read { path: self.path.clone(), source })?;
         let whole = filled == length && crc32c::crc32c(&payload) == frame.header.payload_crc;
         Ok(whole.then_some(payload))
@@ -138,6 +137,8 @@ fn words(error: &HeaderError) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use expect_test::expect;
 
     use super::*;
@@ -202,7 +203,7 @@ mod tests {
         std::fs::create_dir(layout::journal_dir(dir.path())).unwrap();
         let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join(GOLDEN);
         std::fs::copy(golden, &path).unwrap();
-        let journal = Journal::open(dir.path(), 7).unwrap();
+        let journal = Journal::open(&Folder::real(dir.path()), 7).unwrap();
         let index = journal.index(None, u64::MAX).unwrap();
         let mut lines = format!("{:?}\n", index.holes);
         for frame in &index.frames {
@@ -229,7 +230,7 @@ mod tests {
         let mut known = None;
         for length in 0..=bytes.len() {
             std::fs::write(layout::journal_path(dir.path(), 7), &bytes[..length]).unwrap();
-            let Ok(journal) = Journal::open(dir.path(), 7) else {
+            let Ok(journal) = Journal::open(&Folder::real(dir.path()), 7) else {
                 continue;
             };
             let grown = journal.index(known.take(), u64::MAX).unwrap();

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::path::Path;
 
-use crate::files;
+use crate::disk::{self, Folder};
 use crate::guard::Unreadable;
 use crate::layout;
 use crate::manifest::entry::{SegmentEntry, State};
@@ -24,7 +23,7 @@ pub(crate) struct Unnamed {
 }
 
 /// Looks at the segments that `state` does not name. `journals` are those on disk.
-pub(crate) fn unnamed(dir: &Path, state: &State, journals: &[u64]) -> io::Result<Unnamed> {
+pub(crate) fn unnamed(dir: &Folder, state: &State, journals: &[u64]) -> io::Result<Unnamed> {
     let journals: BTreeSet<u64> = journals.iter().copied().collect();
     let mut unnamed = Unnamed::default();
     for name in names(dir)? {
@@ -48,15 +47,15 @@ pub(crate) fn unnamed(dir: &Path, state: &State, journals: &[u64]) -> io::Result
 }
 
 /// All segments on disk, relative to the data folder.
-fn names(dir: &Path) -> io::Result<Vec<String>> {
-    let segments = layout::segments_dir(dir);
+fn names(dir: &Folder) -> io::Result<Vec<String>> {
+    let segments = layout::segments_dir(dir.path());
     let mut names = Vec::new();
-    for table in files::names(&segments)? {
+    for table in dir.names(&segments)? {
         let path = segments.join(&table);
-        if !path.is_dir() {
+        if !dir.is_dir(&path) {
             continue;
         }
-        for name in files::names(&path)? {
+        for name in dir.names(&path)? {
             let extension = name.rsplit_once('.').map(|(_, extension)| extension);
             if extension == Some(layout::SEGMENT_EXTENSION) {
                 names.push(format!("segments/{table}/{name}"));
@@ -71,5 +70,5 @@ fn names(dir: &Path) -> io::Result<Vec<String>> {
 fn number(name: &str) -> Option<u64> {
     let (_, file) = name.rsplit_once('/')?;
     let (stem, _) = file.rsplit_once('.')?;
-    files::number(stem.strip_prefix("0-")?)
+    disk::number(stem.strip_prefix("0-")?)
 }

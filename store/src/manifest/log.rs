@@ -1,10 +1,8 @@
 //! Appending to the manifest.
 
-use std::fs::File;
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::io;
 
-use crate::files;
+use crate::disk::{DiskFile, Folder};
 use crate::layout;
 use crate::limits::MANIFEST_BYTES;
 use crate::manifest::entry::{self, Entry, State};
@@ -13,10 +11,10 @@ use crate::manifest::read::{Manifest, ManifestError};
 /// The manifest, held by the one writer.
 #[derive(Debug)]
 pub(crate) struct ManifestLog {
-    dir: PathBuf,
+    dir: Folder,
     number: u64,
     /// The newest manifest file; `None` after a failed write, since its end is then unknown.
-    file: Option<File>,
+    file: Option<Box<dyn DiskFile>>,
     bytes: u64,
     /// Size of the checkpoint that opens the file, or would open a new one.
     checkpoint_bytes: u64,
@@ -27,10 +25,10 @@ pub(crate) struct ManifestLog {
 impl ManifestLog {
     /// Goes on with the manifest that was read. One that does not end whole is left as it is, and
     /// a new file is begun.
-    pub(crate) fn open(dir: &Path, manifest: Manifest) -> Result<Self, ManifestError> {
+    pub(crate) fn open(dir: &Folder, manifest: Manifest) -> Result<Self, ManifestError> {
         let whole = manifest.is_whole();
         let mut log = Self {
-            dir: dir.to_path_buf(),
+            dir: dir.clone(),
             number: manifest.position.number,
             file: None,
             bytes: manifest.position.bytes,
@@ -39,9 +37,8 @@ impl ManifestLog {
             state: manifest.state,
         };
         if whole {
-            let path = layout::manifest_path(dir, log.number);
-            let mut options = File::options();
-            let file = options.append(true).open(&path);
+            let path = layout::manifest_path(dir.path(), log.number);
+            let file = dir.append(&path);
             log.file = Some(file.map_err(|source| ManifestError::Write { path, source })?);
             let checkpoint = log.state.checkpoint(log.number, &log.head);
             log.checkpoint_bytes = encode(&log.head, &checkpoint).0.len() as u64;
@@ -57,7 +54,7 @@ impl ManifestLog {
             self.begin_file()?;
         }
         let (line, hash) = encode(&self.head, entry);
-        let written = self.file.as_mut().map(|file| write_synced(file, &line));
+        let written = self.file.as_mut().map(|file| write_synced(file.as_mut(), &line));
         if let Some(Err(source)) = written {
             self.file = None;
             return Err(self.write_error(source));
@@ -73,8 +70,10 @@ impl ManifestLog {
         self.number += 1;
         let checkpoint = self.state.checkpoint(self.number, &self.head);
         let (line, hash) = encode(&self.head, &checkpoint);
-        let path = layout::manifest_path(&self.dir, self.number);
-        let file = files::create_durable(&path, line.as_bytes())
+        let path = layout::manifest_path(self.dir.path(), self.number);
+        let file = self
+            .dir
+            .create_durable(&path, line.as_bytes())
             .map_err(|source| self.write_error(source))?;
         self.file = Some(file);
         self.bytes = line.len() as u64;
@@ -84,7 +83,7 @@ impl ManifestLog {
     }
 
     fn write_error(&self, source: io::Error) -> ManifestError {
-        ManifestError::Write { path: layout::manifest_path(&self.dir, self.number), source }
+        ManifestError::Write { path: layout::manifest_path(self.dir.path(), self.number), source }
     }
 }
 
@@ -96,7 +95,7 @@ fn encode(previous: &str, entry: &Entry) -> (String, String) {
     (format!("{hash} {json}\n"), hash)
 }
 
-fn write_synced(file: &mut File, line: &str) -> io::Result<()> {
+fn write_synced(file: &mut dyn DiskFile, line: &str) -> io::Result<()> {
     file.write_all(line.as_bytes())?;
-    file.sync_data()
+    file.sync()
 }

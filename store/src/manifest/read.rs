@@ -1,10 +1,9 @@
 //! Reading the manifest, as far as it can be trusted.
 
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::files;
+use crate::disk::{self, Folder};
 use crate::layout;
 use crate::limits::MANIFEST_BYTES_MAX;
 use crate::manifest::entry::{self, Entry, FORMAT, State};
@@ -93,35 +92,35 @@ impl Manifest {
 }
 
 /// The numbers of the manifest files, ascending.
-pub(crate) fn numbers(dir: &Path) -> Result<Vec<u64>, ManifestError> {
-    let path = layout::manifest_dir(dir);
+pub(crate) fn numbers(dir: &Folder) -> Result<Vec<u64>, ManifestError> {
+    let path = layout::manifest_dir(dir.path());
     let names =
-        files::names(&path).map_err(|source| ManifestError::List { path: path.clone(), source })?;
-    let mut numbers: Vec<u64> = names.iter().filter_map(|name| files::number(name)).collect();
+        dir.names(&path).map_err(|source| ManifestError::List { path: path.clone(), source })?;
+    let mut numbers: Vec<u64> = names.iter().filter_map(|name| disk::number(name)).collect();
     numbers.sort_unstable();
     Ok(numbers)
 }
 
 /// Where the manifest stands now.
-pub(crate) fn position(dir: &Path) -> Result<Position, ManifestError> {
+pub(crate) fn position(dir: &Folder) -> Result<Position, ManifestError> {
     let Some(number) = numbers(dir)?.last().copied() else {
         return Ok(Position::default());
     };
-    let path = layout::manifest_path(dir, number);
-    match std::fs::metadata(&path) {
-        Ok(metadata) => Ok(Position { number, bytes: metadata.len() }),
+    let path = layout::manifest_path(dir.path(), number);
+    match dir.bytes(&path) {
+        Ok(bytes) => Ok(Position { number, bytes }),
         Err(source) => Err(ManifestError::Read { path, source }),
     }
 }
 
 /// Reads the newest manifest file that opens with a valid checkpoint.
-pub(crate) fn read(dir: &Path) -> Result<Manifest, ManifestError> {
+pub(crate) fn read(dir: &Folder) -> Result<Manifest, ManifestError> {
     let numbers = numbers(dir)?;
     let newest = numbers.last().copied().unwrap_or(0);
     let mut position = Position { number: newest, bytes: 0 };
     for number in numbers.into_iter().rev() {
-        let path = layout::manifest_path(dir, number);
-        let content = read_file(&path)?;
+        let path = layout::manifest_path(dir.path(), number);
+        let content = read_file(dir, &path)?;
         if number == newest {
             position.bytes = content.len() as u64;
         }
@@ -135,17 +134,13 @@ pub(crate) fn read(dir: &Path) -> Result<Manifest, ManifestError> {
     Ok(Manifest { position, number: 0, state: State::default(), head: entry::genesis(), ending })
 }
 
-fn read_file(path: &Path) -> Result<Vec<u8>, ManifestError> {
+fn read_file(dir: &Folder, path: &Path) -> Result<Vec<u8>, ManifestError> {
     let failed = |source| ManifestError::Read { path: path.to_path_buf(), source };
-    let file = File::open(path).map_err(failed)?;
-    let bytes = file.metadata().map_err(failed)?.len();
+    let bytes = dir.bytes(path).map_err(failed)?;
     if bytes > MANIFEST_BYTES_MAX {
         return Err(ManifestError::TooLong { path: path.to_path_buf(), bytes });
     }
-    let mut content = vec![0; usize::try_from(bytes).unwrap_or(usize::MAX)];
-    let filled = files::read_at(&file, 0, &mut content).map_err(failed)?;
-    content.truncate(filled);
-    Ok(content)
+    dir.read(path).map_err(failed)
 }
 
 struct Parsed {

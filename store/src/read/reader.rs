@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::damage::{Damage, DamageKind};
-use crate::files;
+use crate::disk::{self, Disk, Folder, RealDisk};
 use crate::journal::read::{Journal, JournalError};
 use crate::layout;
 use crate::limits::{JOURNALS_MAX, PIN_ATTEMPTS};
@@ -92,7 +92,7 @@ pub enum ReadError {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Reader {
-    dir: PathBuf,
+    dir: Folder,
     cache: Arc<Cache>,
 }
 
@@ -102,20 +102,30 @@ impl Reader {
     /// # Errors
     /// When there is none, or when it may not be read.
     pub fn open(dir: &Path) -> Result<Self, ReadError> {
-        let listed = files::names(&layout::journal_dir(dir))
-            .and_then(|journals| Ok((journals, files::names(&layout::manifest_dir(dir))?)));
+        Self::open_on(Arc::new(RealDisk), dir)
+    }
+
+    /// Opens the store in `dir` of another disk.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub fn open_on(disk: Arc<dyn Disk>, dir: &Path) -> Result<Self, ReadError> {
+        let folder = Folder::new(dir, disk);
+        let listed = folder
+            .names(&layout::journal_dir(dir))
+            .and_then(|journals| Ok((journals, folder.names(&layout::manifest_dir(dir))?)));
         let (journals, manifests) =
             listed.map_err(|source| ReadError::List { path: dir.to_path_buf(), source })?;
         if journals.is_empty() && manifests.is_empty() {
             return Err(ReadError::NotAStore { path: dir.to_path_buf() });
         }
-        Ok(Self { dir: dir.to_path_buf(), cache: Arc::default() })
+        Ok(Self { dir: folder, cache: Arc::default() })
     }
 
     /// The data folder.
     #[must_use]
     pub fn dir(&self) -> &Path {
-        &self.dir
+        self.dir.path()
     }
 
     /// Pins what the store holds now.
@@ -129,7 +139,7 @@ impl Reader {
                 return Ok(snapshot);
             }
         }
-        Err(ReadError::Unsettled { path: self.dir.clone() })
+        Err(ReadError::Unsettled { path: self.dir.to_path_buf() })
     }
 
     /// Pins what the store holds; `None` when the writer sealed a journal while it was pinned.
@@ -155,7 +165,7 @@ impl Reader {
     /// # Errors
     /// When the file may not be read.
     pub fn heartbeat(&self) -> Result<Vec<(String, i64)>, ReadError> {
-        let stored = slots::read_path(&layout::heartbeat_path(&self.dir));
+        let stored = slots::read_path(&self.dir, &layout::heartbeat_path(self.dir.path()));
         match stored.map_err(ReadError::Heartbeat)? {
             Stored::Value(watermarks) => Ok(watermarks),
             Stored::Nothing | Stored::Damaged => Ok(Vec::new()),
@@ -181,11 +191,11 @@ impl Reader {
     /// must have named.
     fn settle(&self, manifest: Manifest) -> Result<Known, ReadError> {
         let (position, mut damage) = (manifest.position, Vec::new());
-        let list = |source| ReadError::List { path: self.dir.clone(), source };
-        let dir = layout::journal_dir(&self.dir);
-        let journals = files::numbered(&dir, layout::JOURNAL_EXTENSION).map_err(list)?;
+        let list = |source| ReadError::List { path: self.dir.to_path_buf(), source };
+        let dir = layout::journal_dir(self.dir.path());
+        let journals = self.dir.numbered(&dir, layout::JOURNAL_EXTENSION).map_err(list)?;
         // A journal that is gone without an entry: one may have been lost from the manifest's end.
-        let gapless = files::missing(manifest.state.sealed_through, &journals).is_empty();
+        let gapless = disk::missing(manifest.state.sealed_through, &journals).is_empty();
         if manifest.is_whole() && gapless {
             return Ok(Known { position, state: manifest.state, damage });
         }
@@ -208,16 +218,18 @@ impl Reader {
         sealed_through: u64,
         damage: &mut Vec<Damage>,
     ) -> Result<Option<Vec<Pinned>>, ReadError> {
-        let dir = layout::journal_dir(&self.dir);
-        let numbers = files::numbered(&dir, layout::JOURNAL_EXTENSION)
+        let dir = layout::journal_dir(self.dir.path());
+        let numbers = self
+            .dir
+            .numbered(&dir, layout::JOURNAL_EXTENSION)
             .map_err(|source| ReadError::List { path: dir.clone(), source })?;
         // When the writer has sealed one meanwhile, the manifest has moved and the pin is void.
-        let missing = files::missing(sealed_through, &numbers);
+        let missing = disk::missing(sealed_through, &numbers);
         damage.extend(missing.into_iter().map(|(a, b)| Damage::journals_missing(a, b)));
         let numbers: Vec<u64> =
             numbers.into_iter().filter(|number| *number > sealed_through).collect();
         if numbers.len() > JOURNALS_MAX {
-            let (path, journals) = (self.dir.clone(), numbers.len());
+            let (path, journals) = (self.dir.to_path_buf(), numbers.len());
             return Err(ReadError::TooManyJournals { path, journals });
         }
         let mut journals = Vec::new();

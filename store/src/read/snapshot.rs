@@ -2,10 +2,10 @@
 
 use std::io;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::damage::{Damage, DamageKind};
+use crate::disk::Folder;
 use crate::journal::index::{FrameAt, FrameIndex};
 use crate::journal::read::Journal;
 use crate::layout;
@@ -63,7 +63,7 @@ pub struct Estimate {
 
 #[derive(Debug)]
 pub(super) struct Inner {
-    pub(super) dir: PathBuf,
+    pub(super) dir: Folder,
     manifest: Arc<Known>,
     pub(super) journals: Vec<Pinned>,
     damage: Mutex<Vec<Damage>>,
@@ -88,7 +88,7 @@ pub struct Snapshot {
 
 impl Snapshot {
     pub(super) fn new(
-        dir: PathBuf,
+        dir: Folder,
         manifest: Arc<Known>,
         journals: Vec<Pinned>,
         damage: Vec<Damage>,
@@ -159,7 +159,7 @@ impl Inner {
             return Ok(Some(known));
         }
         let path = self.dir.join(&entry.path);
-        let file = match SegmentFile::open(&path) {
+        let file = match SegmentFile::open(&self.dir, &path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.report_segment(DamageKind::SegmentMissing, entry, "it is not there");

@@ -3,7 +3,6 @@
 //! The Parquet decoder returns errors for most damage and panics for some; both end as
 //! [`Unreadable`].
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
@@ -14,7 +13,7 @@ use parquet::errors::ParquetError;
 use parquet::file::reader::{ChunkReader, Length};
 use sha2::{Digest, Sha256};
 
-use crate::files;
+use crate::disk::{self, DiskFile, Folder};
 use crate::guard::{Unreadable, guarded};
 use crate::manifest::entry::{SegmentEntry, hex};
 use crate::segment::{FORMAT, key};
@@ -25,15 +24,15 @@ const HASH_BYTES: usize = 256 << 10;
 /// An open segment that any number of scans read at once.
 #[derive(Clone, Debug)]
 pub(crate) struct SegmentFile {
-    file: Arc<File>,
+    file: Arc<dyn DiskFile>,
     bytes: u64,
 }
 
 impl SegmentFile {
-    pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
-        let bytes = file.metadata()?.len();
-        Ok(Self { file: Arc::new(file), bytes })
+    pub(crate) fn open(dir: &Folder, path: &Path) -> io::Result<Self> {
+        let file = dir.open(path)?;
+        let bytes = file.info()?.bytes;
+        Ok(Self { file: file.into(), bytes })
     }
 
     /// Reads the footer.
@@ -47,7 +46,7 @@ impl SegmentFile {
         let mut offset = 0;
         let mut buffer = vec![0; HASH_BYTES];
         loop {
-            let count = files::read_at(&self.file, offset, &mut buffer)?;
+            let count = disk::read_at(self.file.as_ref(), offset, &mut buffer)?;
             if count == 0 {
                 return Ok(hex(&hasher.finalize()));
             }
@@ -75,14 +74,14 @@ impl ChunkReader for SegmentFile {
         if start.checked_add(length as u64).is_none_or(|end| end > self.bytes) {
             return Err(ParquetError::EOF("it ends before its content does".to_owned()));
         }
-        Ok(files::read_exact_at(&self.file, start, length)?.into())
+        Ok(disk::read_exact_at(self.file.as_ref(), start, length)?.into())
     }
 }
 
 /// Reads on from some offset, independent of other readers of the file.
 #[derive(Debug)]
 pub(crate) struct SegmentStream {
-    file: Arc<File>,
+    file: Arc<dyn DiskFile>,
     offset: u64,
     buffer: Vec<u8>,
     taken: usize,
@@ -92,7 +91,7 @@ impl Read for SegmentStream {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         if self.taken == self.buffer.len() {
             self.buffer.resize(out.len().max(8 << 10), 0);
-            let filled = files::read_at(&self.file, self.offset, &mut self.buffer)?;
+            let filled = disk::read_at(self.file.as_ref(), self.offset, &mut self.buffer)?;
             self.buffer.truncate(filled);
             self.offset += filled as u64;
             self.taken = 0;
@@ -108,9 +107,9 @@ impl Read for SegmentStream {
 }
 
 /// What a segment says of itself; `name` is its path relative to the data folder.
-pub(crate) fn describe(dir: &Path, name: &str) -> Result<SegmentEntry, Unreadable> {
+pub(crate) fn describe(dir: &Folder, name: &str) -> Result<SegmentEntry, Unreadable> {
     let failed = |error: io::Error| Unreadable(error.to_string());
-    let file = SegmentFile::open(&dir.join(name)).map_err(failed)?;
+    let file = SegmentFile::open(dir, &dir.join(name)).map_err(failed)?;
     let metadata = file.metadata()?;
     let pairs = metadata.metadata().file_metadata().key_value_metadata();
     let text = |key: &str| {

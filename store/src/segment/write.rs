@@ -1,9 +1,8 @@
 //! Writing a segment.
 
 use std::collections::HashSet;
-use std::fs::File;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -22,7 +21,7 @@ use parquet::schema::types::ColumnPath;
 use sha2::{Digest, Sha256};
 
 use crate::columns;
-use crate::files;
+use crate::disk::{DiskFile, Folder};
 use crate::layout;
 use crate::limits::{PAGE_ROWS, ROW_GROUP_ROWS};
 use crate::manifest::entry::{SegmentEntry, hex};
@@ -57,7 +56,7 @@ pub(crate) struct SegmentRows {
 
 /// Writes rows of journal `journal` to a segment, which is on disk under its name on return.
 pub(crate) fn write(
-    dir: &Path,
+    dir: &Folder,
     journal: u64,
     rows: SegmentRows,
 ) -> Result<SegmentEntry, SegmentWriteError> {
@@ -86,15 +85,15 @@ pub(crate) fn write(
 
     let failed = |source| SegmentWriteError::File { path: path.clone(), source };
     if let Some(parent) = path.parent() {
-        files::create_dir_private(parent).map_err(failed)?;
-        files::sync_dir(&layout::segments_dir(dir)).map_err(failed)?;
+        dir.create_dir_private(parent).map_err(failed)?;
+        dir.sync_dir(&layout::segments_dir(dir.path())).map_err(failed)?;
     }
     let temporary = path.with_extension(layout::TEMPORARY_EXTENSION);
-    let file = files::create(&temporary).map_err(failed)?;
+    let file = dir.create(&temporary).map_err(failed)?;
     let encode = |source| SegmentWriteError::Encode { path: path.clone(), source };
     let written = encode_file(file, &batch, properties(&entry, &batch, &bloom)).map_err(encode)?;
-    written.file.sync_all().map_err(failed)?;
-    files::rename_durable(&temporary, &path).map_err(failed)?;
+    written.file.sync().map_err(failed)?;
+    dir.rename_durable(&temporary, &path).map_err(failed)?;
     entry.bytes = written.bytes;
     entry.sha256 = hex(&written.hasher.finalize());
     Ok(entry)
@@ -201,7 +200,7 @@ fn distinct(array: &ArrayRef) -> Option<usize> {
 
 /// A file that is hashed as it is written.
 struct Hashed {
-    file: File,
+    file: Box<dyn DiskFile>,
     hasher: Sha256,
     bytes: u64,
 }
@@ -220,7 +219,7 @@ impl Write for Hashed {
 }
 
 fn encode_file(
-    file: File,
+    file: Box<dyn DiskFile>,
     batch: &RecordBatch,
     properties: WriterProperties,
 ) -> Result<Hashed, ParquetError> {

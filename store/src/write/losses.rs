@@ -21,7 +21,7 @@ fn torn_tail(journal: &Journal, index: &FrameIndex, name: &str) -> Option<Damage
     }
     let detail = format!("the last {rest} bytes are no whole frame");
     let from = index.frames.last().map_or(journal.header.created_ns, |f| f.header.max_time_ns);
-    let modified = journal.file.metadata().and_then(|metadata| metadata.modified()).ok();
+    let modified = journal.file.info().ok().and_then(|info| info.modified);
     let since = modified.and_then(|modified| modified.duration_since(UNIX_EPOCH).ok());
     let to = since.and_then(|since| i64::try_from(since.as_nanos()).ok()).unwrap_or(from);
     Some(Damage::new(DamageKind::TornTail, name, detail).times(from, to.max(from)))

@@ -1,8 +1,10 @@
 //! What the writer is told and what it answers.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::damage::Damage;
+use crate::disk::{Disk, RealDisk};
 use crate::limits::{JOURNAL_AGE, JOURNAL_BYTES};
 
 /// How to write.
@@ -15,13 +17,20 @@ pub struct WriterOptions {
     pub journal_bytes_max: u64,
     /// Age of a journal before the next one is begun; 5 minutes.
     pub journal_age_max: Duration,
+    /// The disk that the data folder is on.
+    pub disk: Arc<dyn Disk>,
 }
 
 impl WriterOptions {
     /// The usual options.
     #[must_use]
-    pub const fn new(boot_id: [u8; 16]) -> Self {
-        Self { boot_id, journal_bytes_max: JOURNAL_BYTES, journal_age_max: JOURNAL_AGE }
+    pub fn new(boot_id: [u8; 16]) -> Self {
+        Self {
+            boot_id,
+            journal_bytes_max: JOURNAL_BYTES,
+            journal_age_max: JOURNAL_AGE,
+            disk: Arc::new(RealDisk),
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use std::io;
 use std::path::Path;
 
 use crate::damage::{Damage, DamageKind};
-use crate::files;
+use crate::disk::{self, Folder};
 use crate::journal::read::{Journal, JournalError};
 use crate::layout;
 use crate::lock::{Lock, LockError};
@@ -38,7 +38,7 @@ pub(super) struct Recovery {
 }
 
 /// Takes the lock and puts the folder in order.
-pub(super) fn recover(dir: &Path) -> Result<(Lock, Recovery), OpenError> {
+pub(super) fn recover(dir: &Folder) -> Result<(Lock, Recovery), OpenError> {
     create_folders(dir)?;
     let lock = Lock::take(dir).map_err(|error| match error {
         LockError::Held { pid } => OpenError::Locked { path: dir.to_path_buf(), pid },
@@ -48,7 +48,9 @@ pub(super) fn recover(dir: &Path) -> Result<(Lock, Recovery), OpenError> {
     let found = manifest::read(dir).map_err(OpenError::Manifest)?;
     let mut numbers = journal_numbers(dir)?;
     let mut opened = Opened {
-        first_start: found.number == 0 && numbers.is_empty() && !layout::leases_path(dir).exists(),
+        first_start: found.number == 0
+            && numbers.is_empty()
+            && !dir.exists(&layout::leases_path(dir.path())),
         ..Opened::default()
     };
     remove_sealed(dir, &found.state, &mut numbers)?;
@@ -68,11 +70,11 @@ pub(super) fn leases_damage() -> Damage {
 
 /// Opens the heartbeat and reads what the run before noted.
 pub(super) fn heartbeat(
-    dir: &Path,
+    dir: &Folder,
     opened: &mut Opened,
 ) -> Result<(Slots, Vec<(String, i64)>), OpenError> {
     let (slots, stored) =
-        Slots::open(&layout::heartbeat_path(dir)).map_err(OpenError::Heartbeat)?;
+        Slots::open(dir, &layout::heartbeat_path(dir.path())).map_err(OpenError::Heartbeat)?;
     let last = match stored {
         Stored::Value(last) => last,
         Stored::Nothing => Vec::new(),
@@ -85,49 +87,55 @@ pub(super) fn heartbeat(
     Ok((slots, last))
 }
 
-fn create_folders(dir: &Path) -> Result<(), OpenError> {
+fn create_folders(dir: &Folder) -> Result<(), OpenError> {
     let failed = |path: &Path| {
         let path = path.to_path_buf();
         move |source| OpenError::Folder { path, source }
     };
-    files::create_dir_private(dir).map_err(failed(dir))?;
-    let folders = [layout::journal_dir(dir), layout::manifest_dir(dir), layout::segments_dir(dir)];
+    dir.create_dir_private(dir.path()).map_err(failed(dir.path()))?;
+    let folders = [
+        layout::journal_dir(dir.path()),
+        layout::manifest_dir(dir.path()),
+        layout::segments_dir(dir.path()),
+    ];
     for folder in folders {
-        files::create_dir_private(&folder).map_err(failed(&folder))?;
+        dir.create_dir_private(&folder).map_err(failed(&folder))?;
     }
-    files::sync_dir(dir).map_err(failed(dir))
+    dir.sync_dir(dir.path()).map_err(failed(dir.path()))
 }
 
 /// Removes what an earlier run did not finish writing.
-fn remove_temporary(dir: &Path) -> Result<(), OpenError> {
-    let segments = layout::segments_dir(dir);
-    let mut folders = vec![dir.to_path_buf(), layout::journal_dir(dir), layout::manifest_dir(dir)];
-    let listed = files::names(&segments)
+fn remove_temporary(dir: &Folder) -> Result<(), OpenError> {
+    let segments = layout::segments_dir(dir.path());
+    let mut folders =
+        vec![dir.to_path_buf(), layout::journal_dir(dir.path()), layout::manifest_dir(dir.path())];
+    let listed = dir
+        .names(&segments)
         .map_err(|source| OpenError::Folder { path: segments.clone(), source })?;
-    folders.extend(listed.iter().map(|table| segments.join(table)).filter(|path| path.is_dir()));
+    folders.extend(listed.iter().map(|table| segments.join(table)).filter(|path| dir.is_dir(path)));
     for folder in folders {
         let failed = |source| OpenError::Folder { path: folder.clone(), source };
-        for name in files::names(&folder).map_err(failed)? {
+        for name in dir.names(&folder).map_err(failed)? {
             let extension = name.rsplit_once('.').map(|(_, extension)| extension);
             if extension == Some(layout::TEMPORARY_EXTENSION) {
-                std::fs::remove_file(folder.join(name)).map_err(failed)?;
+                dir.remove(&folder.join(name)).map_err(failed)?;
             }
         }
     }
     Ok(())
 }
 
-fn journal_numbers(dir: &Path) -> Result<Vec<u64>, OpenError> {
-    let path = layout::journal_dir(dir);
-    files::numbered(&path, layout::JOURNAL_EXTENSION)
+fn journal_numbers(dir: &Folder) -> Result<Vec<u64>, OpenError> {
+    let path = layout::journal_dir(dir.path());
+    dir.numbered(&path, layout::JOURNAL_EXTENSION)
         .map_err(|source| OpenError::Folder { path, source })
 }
 
 /// Removes journals that a trusted entry replaces: the run before ended before it could.
-fn remove_sealed(dir: &Path, state: &State, numbers: &mut Vec<u64>) -> Result<(), OpenError> {
+fn remove_sealed(dir: &Folder, state: &State, numbers: &mut Vec<u64>) -> Result<(), OpenError> {
     for number in numbers.iter().filter(|number| **number <= state.sealed_through) {
-        let path = layout::journal_path(dir, *number);
-        match std::fs::remove_file(&path) {
+        let path = layout::journal_path(dir.path(), *number);
+        match dir.remove(&path) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
                 return Err(OpenError::Folder { path, source });
             }
@@ -140,12 +148,12 @@ fn remove_sealed(dir: &Path, state: &State, numbers: &mut Vec<u64>) -> Result<()
 
 /// Goes on with the manifest, and settles what it does not name.
 fn recover_manifest(
-    dir: &Path,
+    dir: &Folder,
     found: Manifest,
     journals: &[u64],
     opened: &mut Opened,
 ) -> Result<ManifestLog, OpenError> {
-    let folder = |source| OpenError::Folder { path: layout::segments_dir(dir), source };
+    let folder = |source| OpenError::Folder { path: layout::segments_dir(dir.path()), source };
     let unnamed = live::unnamed(dir, &found.state, journals).map_err(folder)?;
     for name in &unnamed.orphans {
         put_aside(dir, name)?;
@@ -189,7 +197,7 @@ struct Kept {
 }
 
 /// Keeps what of the manifest cannot be trusted; `None` when all can.
-fn keep_damaged(dir: &Path, found: &Manifest) -> Result<Option<Kept>, ManifestError> {
+fn keep_damaged(dir: &Folder, found: &Manifest) -> Result<Option<Kept>, ManifestError> {
     let newest = found.position.number;
     let (what, offset) = match found.ending {
         _ if newest == 0 => return Ok(None),
@@ -198,29 +206,29 @@ fn keep_damaged(dir: &Path, found: &Manifest) -> Result<Option<Kept>, ManifestEr
         Ending::Torn(offset) => (TORN, offset),
         Ending::Broken(offset) => (BROKEN, offset),
     };
-    let path = layout::manifest_path(dir, newest);
-    let content = std::fs::read(&path)
-        .map_err(|source| ManifestError::Read { path: path.clone(), source })?;
+    let path = layout::manifest_path(dir.path(), newest);
+    let content =
+        dir.read(&path).map_err(|source| ManifestError::Read { path: path.clone(), source })?;
     let start = usize::try_from(offset).unwrap_or(usize::MAX);
     let damaged = content.get(start..).unwrap_or_default();
-    let kept = layout::manifest_torn_path(dir, newest);
-    files::create_durable(&kept, damaged)
+    let kept = layout::manifest_torn_path(dir.path(), newest);
+    dir.create_durable(&kept, damaged)
         .map_err(|source| ManifestError::Write { path: kept, source })?;
     let name = format!("manifest.torn-{newest}");
     Ok(Some(Kept { what, name, sha256: hash_bytes(damaged) }))
 }
 
 /// Moves a file to `orphans/`. Its folders become part of its name there.
-fn put_aside(dir: &Path, name: &str) -> Result<(), OpenError> {
-    let orphans = layout::orphans_dir(dir);
-    let moved = files::create_dir_private(&orphans).and_then(|()| {
+fn put_aside(dir: &Folder, name: &str) -> Result<(), OpenError> {
+    let orphans = layout::orphans_dir(dir.path());
+    let moved = dir.create_dir_private(&orphans).and_then(|()| {
         let flat = name.replace('/', "-");
         let free = (0u32..).map(|number| match number {
             0 => orphans.join(&flat),
             number => orphans.join(format!("{flat}.{number}")),
         });
-        let target = free.into_iter().find(|path| !path.exists());
-        files::rename_durable(&dir.join(name), &target.unwrap_or_else(|| orphans.join(&flat)))
+        let target = free.into_iter().find(|path| !dir.exists(path));
+        dir.rename_durable(&dir.join(name), &target.unwrap_or_else(|| orphans.join(&flat)))
     });
     moved.map_err(|source| OpenError::Folder { path: orphans, source })
 }
@@ -240,12 +248,12 @@ fn raise(last_eids: &mut BTreeMap<String, i64>, table: &str, eid: i64) {
 
 /// Reports journals that are gone without an entry. Numbers have no gaps, save for journals that
 /// an earlier start has put aside and reported.
-fn report_missing(dir: &Path, state: &State, numbers: &[u64], opened: &mut Opened) {
+fn report_missing(dir: &Folder, state: &State, numbers: &[u64], opened: &mut Opened) {
     let aside = |number: u64| {
         let flat = layout::journal_name(number).replace('/', "-");
-        layout::orphans_dir(dir).join(flat).exists()
+        dir.exists(&layout::orphans_dir(dir.path()).join(flat))
     };
-    for (first, last) in files::missing(state.sealed_through, numbers) {
+    for (first, last) in disk::missing(state.sealed_through, numbers) {
         if first != last || !aside(first) {
             opened.recovered.push(Damage::journals_missing(first, last));
         }
@@ -254,7 +262,7 @@ fn report_missing(dir: &Path, state: &State, numbers: &[u64], opened: &mut Opene
 
 /// Checks the journals of earlier runs, frame by frame, with two of them open at a time.
 fn recover_journals(
-    dir: &Path,
+    dir: &Folder,
     numbers: &[u64],
     last_eids: &mut BTreeMap<String, i64>,
     opened: &mut Opened,

@@ -1,8 +1,7 @@
 //! Sealing one journal: its rows, sorted, as one segment per table.
 
-use std::path::Path;
-
 use crate::damage::Damage;
+use crate::disk::Folder;
 use crate::journal::index::{FrameAt, FrameIndex};
 use crate::journal::read::{Journal, JournalError};
 use crate::layout;
@@ -40,7 +39,7 @@ pub(crate) enum SealError {
 /// reported before: the check at the start finds all but frames that cannot be decoded although
 /// their checksums are right.
 pub(crate) fn seal(
-    dir: &Path,
+    dir: &Folder,
     manifest: &mut ManifestLog,
     tables: &[&'static TableSchema],
     full: Full,
@@ -69,7 +68,7 @@ pub(crate) fn seal(
 
 /// Notes that segments replace a journal, then removes it.
 fn finish(
-    dir: &Path,
+    dir: &Folder,
     manifest: &mut ManifestLog,
     number: u64,
     files: Vec<SegmentEntry>,
@@ -77,7 +76,7 @@ fn finish(
     manifest
         .append(&Entry::Seal { journal: number, files })
         .map_err(|source| SealError::Manifest { number, source })?;
-    if let Err(error) = std::fs::remove_file(layout::journal_path(dir, number)) {
+    if let Err(error) = dir.remove(&layout::journal_path(dir.path(), number)) {
         // The entry removes it for every reader, and the next start removes the file.
         tracing::warn!(error = %error, number, "A sealed journal cannot be removed");
     }

@@ -7,13 +7,13 @@
 //! runs.
 
 use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use crate::damage::Damage;
+use crate::disk::Folder;
 use crate::limits::{SEAL_QUEUE_MAX, SEAL_RETRY};
 use crate::manifest::log::ManifestLog;
 use crate::schema::TableSchema;
@@ -40,15 +40,14 @@ pub(super) struct Sealer {
 
 impl Sealer {
     pub(super) fn start(
-        dir: &Path,
+        dir: &Folder,
         manifest: ManifestLog,
         tables: &'static [&'static TableSchema],
         unsealed: Vec<Full>,
     ) -> Result<Self, OpenError> {
         let (queue, full) = sync_channel(SEAL_QUEUE_MAX);
         let findings = Findings::default();
-        let work =
-            Work { dir: dir.to_path_buf(), manifest, tables, findings: Arc::clone(&findings) };
+        let work = Work { dir: dir.clone(), manifest, tables, findings: Arc::clone(&findings) };
         let builder = Builder::new().name("sealer".to_owned());
         let thread = builder.spawn(move || work.run(&full)).map_err(OpenError::Sealer)?;
         let mut sealer =
@@ -119,7 +118,7 @@ impl Drop for Sealer {
 
 /// The thread's side.
 struct Work {
-    dir: PathBuf,
+    dir: Folder,
     manifest: ManifestLog,
     tables: &'static [&'static TableSchema],
     findings: Findings,

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
 use crate::damage::Damage;
-use crate::files;
+use crate::disk::Folder;
 use crate::journal::append::{Draft, JournalWriter, Unsynced};
 use crate::lease::Leases;
 use crate::limits::{TABLES_MAX, UNSYNCED_BYTES_MAX};
@@ -23,7 +24,7 @@ use crate::write::sealer::Sealer;
 /// Appends rows to a store. There is one per data folder; it holds the folder's lock.
 #[derive(Debug)]
 pub struct Writer {
-    dir: PathBuf,
+    dir: Folder,
     options: WriterOptions,
     tables: &'static [&'static TableSchema],
     wire: Vec<WireTable>,
@@ -50,6 +51,7 @@ impl Writer {
         options: WriterOptions,
     ) -> Result<(Self, Opened), OpenError> {
         let wire = describe(tables)?;
+        let dir = &Folder::new(dir, Arc::clone(&options.disk));
         let (lock, recovery) = recover::recover(dir)?;
         let mut opened = recovery.opened;
         let (leases, damaged) =
@@ -58,7 +60,7 @@ impl Writer {
         let (heartbeat, last) = recover::heartbeat(dir, &mut opened)?;
         opened.last_heartbeat = last;
         // A journal must never be there without the marks of the row numbers in it.
-        files::sync_dir(dir)
+        dir.sync_dir(dir.path())
             .map_err(|source| OpenError::Folder { path: dir.to_path_buf(), source })?;
 
         let none = Unsynced::default();
@@ -67,7 +69,7 @@ impl Writer {
             .map_err(|source| OpenError::Journal { path: dir.to_path_buf(), source })?;
         let sealer = Sealer::start(dir, recovery.manifest, tables, recovery.unsealed)?;
         let writer = Self {
-            dir: dir.to_path_buf(),
+            dir: dir.clone(),
             options,
             tables,
             wire,
