@@ -92,7 +92,7 @@ fn create_folders(dir: &Folder) -> Result<(), OpenError> {
         let path = path.to_path_buf();
         move |source| OpenError::Folder { path, source }
     };
-    dir.create_dir_private(dir.path()).map_err(failed(dir.path()))?;
+    create_data_folder(dir).map_err(failed(dir.path()))?;
     let folders = [
         layout::journal_dir(dir.path()),
         layout::manifest_dir(dir.path()),
@@ -102,6 +102,30 @@ fn create_folders(dir: &Folder) -> Result<(), OpenError> {
         dir.create_dir_private(&folder).map_err(failed(&folder))?;
     }
     dir.sync_dir(dir.path()).map_err(failed(dir.path()))
+}
+
+/// Creates the data folder and those above it, as far as they are missing. Its own entry is made
+/// durable also when it is there: the run that created it may have ended before it could.
+fn create_data_folder(dir: &Folder) -> io::Result<()> {
+    let above = |path: &Path| match path.parent() {
+        Some(parent) if parent != Path::new("") => parent.to_path_buf(),
+        _ => Path::new(".").to_path_buf(),
+    };
+    let missing = dir
+        .path()
+        .ancestors()
+        .skip(1)
+        .take_while(|path| *path != Path::new("") && !dir.exists(path));
+    let changed: Vec<_> = std::iter::once(dir.path()).chain(missing).map(above).collect();
+    dir.create_dir_private(dir.path())?;
+    for folder in changed {
+        match dir.sync_dir(&folder) {
+            // A folder that may not be listed cannot be synced either.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+            synced => synced?,
+        }
+    }
+    Ok(())
 }
 
 /// Removes what an earlier run did not finish writing.

@@ -9,7 +9,10 @@ use bygone_store::{Damage, Reader};
 
 use crate::fixture::{SampleEvents, open_small, read_snapshot, sample};
 
-const CYCLES: u64 = 20;
+const CYCLES: u64 = 200;
+
+/// Cycles in one data folder: each reads all of it again.
+const CYCLES_EACH: u64 = 20;
 
 /// Names the data folder to the child, and the cycle.
 const CHILD: &str = "BYGONE_STORE_TEST_CHILD";
@@ -76,10 +79,16 @@ fn kills_lose_nothing_synced() {
     if let Ok(argument) = std::env::var(CHILD) {
         return child(&argument);
     }
+    for first in (0..CYCLES).step_by(CYCLES_EACH as usize) {
+        kill_again_and_again(first..first + CYCLES_EACH);
+    }
+}
+
+fn kill_again_and_again(cycles: std::ops::Range<u64>) {
     let dir = tempfile::tempdir().unwrap();
     let mut given: BTreeMap<i64, i64> = BTreeMap::new();
     let mut seen: BTreeMap<i64, SampleEvents> = BTreeMap::new();
-    for cycle in 0..CYCLES {
+    for cycle in cycles {
         let said = run_and_kill(dir.path(), cycle);
         for (first, last) in &said.appended {
             let before = given.range(..=last).next_back();

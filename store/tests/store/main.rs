@@ -4,11 +4,15 @@
 
 mod copies;
 mod damage;
+mod disks;
 mod evolution;
+mod faults;
 mod fixture;
 mod kill;
 mod manifest;
 mod model;
+mod power;
+mod random_damage;
 mod reopen;
 mod sealing;
 mod writers;
