@@ -78,6 +78,20 @@ impl ColumnArray {
         self.len() == 0
     }
 
+    /// The type of the column.
+    pub(crate) const fn column_type(&self) -> ColumnType {
+        match self {
+            Self::Bool(_) => ColumnType::Bool,
+            Self::I32(_) => ColumnType::I32,
+            Self::I64(_) => ColumnType::I64,
+            Self::U32(_) => ColumnType::U32,
+            Self::U64(_) => ColumnType::U64,
+            Self::F64(_) => ColumnType::F64,
+            Self::Text(_) | Self::TextDictionary { .. } => ColumnType::Text,
+            Self::Blob(_) => ColumnType::Blob,
+        }
+    }
+
     #[inline]
     fn is_null(&self, row: usize) -> bool {
         self.nulls().is_some_and(|nulls| nulls.is_null(row))
@@ -87,7 +101,8 @@ impl ColumnArray {
         self.as_array().nulls()
     }
 
-    fn as_array(&self) -> &dyn Array {
+    /// The array itself; for a dictionary, its keys.
+    pub(crate) fn as_array(&self) -> &dyn Array {
         match self {
             Self::Bool(array) => array,
             Self::I32(array) => array,

@@ -3,22 +3,25 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array};
+use arrow::buffer::BooleanBuffer;
 use arrow::compute::filter;
 use arrow::datatypes::Int64Type;
 use arrow::error::ArrowError;
 
 use crate::columns::ColumnArray;
+use crate::read::filter::FilterColumn;
+use crate::read::predicate;
 use crate::read::scan::Projection;
 
 /// Some rows of a table.
 #[derive(Clone, Debug)]
 pub struct ScanBatch {
-    rows: usize,
-    columns: Vec<ColumnArray>,
-    time_ns: Option<Int64Array>,
-    eid: Option<Int64Array>,
-    clock_offset_ns: Option<Int64Array>,
-    boot: Option<BootIds>,
+    pub(super) rows: usize,
+    pub(super) columns: Vec<ColumnArray>,
+    pub(super) time_ns: Option<Int64Array>,
+    pub(super) eid: Option<Int64Array>,
+    pub(super) clock_offset_ns: Option<Int64Array>,
+    pub(super) boot: Option<BootIds>,
 }
 
 /// The boot id of each row.
@@ -59,6 +62,13 @@ impl ScanBatch {
     #[must_use]
     pub const fn eid(&self) -> Option<&Int64Array> {
         self.eid.as_ref()
+    }
+
+    /// A row's number in its table; `None` for a row out of range or unless
+    /// [`crate::RowParts::eid`] was requested.
+    #[must_use]
+    pub fn eid_at(&self, row: usize) -> Option<i64> {
+        self.eid.as_ref()?.values().get(row).copied()
     }
 
     /// Per row, what boot-time nanoseconds plus it is real time; `None` unless
@@ -102,18 +112,15 @@ impl RawBatch {
         mut self,
         projection: &Projection,
     ) -> Result<Option<ScanBatch>, ArrowError> {
-        if self.partial {
-            self.keep_in_range(projection)?;
+        let Some(mask) = self.mask(projection) else {
+            return Ok(None);
+        };
+        if let Some(mask) = mask {
+            self.keep(&mask)?;
         }
-        let skipped = usize::from(!self.with_time);
         let mut columns = Vec::with_capacity(projection.requested.len());
         for slot in &projection.requested {
-            let array = slot.checked_sub(skipped).and_then(|index| self.columns.get(index));
-            let column_type = projection.slots.get(*slot).map(|slot| slot.column_type);
-            let column = array
-                .zip(column_type)
-                .and_then(|(array, column_type)| ColumnArray::of(array, column_type));
-            let Some(column) = column else {
+            let Some(column) = self.column(projection, *slot) else {
                 return Ok(None);
             };
             columns.push(column);
@@ -129,24 +136,43 @@ impl RawBatch {
         }))
     }
 
-    fn keep_in_range(&mut self, projection: &Projection) -> Result<(), ArrowError> {
-        let Some(times) = self.columns.first().and_then(int64) else {
-            return Ok(());
-        };
-        let in_range = times.values().iter().map(|time| projection.time.contains(time));
-        let mask: BooleanArray = in_range.map(Some).collect();
-        if mask.true_count() == self.rows {
-            return Ok(());
+    /// The column in a slot of the projection.
+    fn column(&self, projection: &Projection, slot: usize) -> Option<ColumnArray> {
+        let array = self.columns.get(slot.checked_sub(usize::from(!self.with_time))?)?;
+        ColumnArray::of(array, projection.slots.get(slot)?.column_type)
+    }
+
+    /// Which rows are in range and pass the filters; the inner `None` when all do, the outer one
+    /// when a column has another type than it must.
+    #[expect(clippy::option_option, reason = "the outer one is a failure")]
+    fn mask(&self, projection: &Projection) -> Option<Option<BooleanArray>> {
+        let mut passes = Vec::with_capacity(projection.predicates.len() + 1);
+        if self.partial {
+            let times = int64(self.columns.first()?)?;
+            let in_range = times.values().iter().map(|time| projection.time.contains(time));
+            passes.push(BooleanBuffer::from_iter(in_range));
         }
+        for (slot, predicate) in &projection.predicates {
+            passes.push(match (predicate.column, slot) {
+                (FilterColumn::Eid, _) => predicate.eids(&int64(self.eid.as_ref()?)?),
+                (FilterColumn::BootId, _) => predicate.boot_ids(self.boot.as_ref()?, self.rows),
+                (_, slot) => predicate.column(&self.column(projection, (*slot)?)?),
+            });
+        }
+        Some(predicate::mask_of(passes.into_iter()))
+    }
+
+    /// Keeps the rows of a mask.
+    fn keep(&mut self, mask: &BooleanArray) -> Result<(), ArrowError> {
         for column in &mut self.columns {
-            *column = filter(column, &mask)?;
+            *column = filter(column, mask)?;
         }
         for column in [&mut self.eid, &mut self.clock_offset_ns].into_iter().flatten() {
-            *column = filter(column, &mask)?;
+            *column = filter(column, mask)?;
         }
         if let Some(keys) = self.boot.as_mut().and_then(|boot| boot.keys.as_mut()) {
             let array: ArrayRef = Arc::new(keys.clone());
-            *keys = filter(&array, &mask)?.as_primitive().clone();
+            *keys = filter(&array, mask)?.as_primitive().clone();
         }
         self.rows = mask.true_count();
         Ok(())

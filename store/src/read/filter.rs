@@ -25,7 +25,10 @@ pub enum FilterColumn {
 /// What must hold of a value. Integers of every type are compared as SQL sees them: booleans as 0
 /// and 1, unsigned numbers above [`i64::MAX`] in two's complement. Text is compared by its bytes.
 ///
-/// Null passes [`Self::IsNull`] alone. A value of another type passes none but
+/// Null passes [`Self::IsNull`] alone; a floating-point number that is none (NaN) is null, as it is
+/// in SQL. A test that no value of the column's type can pass is refused with
+/// [`crate::ReadError::Filter`]: tests for integers are for booleans and integers, those for text
+/// are for text, and floating-point numbers and bytes have none but [`Self::IsNull`] and
 /// [`Self::IsNotNull`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Test {
@@ -42,9 +45,10 @@ pub enum Test {
     /// It is text between these.
     TextRange(Bound<Box<str>>, Bound<Box<str>>),
     /// It matches a pattern of SQLite's `LIKE`: `%` any run, `_` any character, ASCII letters
-    /// without regard to case, no escape.
+    /// without regard to case, no escape. As there, a text ends at its first NUL.
     Like(Box<str>),
     /// It matches a pattern of SQLite's `GLOB`: `*` any run, `?` any character, `[…]` a class.
+    /// Likewise.
     Glob(Box<str>),
     /// It is a boot id that begins with these bytes.
     BootPrefix(Vec<u8>),

@@ -124,16 +124,16 @@ fn decode(
         let decoded = batch.decode(payload, frame.header.rows);
         decoded.map_err(|error| undecodable(index, error.to_string()))?;
     }
-    let parts = projection.parts;
+    let (with_eid, with_boot) = (projection.with_eid(), projection.with_boot());
     let ids = vec![journal.journal.header.boot_id];
     let raw = RawBatch {
         rows: batch.rows(),
         columns: batch.finish(),
         with_time,
         partial,
-        eid: parts.eid.then(|| Arc::new(rows::eids(headers())) as _),
-        clock_offset_ns: parts.boot.then(|| Arc::new(rows::clock_offsets(headers())) as _),
-        boot: parts.boot.then_some(BootIds { ids, keys: None }),
+        eid: with_eid.then(|| Arc::new(rows::eids(headers())) as _),
+        clock_offset_ns: with_boot.then(|| Arc::new(rows::clock_offsets(headers())) as _),
+        boot: with_boot.then_some(BootIds { ids, keys: None }),
     };
     let finished = raw.finish(projection).map_err(|error| undecodable(0, error.to_string()))?;
     finished.ok_or_else(|| undecodable(0, "a column has another type than it must".to_owned()))

@@ -74,6 +74,14 @@ pub enum ReadError {
         /// Index into its columns.
         index: usize,
     },
+    /// A filter tests for what its column cannot hold.
+    #[error("column {column} of table {table} has another type than its filter")]
+    Filter {
+        /// The table.
+        table: &'static str,
+        /// The column.
+        column: &'static str,
+    },
     /// The table has no time column.
     #[error("table {table} is not a table of events")]
     NotEvents {

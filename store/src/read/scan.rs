@@ -8,13 +8,15 @@ use crate::damage::DamageKind;
 use crate::guard::{Unreadable, guarded};
 use crate::manifest::entry::SegmentEntry;
 use crate::read::batch::ScanBatch;
-use crate::read::filter::{Filter, Order};
+use crate::read::filter::{Filter, FilterColumn, Order};
 use crate::read::journals::JournalPart;
+use crate::read::merge;
+use crate::read::predicate::Predicate;
 use crate::read::reader::ReadError;
 use crate::read::segments::SegmentPart;
 use crate::read::snapshot::Inner;
 use crate::rows::Wanted;
-use crate::schema::{ColumnSource, ColumnType, TableSchema};
+use crate::schema::{ColumnSource, TableSchema};
 
 /// Which rows and columns a scan is to read.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,32 +59,56 @@ pub(super) struct Projection {
     pub(super) table: &'static TableSchema,
     pub(super) time: RangeInclusive<i64>,
     pub(super) parts: RowParts,
-    /// The time column, then the other requested ones, each once.
+    /// The time column, then the requested ones and those that filters look at, each once.
     pub(super) slots: Vec<Wanted<'static>>,
     /// Per requested column, the index into `slots`.
     pub(super) requested: Vec<usize>,
+    /// What must hold of each row, with the index into `slots` where it looks at a column.
+    pub(super) predicates: Vec<(Option<usize>, Predicate)>,
+    pub(super) order: Order,
 }
 
 impl Projection {
     fn new(table: &'static TableSchema, request: &ScanRequest) -> Result<Self, ReadError> {
         let time = table.time.ok_or(ReadError::NotEvents { table: table.name })?;
-        let mut indices = vec![time];
-        let mut slots = vec![wanted(table, time)?];
-        let mut requested = Vec::with_capacity(request.columns.len());
-        for index in &request.columns {
-            let known = indices.iter().position(|known| known == index);
-            requested.push(known.unwrap_or(slots.len()));
-            if known.is_none() {
-                indices.push(*index);
-                slots.push(wanted(table, *index)?);
-            }
+        let mut slots = Slots { indices: Vec::new(), wanted: Vec::new() };
+        slots.of(table, time)?;
+        let requested = request.columns.iter().map(|index| slots.of(table, *index));
+        let requested = requested.collect::<Result<_, _>>()?;
+        let mut predicates = Vec::with_capacity(request.filters.len());
+        for filter in &request.filters {
+            let predicate = Predicate::new(table, filter)?;
+            let slot = match filter.column {
+                FilterColumn::Stored(index) => Some(slots.of(table, index)?),
+                FilterColumn::Eid | FilterColumn::BootId => None,
+            };
+            predicates.push((slot, predicate));
         }
-        Ok(Self { table, time: request.time.clone(), parts: request.parts, slots, requested })
+        let (time, parts, order) = (request.time.clone(), request.parts, request.order);
+        Ok(Self { table, time, parts, slots: slots.wanted, requested, predicates, order })
     }
 
     /// Whether the time is to be decoded. It must be where rows may be out of range.
     pub(super) fn with_time(&self, partial: bool) -> bool {
-        partial || self.parts.time_ns || self.requested.contains(&0)
+        partial
+            || self.parts.time_ns
+            || self.order != Order::Any
+            || self.requested.contains(&0)
+            || self.predicates.iter().any(|(slot, _)| *slot == Some(0))
+    }
+
+    /// Whether the rows' numbers are to be decoded.
+    pub(super) fn with_eid(&self) -> bool {
+        self.parts.eid || self.order != Order::Any || self.tests(FilterColumn::Eid)
+    }
+
+    /// Whether boot ids and clock offsets are to be decoded.
+    pub(super) fn with_boot(&self) -> bool {
+        self.parts.boot || self.tests(FilterColumn::BootId)
+    }
+
+    fn tests(&self, column: FilterColumn) -> bool {
+        self.predicates.iter().any(|(_, predicate)| predicate.column == column)
     }
 
     /// The columns to decode.
@@ -96,18 +122,31 @@ impl Projection {
     }
 }
 
-fn wanted(table: &'static TableSchema, index: usize) -> Result<Wanted<'static>, ReadError> {
-    let column = table.columns.get(index);
-    let stored = column.and_then(|column| match column.source {
-        ColumnSource::Stored(column_type) => Some((column, column_type)),
-        ColumnSource::Computed(_) => None,
-    });
-    let (column, column_type): (_, ColumnType) =
-        stored.ok_or(ReadError::Column { table: table.name, index })?;
-    Ok(Wanted { name: column.name, column_type, nullable: column.nullable })
+/// Columns to decode, each once.
+struct Slots {
+    indices: Vec<usize>,
+    wanted: Vec<Wanted<'static>>,
 }
 
-/// Rows of one table, batch by batch, in no particular order. Holds what it needs open.
+impl Slots {
+    /// The slot of a column of the table.
+    fn of(&mut self, table: &'static TableSchema, index: usize) -> Result<usize, ReadError> {
+        if let Some(slot) = self.indices.iter().position(|known| *known == index) {
+            return Ok(slot);
+        }
+        let column = table.columns.get(index);
+        let stored = column.and_then(|column| match column.source {
+            ColumnSource::Stored(column_type) => Some((column, column_type)),
+            ColumnSource::Computed(_) => None,
+        });
+        let (column, column_type) = stored.ok_or(ReadError::Column { table: table.name, index })?;
+        self.indices.push(index);
+        self.wanted.push(Wanted { name: column.name, column_type, nullable: column.nullable });
+        Ok(self.wanted.len() - 1)
+    }
+}
+
+/// Rows of one table, batch by batch, in the requested order. Holds what it needs open.
 #[derive(Debug)]
 pub struct Scan {
     snapshot: Arc<Inner>,
@@ -115,6 +154,8 @@ pub struct Scan {
     segments: VecDeque<SegmentEntry>,
     segment: Option<SegmentPart>,
     journals: VecDeque<JournalPart>,
+    /// All rows in order, once they are read.
+    sorted: Option<VecDeque<ScanBatch>>,
 }
 
 impl Scan {
@@ -131,7 +172,7 @@ impl Scan {
         let mut segments: VecDeque<_> =
             snapshot.segments(table.name, &projection.time).cloned().collect();
         segments.make_contiguous().sort_by_key(|segment| segment.min_time_ns);
-        Ok(Self { snapshot, projection, segments, segment: None, journals })
+        Ok(Self { snapshot, projection, segments, segment: None, journals, sorted: None })
     }
 
     /// The next rows of a segment; `None` when all segments are read.
@@ -184,10 +225,31 @@ impl Scan {
     }
 }
 
+impl Scan {
+    fn next_unordered(&mut self) -> Option<Result<ScanBatch, ReadError>> {
+        self.next_of_segments().or_else(|| self.next_of_journals())
+    }
+
+    fn next_ordered(&mut self) -> Option<Result<ScanBatch, ReadError>> {
+        if self.sorted.is_none() {
+            let batches = std::iter::from_fn(|| self.next_unordered()).collect::<Result<_, _>>();
+            let sorted = batches.map(|batches| merge::sorted(batches, self.projection.order));
+            match sorted {
+                Ok(sorted) => self.sorted = Some(sorted),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        self.sorted.as_mut()?.pop_front().map(Ok)
+    }
+}
+
 impl Iterator for Scan {
     type Item = Result<ScanBatch, ReadError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.next_of_segments().or_else(|| self.next_of_journals())
+        match self.projection.order {
+            Order::Any => self.next_unordered(),
+            Order::Ascending | Order::Descending => self.next_ordered(),
+        }
     }
 }

@@ -101,10 +101,10 @@ impl SegmentPart {
             field.is_ok_and(|field| is_readable(field.data_type(), wanted))
         };
         let mut names: Vec<_> = wanted.iter().filter(present).map(|wanted| wanted.name).collect();
-        if projection.parts.eid {
+        if projection.with_eid() {
             names.push(EID);
         }
-        if projection.parts.boot {
+        if projection.with_boot() {
             names.extend([BOOT_ID, CLOCK_OFFSET]);
         }
         names
@@ -167,15 +167,15 @@ fn finish(
         found.unwrap_or_else(|| columns::absent(slot.column_type, slot.nullable, rows))
     };
     let part = |name: &str, wanted: bool| batch.column_by_name(name).filter(|_| wanted).cloned();
-    let parts = projection.parts;
+    let (with_eid, with_boot) = (projection.with_eid(), projection.with_boot());
     let raw = RawBatch {
         rows,
         columns: projection.wanted(with_time).iter().map(column).collect(),
         with_time,
         partial,
-        eid: part(EID, parts.eid),
-        clock_offset_ns: part(CLOCK_OFFSET, parts.boot),
-        boot: part(BOOT_ID, parts.boot).as_ref().and_then(boot_ids),
+        eid: part(EID, with_eid),
+        clock_offset_ns: part(CLOCK_OFFSET, with_boot),
+        boot: part(BOOT_ID, with_boot).as_ref().and_then(boot_ids),
     };
     settle(raw, projection)
 }

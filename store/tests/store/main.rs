@@ -14,5 +14,6 @@ mod model;
 mod power;
 mod random_damage;
 mod reopen;
+mod scans;
 mod sealing;
 mod writers;

@@ -1,0 +1,102 @@
+//! Putting the rows of several batches into one order.
+
+use std::collections::VecDeque;
+
+use arrow::array::{Array, AsArray, Int32Array};
+use arrow::compute::interleave;
+
+use crate::columns::ColumnArray;
+use crate::limits::BATCH_ROWS;
+use crate::read::batch::{BootIds, ScanBatch};
+use crate::read::filter::Order;
+use crate::table::ValueRef;
+
+/// A row: the index of its batch, and its place in that.
+pub(super) type Place = (usize, usize);
+
+/// The rows of all batches, by time and number.
+pub(super) fn sorted(batches: Vec<ScanBatch>, order: Order) -> VecDeque<ScanBatch> {
+    let mut places: Vec<(i64, i64, Place)> = Vec::new();
+    for (index, batch) in batches.iter().enumerate() {
+        let (Some(times), Some(eids)) = (&batch.time_ns, &batch.eid) else {
+            continue;
+        };
+        let keys = times.values().iter().zip(eids.values());
+        places.extend(keys.enumerate().map(|(row, (time, eid))| (*time, *eid, (index, row))));
+    }
+    places.sort_unstable();
+    if order == Order::Descending {
+        places.reverse();
+    }
+    let places: Vec<Place> = places.into_iter().map(|(_, _, place)| place).collect();
+    places.chunks(BATCH_ROWS).filter_map(|places| gather(&batches, places)).collect()
+}
+
+/// The rows at some places; `None` when the batches have not the same columns.
+pub(super) fn gather(batches: &[ScanBatch], places: &[Place]) -> Option<ScanBatch> {
+    let first = batches.first()?;
+    let mut columns = Vec::with_capacity(first.columns.len());
+    for index in 0..first.columns.len() {
+        let parts: Option<Vec<_>> = batches.iter().map(|batch| batch.columns.get(index)).collect();
+        columns.push(gather_column(&parts?, places)?);
+    }
+    let int64 = |part: fn(&ScanBatch) -> Option<&dyn Array>| {
+        let parts: Vec<_> = batches.iter().map(part).collect::<Option<_>>()?;
+        Some(interleave(&parts, places).ok()?.as_primitive().clone())
+    };
+    Some(ScanBatch {
+        rows: places.len(),
+        columns,
+        time_ns: int64(|batch| batch.time_ns.as_ref().map(|array| array as _)),
+        eid: int64(|batch| batch.eid.as_ref().map(|array| array as _)),
+        clock_offset_ns: int64(|batch| batch.clock_offset_ns.as_ref().map(|array| array as _)),
+        boot: gather_boot_ids(batches, places),
+    })
+}
+
+/// Rows of a column. Text whose dictionary is not one and the same loses it.
+fn gather_column(parts: &[&ColumnArray], places: &[Place]) -> Option<ColumnArray> {
+    let same = |part: &&ColumnArray| match (parts.first(), part) {
+        (
+            Some(ColumnArray::TextDictionary { values: first, .. }),
+            ColumnArray::TextDictionary { values, .. },
+        ) => first.to_data().ptr_eq(&values.to_data()),
+        _ => false,
+    };
+    if let Some(ColumnArray::TextDictionary { values, .. }) = parts.first()
+        && parts.iter().all(same)
+    {
+        let keys: Vec<&dyn Array> = parts.iter().map(|part| part.as_array()).collect();
+        let keys = interleave(&keys, places).ok()?.as_primitive().clone();
+        return Some(ColumnArray::TextDictionary { keys, values: values.clone() });
+    }
+    if parts.iter().any(|part| matches!(part, ColumnArray::TextDictionary { .. })) {
+        return Some(ColumnArray::Text(
+            places
+                .iter()
+                .map(|(part, row)| match parts.get(*part)?.value(*row) {
+                    ValueRef::Text(text) => Some(text),
+                    _ => None,
+                })
+                .collect(),
+        ));
+    }
+    let arrays: Vec<&dyn Array> = parts.iter().map(|part| part.as_array()).collect();
+    ColumnArray::of(&interleave(&arrays, places).ok()?, parts.first()?.column_type())
+}
+
+fn gather_boot_ids(batches: &[ScanBatch], places: &[Place]) -> Option<BootIds> {
+    let mut ids = Vec::new();
+    let mut starts = Vec::with_capacity(batches.len());
+    for batch in batches {
+        starts.push(ids.len());
+        ids.extend_from_slice(&batch.boot.as_ref()?.ids);
+    }
+    let key = |(part, row): &Place| {
+        let boot = batches.get(*part)?.boot.as_ref()?;
+        let own = boot.keys.as_ref().map_or(0, |keys| keys.value(*row));
+        i32::try_from(*starts.get(*part)?).ok()?.checked_add(own)
+    };
+    let keys: Option<Vec<i32>> = places.iter().map(key).collect();
+    Some(BootIds { ids, keys: Some(Int32Array::from(keys?)) })
+}

@@ -1,0 +1,529 @@
+//! Scans against a plain evaluation in memory: whatever range, filters, order and columns are asked
+//! for, a scan yields the rows that a walk over a vector finds.
+//!
+//! The rows are written by two versions of a table, lie in segments and in journals, and hold what
+//! is hard to compare: nulls, NaN, empty and non-ASCII text, long texts with equal beginnings
+//! (statistics cut them), and the limits of 64-bit numbers.
+
+use std::ops::{Bound, RangeInclusive};
+use std::path::Path;
+
+use bygone_store::{
+    EventTable, Filter, FilterColumn, Order, ReadError, Reader, RowParts, ScanBatch, ScanRequest,
+    Snapshot, TableSchema, Test, ValueRef, Writer, WriterOptions,
+};
+use proptest::prelude::*;
+use rusqlite::Connection;
+
+use crate::fixture::BOOT_ID;
+
+mod older {
+    use bygone_store::EventTable;
+
+    /// The table as an earlier version had it.
+    #[derive(Clone, Debug, PartialEq, EventTable)]
+    pub(super) struct MixedEvents {
+        /// When it happened, in nanoseconds since the Unix epoch.
+        #[column(time)]
+        pub(super) time_ns: i64,
+        /// A number.
+        #[column(bloom)]
+        pub(super) pid: u32,
+        /// Text that may be missing.
+        #[column(bloom)]
+        pub(super) path: Option<String>,
+        /// A column that the next version does not have.
+        pub(super) dropped: String,
+        /// A signed number.
+        pub(super) signed: i64,
+    }
+}
+
+/// Rows of tests.
+#[derive(Clone, Debug, PartialEq, EventTable)]
+struct MixedEvents {
+    /// When it happened, in nanoseconds since the Unix epoch.
+    #[column(time)]
+    time_ns: i64,
+    /// A number.
+    #[column(bloom)]
+    pid: u32,
+    /// Text that may be missing.
+    #[column(bloom)]
+    path: Option<String>,
+    /// A signed number.
+    signed: i64,
+    /// A large number, which may be missing.
+    #[column(bloom)]
+    big: Option<u64>,
+    /// A number with a fraction, which may be missing.
+    ratio: Option<f64>,
+    /// More text.
+    name: String,
+    /// Yes or no.
+    flag: bool,
+    /// Bytes.
+    bytes: Vec<u8>,
+    /// A small number, which may be missing.
+    small: Option<i32>,
+}
+
+const SCHEMA: &TableSchema = MixedEvents::SCHEMA;
+
+static OLDER: &[&TableSchema] = &[older::MixedEvents::SCHEMA];
+static NEWER: &[&TableSchema] = &[SCHEMA];
+
+/// A row as the model has it.
+#[derive(Clone, Debug)]
+struct Row {
+    eid: i64,
+    boot_id: [u8; 16],
+    row: MixedEvents,
+}
+
+impl Row {
+    fn value(&self, index: usize) -> ValueRef<'_> {
+        let row = &self.row;
+        match SCHEMA.columns[index].name {
+            "time_ns" => ValueRef::I64(row.time_ns),
+            "pid" => ValueRef::U32(row.pid),
+            "path" => row.path.as_deref().map_or(ValueRef::Null, ValueRef::Text),
+            "signed" => ValueRef::I64(row.signed),
+            "big" => row.big.map_or(ValueRef::Null, ValueRef::U64),
+            "ratio" => row.ratio.map_or(ValueRef::Null, ValueRef::F64),
+            "name" => ValueRef::Text(&row.name),
+            "flag" => ValueRef::Bool(row.flag),
+            "bytes" => ValueRef::Blob(&row.bytes),
+            "small" => row.small.map_or(ValueRef::Null, ValueRef::I32),
+            other => panic!("no column {other}"),
+        }
+    }
+}
+
+/// Numbers that look random and depend on the seed alone.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (mixed ^ (mixed >> 31)) % sides
+    }
+
+    fn of<T: Clone>(&mut self, all: &[T]) -> T {
+        all[usize::try_from(self.roll(all.len() as u64)).unwrap()].clone()
+    }
+}
+
+const SIGNED: [i64; 7] = [i64::MIN, i64::MIN + 1, -1, 0, 1, i64::MAX - 1, i64::MAX];
+const BIG: [u64; 6] = [0, 1, i64::MAX as u64, i64::MAX as u64 + 1, u64::MAX - 1, u64::MAX];
+const SMALL: [i32; 5] = [i32::MIN, -1, 0, 7, i32::MAX];
+
+fn texts() -> Vec<String> {
+    let long = "/very/long/".repeat(12);
+    let mut texts: Vec<String> = [
+        "",
+        "/",
+        "/usr/bin/sh",
+        "/usr/bin/SH",
+        "/usr/bin/shä",
+        "/usr/local",
+        "a%b_c*d?[e]",
+        "ÄÖ",
+        "\u{10ffff}",
+    ]
+    .map(String::from)
+    .to_vec();
+    texts.extend(
+        ["", "0", "zz", "\u{10ffff}", "\u{10ffff}\u{10ffff}"].map(|end| format!("{long}{end}")),
+    );
+    texts.push("\u{10ffff}".repeat(40));
+    texts
+}
+
+/// How a row's values are spread.
+#[derive(Clone, Copy, Debug)]
+struct Spread {
+    /// Rows per step of the time.
+    per_step: i64,
+    /// By how many steps a row may be out of order.
+    jitter: u64,
+    /// How many process ids and names there are.
+    distinct: u64,
+}
+
+fn row(dice: &mut Dice, number: i64, spread: Spread, texts: &[String]) -> MixedEvents {
+    let jitter = dice.roll(spread.jitter + 1) as i64;
+    MixedEvents {
+        time_ns: number / spread.per_step - jitter,
+        pid: (number as u64 / 50).wrapping_add(dice.roll(3)).wrapping_rem(spread.distinct) as u32,
+        path: (dice.roll(5) != 0).then(|| dice.of(texts)),
+        signed: dice.of(&SIGNED),
+        big: (dice.roll(3) != 0).then(|| dice.of(&BIG)),
+        ratio: dice.of(&[None, Some(f64::NAN), Some(-0.0), Some(1.5), Some(f64::INFINITY)]),
+        name: match dice.roll(4) {
+            0 => dice.of(texts),
+            _ => format!("name {}", dice.roll(spread.distinct)),
+        },
+        flag: dice.roll(2) == 0,
+        bytes: vec![dice.roll(256) as u8; dice.roll(3) as usize],
+        small: (dice.roll(2) == 0).then(|| dice.of(&SMALL)),
+    }
+}
+
+/// One stretch of rows: which version wrote it, and whether it ends with a clean stop.
+#[derive(Clone, Copy, Debug)]
+struct Stretch {
+    older: bool,
+    rows: usize,
+    sealed: bool,
+}
+
+/// Writes the stretches and returns what they hold.
+fn write(dir: &Path, seed: u64, spread: Spread, stretches: &[Stretch]) -> Vec<Row> {
+    let (mut dice, texts) = (Dice(seed), texts());
+    let mut model: Vec<Row> = Vec::new();
+    for (index, stretch) in stretches.iter().enumerate() {
+        let mut boot_id = BOOT_ID;
+        boot_id[0] = (index % 3) as u8;
+        let mut options = WriterOptions::new(boot_id);
+        options.journal_bytes_max = 1 << 30;
+        let tables = if stretch.older { OLDER } else { NEWER };
+        let (mut writer, opened) = Writer::open(dir, tables, options).unwrap();
+        assert_eq!(opened.recovered, []);
+        let mut left = stretch.rows;
+        while left > 0 {
+            let count = left.min(1 + dice.roll(900) as usize);
+            left -= count;
+            let start = model.len() as i64;
+            let rows =
+                (start..start + count as i64).map(|number| row(&mut dice, number, spread, &texts));
+            let mut rows: Vec<MixedEvents> = rows.collect();
+            let appended = if stretch.older {
+                for row in &mut rows {
+                    let empty = MixedEvents {
+                        big: None,
+                        ratio: None,
+                        name: String::new(),
+                        flag: false,
+                        bytes: Vec::new(),
+                        small: None,
+                        ..row.clone()
+                    };
+                    *row = empty;
+                }
+                writer.append(rows.iter().cloned().map(|row| older::MixedEvents {
+                    time_ns: row.time_ns,
+                    pid: row.pid,
+                    path: row.path,
+                    dropped: "gone".to_owned(),
+                    signed: row.signed,
+                }))
+            } else {
+                writer.append(rows.iter().cloned())
+            };
+            let first = appended.unwrap().unwrap().first_eid;
+            model.extend((first..).zip(rows).map(|(eid, row)| Row { eid, boot_id, row }));
+        }
+        match stretch.sealed {
+            true => writer.close().unwrap(),
+            false => drop(writer),
+        }
+    }
+    model
+}
+
+/// Whether a row passes a filter, as plainly as it can be said.
+fn passes(sqlite: &Connection, row: &Row, filter: &Filter) -> bool {
+    let value = match filter.column {
+        FilterColumn::Stored(index) => row.value(index),
+        FilterColumn::Eid => ValueRef::I64(row.eid),
+        FilterColumn::BootId => ValueRef::Blob(&row.boot_id),
+    };
+    let value = match value {
+        ValueRef::F64(real) if real.is_nan() => ValueRef::Null,
+        other => other,
+    };
+    let integer = match value {
+        ValueRef::Bool(value) => Some(i64::from(value)),
+        ValueRef::I32(value) => Some(i64::from(value)),
+        ValueRef::I64(value) => Some(value),
+        ValueRef::U32(value) => Some(i64::from(value)),
+        ValueRef::U64(value) => Some(value as i64),
+        _ => None,
+    };
+    let text = match value {
+        ValueRef::Text(text) => Some(text),
+        _ => None,
+    };
+    let asked = |operator: &str, pattern: &str| {
+        text.is_some_and(|text| {
+            let sql = format!("SELECT ?1 {operator} ?2");
+            sqlite.query_row(&sql, (text, pattern), |row| row.get(0)).unwrap()
+        })
+    };
+    match &filter.test {
+        Test::IsNull => value == ValueRef::Null,
+        Test::IsNotNull => value != ValueRef::Null,
+        Test::Integers(all) => integer.is_some_and(|integer| all.contains(&integer)),
+        Test::IntegerRange(from, to) => {
+            integer.is_some_and(|integer| *from <= integer && integer <= *to)
+        }
+        Test::Texts(all) => text.is_some_and(|text| all.iter().any(|known| **known == *text)),
+        Test::TextRange(from, to) => text.is_some_and(|text| {
+            let from_holds = match from {
+                Bound::Included(from) => **from <= *text,
+                Bound::Excluded(from) => **from < *text,
+                Bound::Unbounded => true,
+            };
+            let to_holds = match to {
+                Bound::Included(to) => *text <= **to,
+                Bound::Excluded(to) => *text < **to,
+                Bound::Unbounded => true,
+            };
+            from_holds && to_holds
+        }),
+        Test::Like(pattern) => asked("LIKE", pattern),
+        Test::Glob(pattern) => asked("GLOB", pattern),
+        Test::BootPrefix(prefix) => row.boot_id.starts_with(prefix),
+    }
+}
+
+/// What the scan must yield, in the order asked for, by number where there is none.
+fn expected(sqlite: &Connection, model: &[Row], request: &ScanRequest) -> Vec<String> {
+    let wanted = |row: &&Row| {
+        request.time.contains(&row.row.time_ns)
+            && request.filters.iter().all(|filter| passes(sqlite, row, filter))
+    };
+    let mut rows: Vec<&Row> = model.iter().filter(wanted).collect();
+    match request.order {
+        Order::Any => rows.sort_by_key(|row| row.eid),
+        Order::Ascending => rows.sort_by_key(|row| (row.row.time_ns, row.eid)),
+        Order::Descending => {
+            rows.sort_by_key(|row| std::cmp::Reverse((row.row.time_ns, row.eid)));
+        }
+    }
+    let line = |row: &&Row| {
+        let columns: Vec<_> = request.columns.iter().map(|index| row.value(*index)).collect();
+        let boot = request.parts.boot.then_some(row.boot_id);
+        let time = request.parts.time_ns.then_some(row.row.time_ns);
+        format!("{} {time:?} {boot:?} {columns:?}", row.eid)
+    };
+    rows.iter().map(line).collect()
+}
+
+fn lines_of(batch: &ScanBatch, request: &ScanRequest) -> Vec<(i64, String)> {
+    let line = |row: usize| {
+        let columns: Vec<_> = batch.columns().iter().map(|column| column.value(row)).collect();
+        let boot = request.parts.boot.then(|| batch.boot_id(row).unwrap());
+        let time = request.parts.time_ns.then(|| batch.time_ns().unwrap().value(row));
+        let eid = batch.eid().unwrap().value(row);
+        (eid, format!("{eid} {time:?} {boot:?} {columns:?}"))
+    };
+    (0..batch.len()).map(line).collect()
+}
+
+fn found(snapshot: &Snapshot, request: &ScanRequest) -> Vec<String> {
+    let batches = snapshot.scan(SCHEMA, request).unwrap().map(|batch| batch.unwrap());
+    let mut lines: Vec<_> = batches.flat_map(|batch| lines_of(&batch, request)).collect();
+    if request.order == Order::Any {
+        lines.sort_by_key(|(eid, _)| *eid);
+    }
+    lines.into_iter().map(|(_, line)| line).collect()
+}
+
+/// How many rows a scan yields that asks for nothing of them.
+fn counted(snapshot: &Snapshot, request: &ScanRequest) -> usize {
+    let parts = RowParts::default();
+    let request = ScanRequest { columns: Vec::new(), parts, ..request.clone() };
+    snapshot.scan(SCHEMA, &request).unwrap().map(|batch| batch.unwrap().len()).sum()
+}
+
+fn check(snapshot: &Snapshot, model: &[Row], requests: &[ScanRequest]) {
+    let sqlite = Connection::open_in_memory().unwrap();
+    for request in requests {
+        let expected = expected(&sqlite, model, request);
+        assert_eq!(counted(snapshot, request), expected.len(), "{request:?}");
+        let found = found(snapshot, request);
+        let difference = found.iter().zip(&expected).position(|(found, wanted)| found != wanted);
+        if let Some(at) = difference {
+            panic!("row {at} of {request:?}: {} instead of {}", found[at], expected[at]);
+        }
+        assert_eq!(found.len(), expected.len(), "{request:?}");
+    }
+    assert_eq!(snapshot.damage(), []);
+}
+
+fn column(name: &str) -> FilterColumn {
+    FilterColumn::Stored(SCHEMA.column(name).unwrap())
+}
+
+fn text() -> impl Strategy<Value = Box<str>> {
+    let known = prop::sample::select(texts()).prop_map(String::into_boxed_str);
+    prop_oneof![3 => known, 1 => "name [0-9]{1,3}".prop_map(String::into_boxed_str)]
+}
+
+fn text_bound() -> impl Strategy<Value = Bound<Box<str>>> {
+    prop_oneof![
+        text().prop_map(Bound::Included),
+        text().prop_map(Bound::Excluded),
+        Just(Bound::Unbounded),
+    ]
+}
+
+fn text_test() -> impl Strategy<Value = Test> {
+    let patterns = ["/usr%", "%bin%", "%SH", "%ä%", "name 1_", "", "%", "/very/long%zz", "name%9%"];
+    let globs = ["/usr*", "*bin*", "*sh", "*ä*", "name 1?", "", "*", "/very/long*", "[a-n]*[0-4]"];
+    prop_oneof![
+        3 => prop::collection::btree_set(text(), 0..4)
+            .prop_map(|texts| Test::Texts(texts.into_iter().collect())),
+        2 => (text_bound(), text_bound()).prop_map(|(from, to)| Test::TextRange(from, to)),
+        1 => prop::sample::select(patterns.to_vec()).prop_map(|like| Test::Like(like.into())),
+        1 => prop::sample::select(globs.to_vec()).prop_map(|glob| Test::Glob(glob.into())),
+    ]
+}
+
+fn integer_test(integers: Vec<i64>) -> impl Strategy<Value = Test> {
+    let some = prop::sample::select(integers);
+    let all = prop::collection::btree_set(some.clone(), 0..4);
+    prop_oneof![
+        all.prop_map(|all| Test::Integers(all.into_iter().collect())),
+        (some.clone(), some).prop_map(|(from, to)| Test::IntegerRange(from, to)),
+    ]
+}
+
+fn null_test() -> impl Strategy<Value = Test> {
+    prop::sample::select(vec![Test::IsNull, Test::IsNotNull])
+}
+
+fn filter(rows: i64) -> impl Strategy<Value = Filter> {
+    let integers =
+        |name: &'static str, all: Vec<i64>| (Just(column(name)), integer_test(all)).boxed();
+    let numbers = |max: i64| (0..20).map(|part| part * max / 20).collect::<Vec<i64>>();
+    let of = prop_oneof![
+        3 => (prop::sample::select(vec![column("path"), column("name")]), text_test()),
+        2 => integers("pid", (0..12).collect()),
+        1 => integers("pid", numbers(rows / 50 + 1)),
+        1 => integers("signed", SIGNED.to_vec()),
+        1 => integers("big", BIG.map(|big| big as i64).to_vec()),
+        1 => integers("small", SMALL.map(i64::from).to_vec()),
+        1 => integers("flag", vec![-1, 0, 1, 2]),
+        1 => integers("time_ns", numbers(rows / 3 + 1)),
+        2 => (Just(FilterColumn::Eid), integer_test(numbers(rows + 1))),
+        1 => (Just(FilterColumn::BootId), prop::collection::vec(0u8..3, 0..2).prop_map(Test::BootPrefix)),
+        1 => (prop::sample::select(vec![FilterColumn::Eid, FilterColumn::BootId]), null_test()),
+        2 => (prop::sample::select(SCHEMA.stored().map(|(index, ..)| FilterColumn::Stored(index)).collect::<Vec<_>>()), null_test()),
+    ];
+    of.prop_map(|(column, test)| Filter { column, test })
+}
+
+fn times(rows: i64) -> impl Strategy<Value = RangeInclusive<i64>> {
+    let end = rows / 3 + 10;
+    prop_oneof![
+        Just(i64::MIN..=i64::MAX),
+        (-20..end, -20..end).prop_map(|(from, to)| from..=to),
+        (-20..end, 0..30i64).prop_map(|(from, length)| from..=from + length),
+    ]
+}
+
+fn request(rows: i64) -> impl Strategy<Value = ScanRequest> {
+    let stored: Vec<usize> = SCHEMA.stored().map(|(index, ..)| index).collect();
+    let columns = prop::sample::subsequence(stored.clone(), 0..=stored.len()).prop_shuffle();
+    let orders = vec![Order::Any, Order::Ascending, Order::Descending];
+    let filters = prop::collection::vec(filter(rows), 0..3);
+    let parts = (any::<bool>(), any::<bool>()).prop_map(|(time_ns, boot)| RowParts {
+        time_ns,
+        eid: true,
+        boot,
+    });
+    (times(rows), columns, parts, filters, prop::sample::select(orders)).prop_map(
+        |(time, columns, parts, filters, order)| ScanRequest {
+            time,
+            columns,
+            parts,
+            filters,
+            order,
+        },
+    )
+}
+
+fn stretch() -> impl Strategy<Value = Stretch> {
+    (any::<bool>(), 0usize..1_500, any::<bool>()).prop_map(|(older, rows, sealed)| Stretch {
+        older,
+        rows,
+        sealed,
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+
+    #[test]
+    fn scans_find_what_a_walk_finds(
+        seed in any::<u64>(),
+        jitter in 0u64..400,
+        stretches in prop::collection::vec(stretch(), 1..5),
+        requests in prop::collection::vec(request(3_000), 1..12),
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let spread = Spread { per_step: 3, jitter, distinct: 12 };
+        let model = write(dir.path(), seed, spread, &stretches);
+        let snapshot = Reader::open(dir.path()).unwrap().snapshot().unwrap();
+        check(&snapshot, &model, &requests);
+    }
+}
+
+/// Enough rows for several pages and row groups, more different texts than a dictionary takes, and
+/// journals beside them.
+#[test]
+fn scans_of_large_segments_find_what_a_walk_finds() {
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::TestRunner;
+
+    let dir = tempfile::tempdir().unwrap();
+    let stretch = |older, rows, sealed| Stretch { older, rows, sealed };
+    let stretches =
+        [stretch(true, 3_000, true), stretch(false, 140_000, true), stretch(false, 9_000, false)];
+    let spread = Spread { per_step: 3, jitter: 50, distinct: 100_000 };
+    let model = write(dir.path(), 7, spread, &stretches);
+    let snapshot = Reader::open(dir.path()).unwrap().snapshot().unwrap();
+    let mut runner = TestRunner::deterministic();
+    let requests = prop::collection::vec(request(150_000), 60);
+    let requests = requests.new_tree(&mut runner).unwrap().current();
+    check(&snapshot, &model, &requests);
+}
+
+#[test]
+fn a_filter_that_does_not_fit_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let spread = Spread { per_step: 1, jitter: 0, distinct: 1 };
+    write(dir.path(), 1, spread, &[Stretch { older: false, rows: 1, sealed: false }]);
+    let snapshot = Reader::open(dir.path()).unwrap().snapshot().unwrap();
+    let refused = |column, test| {
+        let filters = vec![Filter { column, test }];
+        let request = ScanRequest { filters, ..ScanRequest::new(0..=9, Vec::new()) };
+        snapshot.scan(SCHEMA, &request).err().map(|error| error.to_string())
+    };
+    let wrong_type = |name: &str| {
+        Some(format!("column {name} of table mixed_events has another type than its filter"))
+    };
+    assert_eq!(refused(column("path"), Test::Integers(vec![1])), wrong_type("path"));
+    assert_eq!(refused(column("pid"), Test::Texts(vec!["1".into()])), wrong_type("pid"));
+    assert_eq!(refused(column("ratio"), Test::IntegerRange(0, 1)), wrong_type("ratio"));
+    assert_eq!(refused(column("bytes"), Test::Glob("*".into())), wrong_type("bytes"));
+    assert_eq!(refused(FilterColumn::Eid, Test::Like("1%".into())), wrong_type("eid"));
+    assert_eq!(refused(FilterColumn::BootId, Test::Integers(vec![1])), wrong_type("boot_id"));
+    assert_eq!(refused(column("pid"), Test::BootPrefix(vec![1])), wrong_type("pid"));
+    let computed = SCHEMA.column("time").unwrap();
+    for index in [computed, 1_000] {
+        let request = ScanRequest {
+            filters: vec![Filter { column: FilterColumn::Stored(index), test: Test::IsNull }],
+            ..ScanRequest::new(0..=9, Vec::new())
+        };
+        let error = snapshot.scan(SCHEMA, &request).unwrap_err();
+        assert!(matches!(error, ReadError::Column { index: refused, .. } if refused == index));
+    }
+    assert_eq!(refused(column("pid"), Test::Integers(vec![1])), None);
+}
