@@ -41,6 +41,7 @@ mod segment;
 mod slots;
 pub mod sql;
 pub mod table;
+pub mod verify;
 mod wire;
 pub mod write;
 
@@ -59,6 +60,7 @@ pub use crate::read::{
 pub use crate::schema::TableSchema;
 pub use crate::slots::SlotsError;
 pub use crate::table::{Computed, EventTable, StateTable, ValueRef};
+pub use crate::verify::{Verified, VerifyRequest};
 pub use crate::write::{
     AppendError, Appended, HeartbeatError, OpenError, Opened, Synced, WriteError, Writer,
     WriterOptions,

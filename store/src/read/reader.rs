@@ -14,6 +14,7 @@ use crate::manifest::read::{self as manifest, Ending, Manifest, ManifestError};
 use crate::read::cache::{Cache, Known};
 use crate::read::snapshot::{Pinned, Snapshot};
 use crate::slots::{self, SlotsError, Stored};
+use crate::verify::{self, Verified, VerifyRequest};
 
 /// Why a store cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -178,6 +179,28 @@ impl Reader {
             Stored::Value(watermarks) => Ok(watermarks),
             Stored::Nothing | Stored::Damaged => Ok(Vec::new()),
         }
+    }
+
+    /// Checks that nothing sealed was changed or taken away ([`crate::verify`]). `progress` is told
+    /// the bytes read and the bytes to read, after each segment.
+    ///
+    /// # Errors
+    /// When a file may not be read. What is wrong with the store is in the result.
+    pub fn verify(
+        &self,
+        request: &VerifyRequest,
+        mut progress: impl FnMut(u64, u64),
+    ) -> Result<Verified, ReadError> {
+        verify::verify(&self.dir, request, &mut progress)
+    }
+
+    /// Hash of the manifest's newest entry, to be kept elsewhere: [`Self::verify`] with it tells
+    /// whether entries were cut off since.
+    ///
+    /// # Errors
+    /// When the manifest may not be read.
+    pub fn head(&self) -> Result<String, ReadError> {
+        Ok(manifest::read(&self.dir).map_err(ReadError::Manifest)?.head)
     }
 
     /// The manifest as it stands now.

@@ -41,7 +41,7 @@ impl SegmentFile {
     }
 
     /// SHA-256 of the whole file, in hexadecimal.
-    fn sha256(&self) -> io::Result<String> {
+    pub(crate) fn sha256(&self) -> io::Result<String> {
         let mut hasher = Sha256::new();
         let mut offset = 0;
         let mut buffer = vec![0; HASH_BYTES];

@@ -16,4 +16,5 @@ mod random_damage;
 mod reopen;
 mod scans;
 mod sealing;
+mod verify;
 mod writers;
