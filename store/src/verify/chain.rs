@@ -176,7 +176,7 @@ impl<'a> Walk<'a> {
             self.fault(at, CHANGED.to_owned());
         } else if self.chain.notes.iter().any(|note| note.detail.contains(&sha256)) {
             // The note says where the bytes are kept.
-        } else if self.torn.is_some() {
+        } else if self.torn.as_ref().is_some_and(|(_, rest)| rest.contains(&b'\n')) {
             // The entry that would account for it may be the broken one, which is told next.
             self.note(at, INCOMPLETE.to_owned());
         } else {
