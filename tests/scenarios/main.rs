@@ -13,3 +13,4 @@ mod running;
 mod schema;
 mod snapshot;
 mod sql;
+mod verify;

@@ -39,15 +39,19 @@ impl DataArguments {
         std::path::absolute(&named).with_context(|| format!("finding {}", named.display()))
     }
 
-    /// A session on the folder of the data. The configuration is read only when no argument names
-    /// the folder, so that a fault in it does not keep anyone from reading.
+    /// The folder of the data. The configuration is read only when no argument names the folder,
+    /// so that a fault in it does not keep anyone from reading.
+    pub(super) fn data_dir(&self) -> anyhow::Result<PathBuf> {
+        match self.data_dir {
+            Some(_) => self.folder(&Config::default()),
+            None => self.folder(&self.load()?),
+        }
+    }
+
+    /// A session on the folder of the data.
     pub(super) fn session(&self) -> anyhow::Result<Session> {
-        let config = match self.data_dir {
-            Some(_) => Config::default(),
-            None => self.load()?,
-        };
         let session = Session::open(SessionOptions {
-            data_dir: self.folder(&config)?,
+            data_dir: self.data_dir()?,
             events: tables::event_schemas(),
             states: tables::state_tables(),
         })?;

@@ -19,6 +19,7 @@ mod shell;
 mod sql;
 mod tables;
 mod terminal;
+mod verify;
 mod visible;
 mod warnings;
 

@@ -77,6 +77,29 @@ pub(super) fn say(line: &str) {
     writeln!(io::stderr(), "{line}").unwrap_or_default();
 }
 
+/// A line on standard error that tells how far something is, when that is a terminal.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    shown: bool,
+}
+
+impl Progress {
+    /// Shows this text in place of the one before.
+    pub(super) fn show(&mut self, text: &str) {
+        if io::stderr().is_terminal() {
+            self.shown = true;
+            write!(io::stderr(), "\r\x1b[K{text}").unwrap_or_default();
+        }
+    }
+
+    /// Takes the line away.
+    pub(super) fn clear(&mut self) {
+        if std::mem::take(&mut self.shown) {
+            write!(io::stderr(), "\r\x1b[K").unwrap_or_default();
+        }
+    }
+}
+
 /// Whether standard error may be coloured: it is a terminal and `NO_COLOR` is not set.
 pub(super) fn stderr_has_color() -> bool {
     io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
