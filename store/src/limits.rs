@@ -97,3 +97,9 @@ pub const SCANS_REMEMBERED_MAX: usize = 4096;
 
 /// Ranges of time per table that a statement remembers to have read; beyond it they are joined.
 pub const RANGES_MAX: usize = 64;
+
+/// Windows of time that a statement keeps of one repeated scan whose range moves.
+pub const WINDOWS_MAX: usize = 3;
+
+/// Members of one `IN` that a scan takes over; with more, SQLite checks every row.
+pub const IN_VALUES_MAX: usize = 1 << 20;

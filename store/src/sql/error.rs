@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use rusqlite::types::ValueRef;
 use thiserror::Error;
 
 use crate::ReadError;
@@ -71,6 +72,17 @@ pub enum SqlError {
         /// What its scan said.
         source: ScanFailure,
     },
+    /// A time was compared with text.
+    #[error(
+        "{column} is a number and cannot be compared with the text '{text}'; write \
+         time_ns and ns('{text}')"
+    )]
+    NotATime {
+        /// The column.
+        column: &'static str,
+        /// The text.
+        text: String,
+    },
     /// The statement was interrupted.
     #[error("interrupted")]
     Interrupted,
@@ -83,6 +95,17 @@ pub enum SqlError {
         /// SQLite's message.
         message: String,
     },
+}
+
+impl SqlError {
+    /// That a column of times was compared with a value.
+    pub(super) fn not_a_time(column: &'static str, value: ValueRef<'_>) -> Self {
+        let text = match value {
+            ValueRef::Text(text) => String::from_utf8_lossy(text).into_owned(),
+            _ => String::new(),
+        };
+        Self::NotATime { column, text }
+    }
 }
 
 fn meant(nearest: Option<&str>, otherwise: &str) -> String {

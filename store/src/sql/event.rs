@@ -8,10 +8,10 @@ use crate::schema::{ColumnSource, Computation, TableSchema};
 use crate::sql::bounds::{SECOND_NS, TimeRange};
 use crate::sql::rows::{Block, Cell};
 use crate::table::ValueRef;
-use crate::{ColumnArray, RowParts, ScanBatch, ScanRequest};
+use crate::{ColumnArray, Filter, Order, RowParts, ScanBatch, ScanRequest};
 
 /// Where the columns of a table are found in a batch.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Layout {
     /// Per column of the table, how its value is had; `None` for one that is not read.
     sources: Vec<Option<Source>>,
@@ -55,7 +55,7 @@ impl Layout {
 
     fn source(&mut self, index: usize, source: ColumnSource) -> Source {
         let ColumnSource::Computed(computation) = source else {
-            return Source::Stored(self.request(index));
+            return Source::Stored(self.place(index));
         };
         match computation {
             Computation::Seconds => {
@@ -77,7 +77,7 @@ impl Layout {
             Computation::Eid => Source::Eid,
             Computation::Guid { pid, start_ns } => {
                 self.parts.boot = true;
-                Source::Guid { pid: self.request(pid), start_ns: self.request(start_ns) }
+                Source::Guid { pid: self.place(pid), start_ns: self.place(start_ns) }
             }
         }
     }
@@ -87,7 +87,7 @@ impl Layout {
         self.parts.boot = true;
     }
 
-    fn request(&mut self, column: usize) -> usize {
+    fn place(&mut self, column: usize) -> usize {
         let known = self.columns.iter().position(|known| *known == column);
         known.unwrap_or_else(|| {
             self.columns.push(column);
@@ -96,9 +96,20 @@ impl Layout {
     }
 
     /// What to ask the store for.
-    pub(super) fn request_for(&self, range: TimeRange) -> ScanRequest {
-        let columns = self.columns.clone();
-        ScanRequest { parts: self.parts, ..ScanRequest::new(range.inclusive(), columns) }
+    pub(super) fn request(
+        &self,
+        range: TimeRange,
+        filters: Vec<Filter>,
+        order: Order,
+    ) -> ScanRequest {
+        let (time, columns) = (range.inclusive(), self.columns.clone());
+        ScanRequest { time, columns, parts: self.parts, filters, order }
+    }
+
+    /// The layout that has each row's time as well.
+    pub(super) fn with_times(&self) -> Self {
+        let parts = RowParts { time_ns: true, ..self.parts };
+        Self { parts, ..self.clone() }
     }
 }
 
@@ -112,6 +123,15 @@ pub(super) struct EventBlock {
 impl EventBlock {
     pub(super) const fn new(batch: ScanBatch, layout: Arc<Layout>) -> Self {
         Self { batch, layout }
+    }
+
+    /// Memory that the block holds and the one before it does not.
+    pub(super) fn bytes(&self, before: Option<&Self>) -> usize {
+        let parts = [self.batch.time_ns(), self.batch.eid(), self.batch.clock_offset_ns()];
+        let parts: usize = parts.into_iter().flatten().map(|part| array_bytes(part)).sum();
+        let before = before.map_or(&[][..], |before| before.batch.columns());
+        let columns = self.batch.columns().iter().enumerate();
+        parts + columns.map(|(at, column)| column_bytes(column, before.get(at))).sum::<usize>()
     }
 
     fn stored(&self, index: usize, row: usize) -> ValueRef<'_> {
@@ -164,14 +184,13 @@ impl Block for EventBlock {
         self.batch.eid().and_then(|eid| value(eid, row)).unwrap_or(0)
     }
 
-    fn bytes(&self) -> usize {
-        let parts = [self.batch.time_ns(), self.batch.eid(), self.batch.clock_offset_ns()];
-        let parts: usize = parts.into_iter().flatten().map(|part| array_bytes(part)).sum();
-        parts + self.batch.columns().iter().map(column_bytes).sum::<usize>()
+    fn time_ns(&self, row: usize) -> Option<i64> {
+        Self::time_ns(self, row)
     }
 }
 
-fn column_bytes(column: &ColumnArray) -> usize {
+/// Memory of a column, without the dictionary that the block before shares with it.
+fn column_bytes(column: &ColumnArray, before: Option<&ColumnArray>) -> usize {
     match column {
         ColumnArray::Bool(array) => array_bytes(array),
         ColumnArray::I32(array) => array_bytes(array),
@@ -180,7 +199,15 @@ fn column_bytes(column: &ColumnArray) -> usize {
         ColumnArray::U64(array) => array_bytes(array),
         ColumnArray::F64(array) => array_bytes(array),
         ColumnArray::Text(array) => array_bytes(array),
-        ColumnArray::TextDictionary { keys, values } => array_bytes(keys) + array_bytes(values),
+        ColumnArray::TextDictionary { keys, values } => {
+            let shared = match before {
+                Some(ColumnArray::TextDictionary { values: before, .. }) => {
+                    before.values().ptr_eq(values.values())
+                }
+                _ => false,
+            };
+            array_bytes(keys) + if shared { 0 } else { array_bytes(values) }
+        }
         ColumnArray::Blob(array) => array_bytes(array),
     }
 }

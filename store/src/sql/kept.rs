@@ -2,36 +2,38 @@
 //!
 //! SQLite has no automatic index on a virtual table: the inner side of a join is scanned once per
 //! row of the outer one. So the scan of a state table is kept at once (it must not change within
-//! the statement), and a scan of events that is repeated with the same range and columns is kept
-//! at its third time. Equality is then answered from an index on its columns, built at the second
-//! question.
+//! the statement), and a scan of events that is repeated is kept at its third time (`repeated`).
+//! Equality is then answered from an index on its columns.
 //!
-//! **Invariant:** what a statement keeps of events stays within
-//! [`KEPT_BYTES_MAX`](crate::limits::KEPT_BYTES_MAX) unless the session says otherwise; a scan that
-//! does not fit is read again each time, which is slower and as right.
+//! An index is two arrays of row numbers: per hash the first row, per row the next one with that
+//! hash. Keys are not copied: a row that is found is compared with what is looked for. Chains are
+//! in row order, so that rows found keep the order of the scan.
+//!
+//! **Invariant:** what a statement keeps of events stays within its memory; an index that does not
+//! fit is left out, and its rows are looked for one by one.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::sql::rows::{Block, Key};
+use ahash::RandomState;
 
-/// A row among the kept ones.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct At {
-    pub(super) block: usize,
-    pub(super) row: usize,
-}
+use crate::sql::bounds::TimeRange;
+use crate::sql::rows::{Block, Cell, Key};
 
 /// Values looked for: columns and the value in each.
 pub(super) type Wants = Vec<(usize, Key)>;
 
-/// All rows of a scan.
+/// All rows of a scan. They are numbered from 0 in the order of the scan.
 pub(super) struct Kept {
     blocks: Vec<Box<dyn Block>>,
-    /// The columns of the index whose memory is counted with the blocks.
-    paid: Vec<usize>,
+    /// Per block, the number of its first row; the last is the count of all.
+    starts: Vec<usize>,
     /// By the columns.
     indexes: Mutex<HashMap<Vec<usize>, Asked>>,
+    /// Memory of the indexes.
+    index_bytes: AtomicUsize,
 }
 
 /// What has become of an index.
@@ -44,37 +46,152 @@ enum Asked {
     TooLarge,
 }
 
+/// The end of a chain.
+const NONE: u32 = u32::MAX;
+
 /// Rows by the values in some columns.
-#[derive(Default)]
 pub(super) struct Index {
-    rows: HashMap<Vec<Key>, Vec<At>>,
+    hasher: RandomState,
+    heads: Vec<u32>,
+    next: Vec<u32>,
 }
 
 impl Index {
-    /// The rows with these values.
-    pub(super) fn rows(&self, wants: &Wants) -> Vec<At> {
-        let key: Vec<Key> = wants.iter().map(|(_, key)| key.clone()).collect();
-        self.rows.get(&key).cloned().unwrap_or_default()
+    fn build(kept: &Kept, columns: &[usize]) -> Self {
+        let rows = kept.len();
+        let hasher = crate::sql::hash::state();
+        let mut heads = vec![NONE; rows.next_power_of_two()];
+        let mut next = vec![NONE; rows];
+        for row in (0..rows).rev() {
+            let (Some(hash), Ok(number)) = (hash_row(&hasher, kept, columns, row), row.try_into())
+            else {
+                // A row with a null in it equals nothing.
+                continue;
+            };
+            let slot = slot(hash, heads.len());
+            if let (Some(head), Some(next)) = (heads.get_mut(slot), next.get_mut(row)) {
+                *next = std::mem::replace(head, number);
+            }
+        }
+        Self { hasher, heads, next }
+    }
+
+    /// Memory of an index on so many rows.
+    const fn bytes(rows: usize) -> usize {
+        (rows.next_power_of_two() + rows) * size_of::<u32>()
+    }
+
+    /// The rows with these values, in order.
+    pub(super) fn rows(&self, kept: &Kept, wants: &Wants) -> Vec<u32> {
+        let mut found = Vec::new();
+        let mut hash = self.hasher.build_hasher();
+        wants.iter().for_each(|(_, key)| hash_key(&mut hash, key));
+        let slot = slot(hash.finish(), self.heads.len());
+        let mut row = self.heads.get(slot).copied().unwrap_or(NONE);
+        while row != NONE {
+            if kept.matches(wants, row as usize) {
+                found.push(row);
+            }
+            row = self.next.get(row as usize).copied().unwrap_or(NONE);
+        }
+        found
+    }
+}
+
+const fn slot(hash: u64, slots: usize) -> usize {
+    (hash as usize) & slots.saturating_sub(1)
+}
+
+/// `None` when one of the values is null.
+fn hash_row(hasher: &RandomState, kept: &Kept, columns: &[usize], row: usize) -> Option<u64> {
+    let (block, row) = kept.at(row)?;
+    let mut hash = hasher.build_hasher();
+    for column in columns {
+        hash_cell(&mut hash, block.cell(*column, row))?;
+    }
+    Some(hash.finish())
+}
+
+fn hash_cell(hash: &mut impl Hasher, cell: Cell<'_>) -> Option<()> {
+    match cell {
+        Cell::Value(crate::table::ValueRef::Text(text)) => text.hash(hash),
+        Cell::Guid { boot_id: [a, b, c, d, ..], pid, start_ns } => {
+            ([a, b, c, d], pid, start_ns).hash(hash);
+        }
+        other => other.integer()?.hash(hash),
+    }
+    Some(())
+}
+
+/// As [`hash_cell`] of a cell that equals the key.
+fn hash_key(hash: &mut impl Hasher, key: &Key) {
+    match key {
+        Key::Integer(integer) => integer.hash(hash),
+        Key::Text(text) => text.hash(hash),
+        Key::Guid { boot, pid, start_ns } => (*boot, *pid, *start_ns).hash(hash),
     }
 }
 
 impl Kept {
-    /// Rows, with the memory of an index on the columns `paid` counted already.
-    pub(super) fn new(blocks: Vec<Box<dyn Block>>, mut paid: Vec<usize>) -> Self {
-        paid.sort_unstable();
-        Self { blocks, paid, indexes: Mutex::default() }
+    pub(super) fn new(blocks: Vec<Box<dyn Block>>) -> Self {
+        let mut starts = Vec::with_capacity(blocks.len() + 1);
+        let mut rows = 0;
+        starts.push(0);
+        for block in &blocks {
+            rows += block.len();
+            starts.push(rows);
+        }
+        Self { blocks, starts, indexes: Mutex::default(), index_bytes: AtomicUsize::default() }
     }
 
-    pub(super) fn block(&self, index: usize) -> Option<&dyn Block> {
-        self.blocks.get(index).map(AsRef::as_ref)
+    /// Memory of the indexes, in bytes.
+    pub(super) fn index_bytes(&self) -> usize {
+        self.index_bytes.load(Ordering::Relaxed)
     }
 
-    /// The index on the columns of `wants`; `None` at the first question for these columns, when
-    /// there is no room for it, and when `wants` is empty. `charge` takes the memory of one that is
-    /// not counted yet, unless that is too much.
+    /// How many rows.
+    pub(super) fn len(&self) -> usize {
+        self.starts.last().copied().unwrap_or(0)
+    }
+
+    /// A row's block and its place in it.
+    pub(super) fn at(&self, row: usize) -> Option<(&dyn Block, usize)> {
+        let block = self.starts.partition_point(|start| *start <= row).checked_sub(1)?;
+        Some((self.blocks.get(block)?.as_ref(), row - self.starts.get(block)?))
+    }
+
+    /// Whether a row has these values.
+    pub(super) fn matches(&self, wants: &Wants, row: usize) -> bool {
+        self.at(row).is_some_and(|(block, row)| {
+            wants.iter().all(|(column, key)| block.cell(*column, row).equals(key))
+        })
+    }
+
+    /// The rows whose times lie in a range. The rows must be in order of time.
+    pub(super) fn range(&self, range: TimeRange) -> std::ops::Range<usize> {
+        let time = |row| {
+            let (block, row) = self.at(row)?;
+            block.time_ns(row)
+        };
+        let first = |holds: &dyn Fn(i64) -> bool| {
+            let (mut low, mut high) = (0, self.len());
+            while low < high {
+                let middle = low + (high - low) / 2;
+                if time(middle).is_none_or(holds) { high = middle } else { low = middle + 1 }
+            }
+            low
+        };
+        let from = first(&|time| time >= range.min);
+        from..first(&|time| time > range.max).max(from)
+    }
+
+    /// The index on the columns of `wants`; `None` when there is no room for it and when `wants` is
+    /// empty. Unless `at_once`, also at the first question for these columns. `charge` takes its
+    /// memory, unless that is too much.
     pub(super) fn index(
         &self,
         wants: &Wants,
+        at_once: bool,
         charge: impl FnOnce(usize) -> bool,
     ) -> Option<Arc<Index>> {
         if wants.is_empty() {
@@ -83,69 +200,29 @@ impl Kept {
         let columns: Vec<usize> = wants.iter().map(|(column, _)| *column).collect();
         let mut indexes = self.indexes.lock().unwrap_or_else(PoisonError::into_inner);
         match indexes.get(&columns) {
-            None => {
+            Some(Asked::Built(index)) => return Some(Arc::clone(index)),
+            Some(Asked::TooLarge) => return None,
+            None if !at_once => {
                 indexes.insert(columns, Asked::Once);
-                None
+                return None;
             }
-            Some(Asked::Built(index)) => Some(Arc::clone(index)),
-            Some(Asked::TooLarge) => None,
-            Some(Asked::Once) if columns != self.paid && !charge(self.index_bytes(&columns)) => {
-                indexes.insert(columns, Asked::TooLarge);
-                None
-            }
-            Some(Asked::Once) => {
-                let index = Arc::new(self.build(&columns));
-                indexes.insert(columns, Asked::Built(Arc::clone(&index)));
-                Some(index)
-            }
+            None | Some(Asked::Once) => {}
         }
-    }
-
-    fn index_bytes(&self, columns: &[usize]) -> usize {
-        self.blocks.iter().map(|block| index_bytes(block.as_ref(), columns)).sum()
-    }
-
-    fn build(&self, columns: &[usize]) -> Index {
-        let mut index = Index::default();
-        for (block, rows) in self.blocks.iter().enumerate() {
-            for row in 0..rows.len() {
-                let key: Option<Vec<Key>> =
-                    columns.iter().map(|column| rows.cell(*column, row).key()).collect();
-                // A row with a null in it equals nothing.
-                if let Some(key) = key {
-                    index.rows.entry(key).or_default().push(At { block, row });
-                }
-            }
+        let rows = self.len();
+        if u32::try_from(rows).is_err() || !charge(Index::bytes(rows)) {
+            indexes.insert(columns, Asked::TooLarge);
+            return None;
         }
-        index
+        self.index_bytes.fetch_add(Index::bytes(rows), Ordering::Relaxed);
+        let index = Arc::new(Index::build(self, &columns));
+        indexes.insert(columns, Asked::Built(Arc::clone(&index)));
+        Some(index)
     }
-}
-
-/// What an index entry is taken to cost beside its keys, in bytes.
-const ENTRY_BYTES: usize = 96;
-
-/// Memory that a block takes when kept, with an index on some of its columns.
-pub(super) fn bytes(block: &dyn Block, keys: &[usize]) -> usize {
-    block.bytes() + index_bytes(block, keys)
-}
-
-/// Memory of an index on some columns of a block.
-fn index_bytes(block: &dyn Block, keys: &[usize]) -> usize {
-    if keys.is_empty() {
-        return 0;
-    }
-    (0..block.len()).map(|row| entry_bytes(block, keys, row)).sum()
-}
-
-fn entry_bytes(block: &dyn Block, keys: &[usize], row: usize) -> usize {
-    let keys = keys.iter().filter_map(|column| block.cell(*column, row).key());
-    ENTRY_BYTES + keys.map(|key| key.bytes()).sum::<usize>()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sql::rows::Cell;
 
     struct Numbers;
 
@@ -155,38 +232,61 @@ mod tests {
         }
 
         fn cell(&self, column: usize, row: usize) -> Cell<'_> {
-            Cell::Integer(i64::try_from(column * row).unwrap())
+            Cell::Integer(i64::try_from(column * (row % 5)).unwrap())
         }
 
         fn rowid(&self, row: usize) -> i64 {
             i64::try_from(row).unwrap()
         }
 
-        fn bytes(&self) -> usize {
-            160
+        fn time_ns(&self, row: usize) -> Option<i64> {
+            i64::try_from(row / 3 * 10).ok()
         }
     }
 
-    #[test]
-    fn a_further_index_is_charged_and_left_out_when_it_does_not_fit() {
-        let kept = Kept::new(vec![Box::new(Numbers)], vec![1]);
-        let wants = |column| vec![(column, Key::Integer(6))];
-        let unasked = |_| panic!("it is paid for");
-        assert!(kept.index(&wants(1), unasked).is_none(), "the first question");
-        let found = kept.index(&wants(1), unasked).unwrap().rows(&wants(1));
-        assert_eq!(found.len(), 1);
+    fn kept() -> Kept {
+        Kept::new(vec![Box::new(Numbers), Box::new(Numbers)])
+    }
 
+    fn wants(column: usize, value: i64) -> Wants {
+        vec![(column, Key::Integer(value))]
+    }
+
+    #[test]
+    fn an_index_finds_rows_in_order() {
+        let kept = kept();
+        let index = kept.index(&wants(2, 6), true, |_| true).unwrap();
+        assert_eq!(index.rows(&kept, &wants(2, 6)), [3, 8, 13, 18]);
+        assert_eq!(index.rows(&kept, &wants(2, 7)), [0_u32; 0]);
+        let both = vec![(1, Key::Integer(3)), (2, Key::Integer(6))];
+        let index = kept.index(&both, true, |_| true).unwrap();
+        assert_eq!(index.rows(&kept, &both), [3, 8, 13, 18]);
+    }
+
+    #[test]
+    fn an_index_that_does_not_fit_is_left_out() {
+        let kept = kept();
+        let unasked = |_| panic!("it must not be asked for");
+        assert!(kept.index(&wants(1, 6), false, unasked).is_none(), "the first question");
         let mut charged = 0;
-        assert!(kept.index(&wants(2), |_| panic!("not built yet")).is_none());
-        let index = kept.index(&wants(2), |bytes| {
+        let charge = |bytes| {
             charged = bytes;
             true
-        });
-        assert!(index.is_some());
-        assert!(charged >= 10 * ENTRY_BYTES, "{charged}");
+        };
+        assert!(kept.index(&wants(1, 6), false, charge).is_some());
+        assert_eq!(charged, (32 + 20) * 4);
+        assert!(kept.index(&wants(1, 6), false, unasked).is_some(), "it is there");
+        assert!(kept.index(&wants(3, 6), true, |_| false).is_none(), "no room");
+        assert!(kept.index(&wants(3, 6), true, unasked).is_none(), "not asked again");
+    }
 
-        assert!(kept.index(&wants(3), |_| true).is_none());
-        assert!(kept.index(&wants(3), |_| false).is_none(), "no room");
-        assert!(kept.index(&wants(3), |_| panic!("asked twice")).is_none());
+    #[test]
+    fn ranges_of_times() {
+        let kept = Kept::new(vec![Box::new(Numbers)]);
+        let range = |min, max| kept.range(TimeRange { min, max });
+        assert_eq!(range(i64::MIN, i64::MAX), 0..10);
+        assert_eq!(range(10, 20), 3..9);
+        assert_eq!(range(11, 19), 6..6);
+        assert_eq!(range(31, 40), 10..10);
     }
 }

@@ -5,27 +5,34 @@
 //! and nothing else (`authorizer`).
 //!
 //! A statement moves through these modules: SQLite asks `vtab` what a scan with certain
-//! comparisons would cost; `plan` chooses what the scan takes over and writes it down as the text
-//! that `EXPLAIN QUERY PLAN` shows; `walk` runs the scan, with time ranges from `bounds` and rows
-//! from `event` or `state`; `statement` holds what all scans of one statement share: the snapshot,
-//! `now`, and the rows kept for repeated scans.
+//! comparisons and in a certain order would cost (`cost`); `plan` and `order` choose what the scan
+//! takes over and write it down as the text that `EXPLAIN QUERY PLAN` shows; `walk` runs the scan,
+//! with time ranges from `bounds`, filters from `values` and rows from `event` or `state`;
+//! `statement` holds what all scans of one statement share: the snapshot, `now`, and the rows kept
+//! (`kept`) for scans that are repeated (`repeated`).
 //!
 //! **Invariants:** all cursors of a statement see one snapshot. A scan may yield rows that do not
-//! match, never miss one that does; only time bounds are not checked again by SQLite. Nothing here
-//! panics on what the store or a statement holds: a panic would end the process.
+//! match, never miss one that does; SQLite checks again what is not exact whatever the row. Nothing
+//! here panics on what the store or a statement holds: a panic would end the process.
 
 mod authorizer;
 mod bounds;
+mod cost;
 mod error;
 mod event;
 mod functions;
+mod hash;
 mod kept;
+mod operator;
+mod order;
 mod plan;
+mod repeated;
 mod rows;
 mod session;
 mod state;
 mod statement;
 mod time;
+mod values;
 mod vtab;
 mod walk;
 

@@ -3,8 +3,8 @@
 use rusqlite::types::{Null, ToSql, ToSqlOutput, ValueRef as SqlValue};
 
 use crate::guid::{guid, parse_guid};
-use crate::schema::{ColumnSchema, ColumnSource, ColumnType, Computation};
 use crate::sql::bounds::{Number, number};
+use crate::sql::values::may_be_number;
 use crate::table::ValueRef;
 
 /// A run of rows of one table.
@@ -18,8 +18,8 @@ pub(super) trait Block: Send + Sync {
     /// The number that names the row in every scan of a statement.
     fn rowid(&self, row: usize) -> i64;
 
-    /// Memory that the block holds.
-    fn bytes(&self) -> usize;
+    /// When the row happened, in nanoseconds since 1970; `None` where that was not read.
+    fn time_ns(&self, row: usize) -> Option<i64>;
 }
 
 /// One value, as cheap as it can be had.
@@ -48,19 +48,8 @@ impl Cell<'_> {
         }
     }
 
-    /// The value as a key; `None` for null and for what is not compared by key.
-    pub(super) fn key(&self) -> Option<Key> {
-        match *self {
-            Self::Value(ValueRef::Text(text)) => Some(Key::Text(text.into())),
-            Self::Guid { boot_id: [a, b, c, d, ..], pid, start_ns } => {
-                Some(Key::Guid { boot: [a, b, c, d], pid, start_ns })
-            }
-            _ => self.integer().map(Key::Integer),
-        }
-    }
-
     /// The value as SQL sees it, when it is an integer.
-    fn integer(&self) -> Option<i64> {
+    pub(super) fn integer(&self) -> Option<i64> {
         match *self {
             Self::Integer(value) | Self::Value(ValueRef::I64(value)) => Some(value),
             Self::Value(ValueRef::Bool(value)) => Some(value.into()),
@@ -103,13 +92,6 @@ pub(super) enum Key {
     Guid { boot: [u8; 4], pid: u32, start_ns: u64 },
 }
 
-impl Key {
-    /// Memory of an entry with this key in an index.
-    pub(super) fn bytes(&self) -> usize {
-        size_of::<Self>() + if let Self::Text(text) = self { text.len() } else { 0 }
-    }
-}
-
 /// How a column is compared by key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum KeyKind {
@@ -119,31 +101,12 @@ pub(super) enum KeyKind {
 }
 
 impl KeyKind {
-    /// `None` for columns whose equality is left to SQLite.
-    pub(super) const fn of(column: &ColumnSchema) -> Option<Self> {
-        match column.source {
-            ColumnSource::Stored(
-                ColumnType::Bool
-                | ColumnType::I32
-                | ColumnType::I64
-                | ColumnType::U32
-                | ColumnType::U64,
-            )
-            | ColumnSource::Computed(
-                Computation::Seconds | Computation::Uptime | Computation::BootNs | Computation::Eid,
-            ) => Some(Self::Integer),
-            ColumnSource::Stored(ColumnType::Text) => Some(Self::Text),
-            ColumnSource::Computed(Computation::Guid { .. }) => Some(Self::Guid),
-            ColumnSource::Stored(ColumnType::F64 | ColumnType::Blob)
-            | ColumnSource::Computed(Computation::BootId) => None,
-        }
-    }
-
     /// What a column of this kind must hold to equal `value`.
     ///
-    /// SQLite checks the rows again, so `Any` is always right. It is the answer wherever the
-    /// affinity that SQLite will apply depends on the other side's type, which is not told: a
-    /// number beside a text column, text that is no number beside an integer column, and blobs.
+    /// `Any` is the answer wherever the affinity that SQLite will apply depends on the other side's
+    /// type, which is not told: a number, or text that may be one, beside a text column, text that
+    /// is no number beside an integer column, and blobs. Only guids are never in doubt: no text of
+    /// one reads as a number.
     pub(super) fn wanted(self, value: SqlValue<'_>) -> Wanted {
         match (self, value) {
             (_, SqlValue::Null) => Wanted::Nothing,
@@ -154,7 +117,7 @@ impl KeyKind {
                 Some(Number::Real(real)) => whole(real),
                 None => Wanted::Any,
             },
-            (Self::Text, SqlValue::Text(text)) => std::str::from_utf8(text)
+            (Self::Text, SqlValue::Text(text)) if !may_be_number(text) => std::str::from_utf8(text)
                 .map_or(Wanted::Any, |text| Wanted::Only(Key::Text(text.into()))),
             (Self::Guid, SqlValue::Text(text)) => {
                 let parts = std::str::from_utf8(text).ok().and_then(parse_guid);
@@ -163,6 +126,7 @@ impl KeyKind {
                     Wanted::Only(Key::Guid { boot, pid, start_ns })
                 })
             }
+            (Self::Guid, _) => Wanted::Nothing,
             _ => Wanted::Any,
         }
     }
@@ -221,6 +185,7 @@ mod tests {
     fn text_beside_a_number_is_left_to_sqlite() {
         assert_eq!(KeyKind::Text.wanted(SqlValue::Integer(5)), Wanted::Any);
         assert_eq!(KeyKind::Text.wanted(SqlValue::Text(b"a")), Wanted::Only(Key::Text("a".into())));
+        assert_eq!(KeyKind::Text.wanted(SqlValue::Text(b"05")), Wanted::Any);
         assert_eq!(KeyKind::Text.wanted(SqlValue::Text(b"\xff")), Wanted::Any);
     }
 
@@ -233,7 +198,6 @@ mod tests {
             panic!("a guid is a key");
         };
         assert!(cell.equals(&key));
-        assert_eq!(cell.key(), Some(key.clone()));
         let other = Cell::Guid { boot_id: [0; 16], pid: 4321, start_ns: 1_000_000_007 };
         assert!(!other.equals(&key), "another boot");
         assert_eq!(KeyKind::Guid.wanted(SqlValue::Text(b"no guid")), Wanted::Nothing);

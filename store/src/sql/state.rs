@@ -125,7 +125,7 @@ impl<T: StateTable + Sync> Block for StateBlock<T> {
         i64::try_from(row).unwrap_or(i64::MAX)
     }
 
-    fn bytes(&self) -> usize {
-        self.rows.len() * size_of::<T>()
+    fn time_ns(&self, _: usize) -> Option<i64> {
+        None
     }
 }

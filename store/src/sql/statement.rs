@@ -8,15 +8,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Local};
 
-use crate::limits::{KEPT_BYTES_MAX, RANGES_MAX, SCANS_BEFORE_KEEPING, SCANS_REMEMBERED_MAX};
+use crate::limits::{KEPT_BYTES_MAX, RANGES_MAX, SCANS_REMEMBERED_MAX};
 use crate::schema::TableSchema;
 use crate::sql::bounds::TimeRange;
 use crate::sql::error::SqlError;
 use crate::sql::event::{EventBlock, Layout};
-use crate::sql::kept::{self, Kept};
+use crate::sql::kept::Kept;
+use crate::sql::repeated::{Answer, Keep, Near, Repeated, Request};
 use crate::sql::rows::Block;
 use crate::sql::state::StateTableEntry;
-use crate::{Damage, ReadError, Reader, Scan, Snapshot};
+use crate::{Damage, Filter, Order, ReadError, Reader, Scan, ScanRequest, Snapshot};
+
+/// What a kept row is taken to cost, in bytes, before it is read.
+const ROW_BYTES: usize = 64;
 
 /// Shared by a session, its virtual tables and their cursors.
 pub(super) struct Context {
@@ -43,18 +47,19 @@ struct Statement {
     refused: Option<String>,
 }
 
-/// A scan of events that can be repeated.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct ScanKey {
-    pub(super) table: &'static str,
-    pub(super) range: TimeRange,
-    pub(super) reads: Arc<[usize]>,
-}
+/// A scan of events that can be repeated: a table and the text of a plan.
+type ScanKey = (&'static str, Arc<str>);
 
-enum Repeated {
-    Times(u32),
-    Kept(Arc<Kept>),
-    TooLarge,
+/// A scan that may be answered from kept rows.
+pub(super) struct Repeatable<'a> {
+    pub(super) schema: &'static TableSchema,
+    /// The plan's text.
+    pub(super) plan: &'a Arc<str>,
+    pub(super) layout: &'a Layout,
+    /// Whether the rows must come in order of time.
+    pub(super) ordered: bool,
+    /// The filters of arguments, those that are there.
+    pub(super) filters: &'a dyn Fn(&[Option<crate::sql::repeated::Argument>]) -> Vec<Filter>,
 }
 
 /// What a statement read.
@@ -203,56 +208,73 @@ impl Context {
     pub(super) fn scan(
         &self,
         schema: &'static TableSchema,
-        range: TimeRange,
-        layout: &Layout,
+        request: &ScanRequest,
     ) -> Result<Scan, SqlError> {
         self.snapshot(schema.name)?
-            .scan(schema, &layout.request_for(range))
+            .scan(schema, request)
             .map_err(|source| SqlError::Read { table: schema.name, source })
     }
 
     /// The rows of a repeated scan of events; `None` when it did not run often enough yet, or when
-    /// its rows are too many. `keys` are the columns that an index would be on.
-    pub(super) fn kept_events(
+    /// its rows are too many.
+    pub(super) fn near(
         &self,
-        key: &ScanKey,
-        schema: &'static TableSchema,
-        layout: &Arc<Layout>,
-        keys: &[usize],
-    ) -> Result<Option<Arc<Kept>>, SqlError> {
-        let room = {
+        scan: &Repeatable<'_>,
+        request: &Request,
+    ) -> Result<Option<Near>, SqlError> {
+        let key: ScanKey = (scan.schema.name, Arc::clone(scan.plan));
+        let snapshot = self.snapshot(scan.schema.name)?;
+        let rows = |range: TimeRange| snapshot.estimate(scan.schema, &range.inclusive()).rows;
+        let keep = {
             let mut statement = self.statement();
-            let room =
-                self.kept_bytes_max.load(Ordering::Relaxed).saturating_sub(statement.kept_bytes);
-            match statement.scans.get_mut(key) {
-                Some(Repeated::Kept(kept)) => return Ok(Some(Arc::clone(kept))),
-                Some(Repeated::TooLarge) => return Ok(None),
-                Some(Repeated::Times(times)) if *times < SCANS_BEFORE_KEEPING => {
-                    *times += 1;
+            let remembered = statement.scans.len();
+            match statement.scans.get_mut(&key) {
+                None if remembered < SCANS_REMEMBERED_MAX => {
+                    statement.scans.insert(key, Repeated::first(request));
                     return Ok(None);
                 }
-                Some(Repeated::Times(_)) => room,
-                None => {
-                    if statement.scans.len() < SCANS_REMEMBERED_MAX {
-                        statement.scans.insert(key.clone(), Repeated::Times(1));
+                None => return Ok(None),
+                Some(repeated) => {
+                    let rows_max = self.kept_bytes_max.load(Ordering::Relaxed) / ROW_BYTES;
+                    match repeated.again(request, rows, rows_max as u64) {
+                        Answer::Scan => return Ok(None),
+                        Answer::Kept(near) => return Ok(Some(near)),
+                        Answer::Keep(keep) => keep,
                     }
-                    return Ok(None);
                 }
             }
         };
-        let kept = self.read_all(key.range, schema, layout, keys, room)?;
-        let mut statement = self.statement();
-        let Some((kept, bytes)) = kept else {
-            statement.scans.insert(key.clone(), Repeated::TooLarge);
-            return Ok(None);
-        };
-        let kept = Arc::new(kept);
-        statement.kept_bytes = statement.kept_bytes.saturating_add(bytes);
-        statement.scans.insert(key.clone(), Repeated::Kept(Arc::clone(&kept)));
-        Ok(Some(kept))
+        self.keep(scan, key, keep)
     }
 
-    /// Takes memory for a further index on kept rows of events; false when it is too much.
+    /// Reads what is to be kept.
+    fn keep(
+        &self,
+        scan: &Repeatable<'_>,
+        key: ScanKey,
+        keep: Keep,
+    ) -> Result<Option<Near>, SqlError> {
+        let mut read = self.read_all(scan, &keep)?;
+        if read.is_none() {
+            // Other windows of this scan may take the room.
+            let freed = self.statement().scans.get_mut(&key).map_or(0, Repeated::let_go);
+            self.give_back(freed);
+            if freed > 0 {
+                read = self.read_all(scan, &keep)?;
+            }
+        }
+        let mut statement = self.statement();
+        let Some(repeated) = statement.scans.get_mut(&key) else { return Ok(None) };
+        let Some((kept, bytes)) = read else {
+            repeated.refuse();
+            return Ok(None);
+        };
+        let (near, freed) = repeated.keep(Arc::new(kept), keep, bytes);
+        statement.kept_bytes = statement.kept_bytes.saturating_sub(freed);
+        Ok(Some(near))
+    }
+
+    /// Takes memory for what is kept; false when it is too much.
     pub(super) fn charge(&self, bytes: usize) -> bool {
         let mut statement = self.statement();
         let total = statement.kept_bytes.saturating_add(bytes);
@@ -263,27 +285,39 @@ impl Context {
         fits
     }
 
-    /// All rows of a scan and their memory; `None` when that is more than `room`.
+    /// Gives memory back that was taken.
+    pub(super) fn give_back(&self, bytes: usize) {
+        let mut statement = self.statement();
+        statement.kept_bytes = statement.kept_bytes.saturating_sub(bytes);
+    }
+
+    /// All rows of a scan and their memory, which is taken; `None` when there is not enough.
     fn read_all(
         &self,
-        range: TimeRange,
-        schema: &'static TableSchema,
-        layout: &Arc<Layout>,
-        keys: &[usize],
-        room: usize,
+        scan: &Repeatable<'_>,
+        keep: &Keep,
     ) -> Result<Option<(Kept, usize)>, SqlError> {
-        let (mut blocks, mut bytes) = (Vec::new(), 0_usize);
-        for batch in self.scan(schema, range, layout)? {
+        let layout =
+            Arc::new(if keep.by_time { scan.layout.with_times() } else { scan.layout.clone() });
+        let order = if keep.by_time || scan.ordered { Order::Ascending } else { Order::Any };
+        let request = layout.request(keep.range, (scan.filters)(&keep.fixed), order);
+        let mut blocks: Vec<EventBlock> = Vec::new();
+        let mut bytes = 0;
+        for batch in self.scan(scan.schema, &request)? {
             self.check_interrupt()?;
-            let batch = batch.map_err(|source| SqlError::Read { table: schema.name, source })?;
-            let block = EventBlock::new(batch, Arc::clone(layout));
-            bytes = bytes.saturating_add(kept::bytes(&block, keys));
-            if bytes > room {
+            let table = scan.schema.name;
+            let batch = batch.map_err(|source| SqlError::Read { table, source })?;
+            let block = EventBlock::new(batch, Arc::clone(&layout));
+            let more = block.bytes(blocks.last());
+            if !self.charge(more) {
+                self.give_back(bytes);
                 return Ok(None);
             }
-            blocks.push(Box::new(block) as Box<dyn Block>);
+            bytes += more;
+            blocks.push(block);
         }
-        Ok(Some((Kept::new(blocks, keys.to_vec()), bytes)))
+        let boxed = |block| Box::new(block) as Box<dyn Block>;
+        Ok(Some((Kept::new(blocks.into_iter().map(boxed).collect()), bytes)))
     }
 
     /// The rows of a state table, read once per statement.
@@ -294,7 +328,7 @@ impl Context {
         }
         let boot_id = *lock(&self.boot_id);
         let block = entry.read(boot_id).map_err(|source| SqlError::State { table, source })?;
-        let kept = Arc::new(Kept::new(vec![block], Vec::new()));
+        let kept = Arc::new(Kept::new(vec![block]));
         self.statement().states.insert(table, Arc::clone(&kept));
         Ok(kept)
     }

@@ -5,15 +5,23 @@
 //!
 //! # The planner's contract
 //!
+//! Of a table of events:
+//!
 //! | comparison | column | taken as | checked again by SQLite |
 //! | --- | --- | --- | --- |
-//! | `=`, `<`, `<=`, `>`, `>=`, `IS`, also `IN` and `BETWEEN` | `time`, `time_ns` of events | time range (`bounds`) | yes, unless the right side is an integer in the statement |
-//! | `=`, `IN` | integers, guids, `eid` | key: filter, and index once repeated | yes |
-//! | `=` | text under `BINARY` | key, likewise | yes |
-//! | `IN` | text | no: SQLite would compare the list's numbers as text, unlike `IN` itself | yes |
-//! | `=`, `IN` | reals, blobs, `boot_id`, text under another collation | no | yes |
-//! | `IS`, `IS NULL`, `<>`, `LIKE`, `GLOB`, functions, `rowid` | all others | no | yes |
-//! | `LIMIT`, `OFFSET`, `ORDER BY` | | no | SQLite does it |
+//! | `=`, `<`, `<=`, `>`, `>=`, `IS`, `BETWEEN`, each value of `IN` | `time`, `time_ns` | time range (`bounds`) | no |
+//! | `=` | guid | filter, and index once repeated | no |
+//! | `=`, `IS`, `<`, `<=`, `>`, `>=`, `BETWEEN` | integers, `eid`, `rowid`, text, `boot_id` (equality), guid (`IS`) | filter (`values`); `=` also index once repeated | unless the value stands in the statement and is of the column's type |
+//! | `IN` | integers, `eid`, text, guid, `boot_id` | filter, all values at once | yes |
+//! | `LIKE`, `GLOB` without `ESCAPE` | text | filter | yes |
+//! | `IS NULL`, `IS NOT NULL` | integers, text, blobs, guid (`IS NOT NULL`) | filter | no |
+//! | `=` | `uptime`, `boot_ns` | index once repeated | yes |
+//! | all | reals; text under a collation other than `BINARY`; others | | yes |
+//! | `ORDER BY` `time`, `time_ns`, `eid` in that order, all in one direction; `GROUP BY`, `DISTINCT` of these | | order of the scan (`order`) | no |
+//! | `LIMIT`, `OFFSET` | | a guess at the rows wanted | yes |
+//!
+//! Of a state table, `=` on integers, guids and text, and the values of `IN` on integers and guids
+//! one by one, are looked up in an index.
 //!
 //! `idxStr` is the plan as text (`plan`); `idxNum` is for the reader of `EXPLAIN QUERY PLAN`:
 //!
@@ -21,12 +29,15 @@
 //! | --- | --- |
 //! | 1 | the time range has a start |
 //! | 2 | the time range has an end |
-//! | 4 | a value is looked for |
+//! | 4 | values are looked for |
+//! | 8 | rows are tested otherwise |
+//! | 16 | rows come in the order asked for |
 //!
-//! Cost is in bytes to decode: what the snapshot says of the range, less the share of columns not
-//! read. An equality that can be used makes a scan a thousand times cheaper, because its repetition
-//! is answered from an index; so a plan that has it is always preferred to one that has not.
-//! `colUsed` bit 63 means every column from 63 on. `count(*)` reads no column.
+//! What a plan costs is guessed in `cost`. `colUsed` bit 63 means every column from 63 on. `count(*)`
+//! reads no column.
+//!
+//! One thing SQLite does not tell: that an equality is a part of `(a, b) IN (SELECT …)`. It then
+//! compares text with numbers as text, which on an ordinary table it does as numbers.
 //!
 //! **Invariant:** `omit` is set only where the range is exactly the comparison, whatever the row.
 
@@ -40,33 +51,21 @@ use std::ffi::{CStr, CString, c_int};
 use std::sync::Arc;
 
 use rusqlite::ffi::{sqlite3_vtab, sqlite3_vtab_cursor};
-use rusqlite::types::ValueRef;
 use rusqlite::vtab::{
-    Context as Cell, Filters, IndexConstraintOp, IndexInfo, Module, VTab, VTabConnection,
-    VTabCursor,
+    Context as Cell, DistinctMode, Filters, IndexConstraintOp, IndexFlags, IndexInfo, Module, VTab,
+    VTabConnection, VTabCursor,
 };
 use rusqlite::{Connection, Error};
 
 use crate::schema::{ColumnSchema, ColumnSource, ColumnType, Computation, TableSchema};
-use crate::sql::bounds::{Operator, TimeRange};
-use crate::sql::plan::{Offer, Plan, Taken, Term};
+use crate::sql::cost;
+use crate::sql::error::SqlError;
+use crate::sql::operator::Operator;
+use crate::sql::order::{OrderedBy, Wish};
+use crate::sql::plan::{Offer, Plan, Taken, Term, column_index, name};
+use crate::sql::repeated::owned;
 use crate::sql::statement::Context;
 use crate::sql::walk::{Shown, Walk};
-
-/// Rows that a state table is taken to have before it is read.
-const STATE_ROWS: f64 = 1000.0;
-
-/// Bytes that a row of a state table is taken to cost.
-const STATE_ROW_BYTES: f64 = 256.0;
-
-/// Rows that a table of events is taken to have when the store cannot be read.
-const UNKNOWN_ROWS: f64 = 1e6;
-
-/// What an equality leaves of the cost.
-const KEY_SHARE: f64 = 1e-3;
-
-/// What a bound of unknown value leaves of the rows.
-const BOUND_SHARE: f64 = 0.25;
 
 /// Adds a table to a connection.
 pub(super) fn register(
@@ -116,20 +115,29 @@ unsafe impl VTab<'_> for Table {
 
     fn best_index(&self, info: &mut IndexInfo) -> rusqlite::Result<bool> {
         let schema = self.shown.schema();
-        let offers = offers(info)?;
-        let (plan, taken) = Plan::choose(schema, &offers, info.col_used());
+        let offers = offers(schema, info)?;
+        let (plan, taken) = Plan::choose(schema, &offers, &wish(schema, info));
+        if let Some((Term::Bound(column, _), value)) = cost::not_a_time(&offers, &taken) {
+            let column = name(schema, column_index(schema, column));
+            return Err(self.context.fail(SqlError::not_a_time(column, value)));
+        }
         for (position, taken) in (1..).zip(&taken) {
             let mut usage = info.constraint_usage(taken.offer);
             usage.set_argv_index(position);
             usage.set_omit(taken.exact);
+            if let Term::Test(_, Operator::In) = taken.term {
+                info.set_in_constraint(taken.offer, true)?;
+            }
         }
-        let (rows, cost) = self.estimate(&plan, &offers, &taken);
-        info.set_estimated_cost(cost);
+        let cost = cost::estimate(self.shown, &self.context, &plan, &offers, &taken);
+        info.set_estimated_cost(cost.bytes);
         #[expect(clippy::cast_possible_truncation, reason = "an estimate; the cast saturates")]
-        info.set_estimated_rows(rows as i64);
-        let (from, to) = plan.is_bounded();
-        let keyed = plan.keys().next().is_some();
-        info.set_idx_num(c_int::from(from) | c_int::from(to) << 1 | c_int::from(keyed) << 2);
+        info.set_estimated_rows(cost.rows as i64);
+        if is_unique(schema, &taken) {
+            info.set_idx_flags(IndexFlags::SQLITE_INDEX_SCAN_UNIQUE);
+        }
+        info.set_order_by_consumed(plan.shape.is_ordered());
+        info.set_idx_num(index_number(&plan));
         info.set_idx_str(&plan.to_text(schema));
         Ok(true)
     }
@@ -141,72 +149,76 @@ unsafe impl VTab<'_> for Table {
     }
 }
 
-impl Table {
-    /// Rows and cost of a plan.
-    fn estimate(&self, plan: &Plan, offers: &[Offer], taken: &[Taken]) -> (f64, f64) {
-        let schema = self.shown.schema();
-        let (mut rows, mut bytes) = match self.shown {
-            Shown::State(_) => (STATE_ROWS, STATE_ROWS * STATE_ROW_BYTES),
-            Shown::Events(_) => self.estimate_events(offers, taken),
-        };
-        #[expect(clippy::cast_precision_loss, reason = "columns are few")]
-        let share = (plan.reads.len() + 1) as f64 / (schema.columns.len() + 1) as f64;
-        bytes *= share;
-        for _ in plan.keys() {
-            rows *= KEY_SHARE;
-            bytes *= KEY_SHARE;
-        }
-        (rows.max(1.0), bytes + rows + 1.0)
-    }
-
-    fn estimate_events(&self, offers: &[Offer], taken: &[Taken]) -> (f64, f64) {
-        let schema = self.shown.schema();
-        let (mut range, mut share, mut share_of_rows) = (TimeRange::ALL, 1.0, 1.0);
-        for taken in taken {
-            let Term::Bound(column, operator) = taken.term else {
-                continue;
-            };
-            let equality = matches!(operator, Operator::Equal | Operator::Is);
-            match offers.get(taken.offer).and_then(|offer| offer.constant) {
-                Some(value) => {
-                    range = range.narrow(column, operator, ValueRef::Integer(value));
-                    // All of a frame or row group is decoded, few of its rows are in range.
-                    share_of_rows *= if equality { KEY_SHARE } else { 1.0 };
-                }
-                None => share *= if equality { KEY_SHARE } else { BOUND_SHARE },
-            }
-        }
-        if range.is_empty() {
-            return (0.0, 0.0);
-        }
-        // A store that cannot be read is an error once it is read; a plan alone needs none.
-        let Ok(snapshot) = self.context.snapshot(schema.name) else {
-            return (UNKNOWN_ROWS * share, UNKNOWN_ROWS * share);
-        };
-        let estimate = snapshot.estimate(schema, &range.inclusive());
-        #[expect(clippy::cast_precision_loss, reason = "an estimate")]
-        let (rows, bytes) = (estimate.rows as f64, estimate.bytes as f64);
-        (rows * share * share_of_rows, bytes * share)
-    }
+/// What `idxNum` tells the reader of a plan.
+fn index_number(plan: &Plan) -> c_int {
+    let ((from, to), (equal, other)) = (plan.is_bounded(), plan.is_tested());
+    let ordered = plan.shape.is_ordered();
+    let bits = [from, to, equal, other, ordered].into_iter().enumerate();
+    bits.map(|(at, set)| c_int::from(set) << at).sum()
 }
 
-fn offers(info: &IndexInfo) -> rusqlite::Result<Vec<Offer>> {
+/// Whether a plan yields one row at most: it asks for a row's number.
+fn is_unique(schema: &TableSchema, taken: &[Taken]) -> bool {
+    let by_number = |column: usize| {
+        let source = schema.columns.get(column).map(|column| column.source);
+        source == Some(ColumnSource::Computed(Computation::Eid))
+    };
+    taken.iter().any(|taken| match taken.term {
+        Term::Test(column, Operator::Equal) => by_number(column) && taken.exact,
+        _ => false,
+    })
+}
+
+/// What SQLite offers. The rowid of an event is its number.
+fn offers(schema: &TableSchema, info: &IndexInfo) -> rusqlite::Result<Vec<Offer>> {
     let mut offers = Vec::new();
     for (index, constraint) in info.constraints().enumerate() {
-        let constant = match info.rhs_value(index) {
-            Ok(Some(ValueRef::Integer(value))) => Some(value),
-            _ => None,
-        };
         offers.push(Offer {
-            column: usize::try_from(constraint.column()).ok(),
+            column: column_of(schema, constraint.column()),
             operator: operator(&constraint.operator()),
             usable: constraint.is_usable(),
             binary: info.collation(index)?.eq_ignore_ascii_case("BINARY"),
             list: info.is_in_constraint(index)?,
-            constant,
+            constant: info.rhs_value(index)?.map(owned),
         });
     }
     Ok(offers)
+}
+
+fn column_of(schema: &TableSchema, column: c_int) -> Option<usize> {
+    let number = ColumnSource::Computed(Computation::Eid);
+    match usize::try_from(column) {
+        Ok(column) => Some(column),
+        Err(_) => schema.columns.iter().position(|column| column.source == number),
+    }
+}
+
+/// What SQLite would like beside the rows.
+fn wish(schema: &TableSchema, info: &IndexInfo) -> Wish {
+    let order = info.order_bys().map(|by| OrderedBy {
+        column: column_of(schema, by.column()),
+        descending: by.is_order_by_desc(),
+    });
+    let grouped = matches!(info.distinct(), DistinctMode::Grouped | DistinctMode::Distinct);
+    Wish { columns_used: info.col_used(), order: order.collect(), grouped, limit: limit(info) }
+}
+
+/// How many rows are likely to be wanted: the `LIMIT` and the `OFFSET` before it. SQLite counts
+/// them itself, so that it does no harm when it checks rows again.
+fn limit(info: &IndexInfo) -> Option<u64> {
+    let (mut limit, mut offset) = (None, 0);
+    for (index, constraint) in info.constraints().enumerate() {
+        let value = || match info.rhs_value(index) {
+            Ok(Some(rusqlite::types::ValueRef::Integer(value))) => u64::try_from(value).ok(),
+            _ => None,
+        };
+        match constraint.operator() {
+            IndexConstraintOp::SQLITE_INDEX_CONSTRAINT_LIMIT => limit = value(),
+            IndexConstraintOp::SQLITE_INDEX_CONSTRAINT_OFFSET => offset = value()?,
+            _ => {}
+        }
+    }
+    limit?.checked_add(offset)
 }
 
 const fn operator(operator: &IndexConstraintOp) -> Option<Operator> {
@@ -217,6 +229,10 @@ const fn operator(operator: &IndexConstraintOp) -> Option<Operator> {
         IndexConstraintOp::SQLITE_INDEX_CONSTRAINT_LT => Some(Operator::Less),
         IndexConstraintOp::SQLITE_INDEX_CONSTRAINT_LE => Some(Operator::LessOrEqual),
         IndexConstraintOp::SQLITE_INDEX_CONSTRAINT_IS => Some(Operator::Is),
+        IndexConstraintOp::SQLITE_INDEX_CONSTRAINT_LIKE => Some(Operator::Like),
+        IndexConstraintOp::SQLITE_INDEX_CONSTRAINT_GLOB => Some(Operator::Glob),
+        IndexConstraintOp::SQLITE_INDEX_CONSTRAINT_ISNULL => Some(Operator::IsNull),
+        IndexConstraintOp::SQLITE_INDEX_CONSTRAINT_ISNOTNULL => Some(Operator::IsNotNull),
         _ => None,
     }
 }
@@ -268,7 +284,7 @@ unsafe impl VTabCursor for Cursor {
         plan: Option<&str>,
         arguments: &Filters<'_>,
     ) -> rusqlite::Result<()> {
-        let started = self.walk.start(plan.unwrap_or_default(), arguments.iter());
+        let started = self.walk.start(plan.unwrap_or_default(), arguments);
         started.map_err(|error| self.context.fail(error))
     }
 

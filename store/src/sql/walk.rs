@@ -1,19 +1,29 @@
 //! A cursor's way through the rows of one scan.
+//!
+//! Within a block the cursor only counts; which rows match was settled for the whole block by the
+//! store's scan.
 
 use std::sync::Arc;
 
-use rusqlite::types::ValueRef as SqlValue;
+use rusqlite::fallible_streaming_iterator::FallibleStreamingIterator as _;
+use rusqlite::types::Value;
+use rusqlite::vtab::Filters;
 
-use crate::Scan;
+use crate::limits::IN_VALUES_MAX;
 use crate::schema::TableSchema;
 use crate::sql::bounds::TimeRange;
 use crate::sql::error::SqlError;
 use crate::sql::event::{EventBlock, Layout};
-use crate::sql::kept::{At, Kept, Wants};
-use crate::sql::plan::{Plan, Term};
-use crate::sql::rows::{Block, Cell, Wanted};
+use crate::sql::kept::{Kept, Wants};
+use crate::sql::operator::Operator;
+use crate::sql::plan::{Plan, Term, column_index, name};
+use crate::sql::repeated::{Argument, Near, Request, owned};
+use crate::sql::rows::{Block, Cell, KeyKind, Wanted};
 use crate::sql::state::StateTableEntry;
-use crate::sql::statement::{Context, ScanKey};
+use crate::sql::statement::{Context, Repeatable};
+use crate::sql::values::{self, Asked, Kind};
+use crate::table::ValueRef;
+use crate::{Filter, Order, Scan};
 
 /// What a virtual table shows.
 #[derive(Clone, Copy, Debug)]
@@ -39,190 +49,320 @@ pub(super) struct Walk {
     context: Arc<Context>,
     prepared: Option<Prepared>,
     rows: Rows,
+    /// The current row's place in a streamed block.
+    row: usize,
+    /// How many rows follow in that block.
+    left: usize,
+    /// Kept rows that answered the scan before this one.
+    near: Option<Near>,
 }
 
 /// A plan made ready. A cursor has the same one at each of its scans.
 struct Prepared {
-    text: String,
+    text: Arc<str>,
     plan: Plan,
-    reads: Arc<[usize]>,
     layout: Arc<Layout>,
+    /// The terms that test columns, in the order of the arguments.
+    tests: Vec<Tested>,
+}
+
+/// A term that tests a column.
+#[derive(Clone, Copy)]
+struct Tested {
+    column: usize,
+    operator: Operator,
+    kind: Kind,
+}
+
+impl Tested {
+    /// How rows with its value are looked up, if they are.
+    fn key(&self) -> Option<KeyKind> {
+        if self.operator == Operator::Equal { self.kind.key() } else { None }
+    }
 }
 
 /// Where the rows come from.
 enum Rows {
     /// There are none, or no more.
     End,
-    /// Streamed from the store, with the rows that do not match left out.
+    /// Streamed from the store.
     Streamed(Box<Streamed>),
-    /// Kept rows, likewise.
-    Kept { kept: Arc<Kept>, wants: Wants, at: At },
-    /// Kept rows that an index found.
-    Found { kept: Arc<Kept>, found: Vec<At>, position: usize },
+    /// Kept rows.
+    Kept(Span),
+    /// Kept rows that an index found; the current one is the last.
+    Found { kept: Arc<Kept>, found: Vec<u32> },
 }
 
 /// A scan of the store under way.
 struct Streamed {
     scan: Scan,
-    layout: Arc<Layout>,
-    wants: Wants,
     block: EventBlock,
-    row: usize,
 }
 
-/// What the arguments of a scan ask for.
-enum Asked {
-    Nothing,
-    Rows { range: TimeRange, wants: Wants },
+/// Kept rows one after the other, without those that do not match.
+struct Span {
+    kept: Arc<Kept>,
+    wants: Wants,
+    rows: std::ops::Range<usize>,
+    backwards: bool,
+    current: usize,
 }
 
 impl Walk {
     pub(super) const fn new(shown: Shown, context: Arc<Context>) -> Self {
-        Self { shown, context, prepared: None, rows: Rows::End }
+        Self { shown, context, prepared: None, rows: Rows::End, row: 0, left: 0, near: None }
     }
 
     /// Begins a scan at its first row.
     ///
     /// # Errors
-    /// When the rows cannot be read, or the statement was interrupted.
-    pub(super) fn start<'a>(
-        &mut self,
-        plan: &str,
-        arguments: impl Iterator<Item = SqlValue<'a>>,
-    ) -> Result<(), SqlError> {
-        self.rows = Rows::End;
+    /// When the rows cannot be read, a value is not compared with times, or the statement was
+    /// interrupted.
+    pub(super) fn start(&mut self, plan: &str, arguments: &Filters<'_>) -> Result<(), SqlError> {
+        (self.rows, self.left) = (Rows::End, 0);
         self.context.check_interrupt()?;
         let schema = self.shown.schema();
         let prepared = match self.prepared.take() {
-            Some(prepared) if prepared.text == plan => prepared,
-            _ => Prepared::new(schema, plan)?,
+            Some(prepared) if *prepared.text == *plan => prepared,
+            // SQLite uses a cursor again, for instance for the rows that an outer join left over.
+            _ => {
+                self.near = None;
+                Prepared::new(schema, plan)?
+            }
         };
         let prepared = self.prepared.insert(prepared);
-        let Asked::Rows { range, mut wants } = asked(&prepared.plan, arguments) else {
+        let Some(request) = prepared.request(schema, arguments)? else {
             return Ok(());
         };
-        wants.sort_by_key(|(column, _)| *column);
-        self.rows = self.rows(range, wants)?;
+        match self.shown {
+            Shown::State(entry) => self.start_state(entry, &request),
+            Shown::Events(schema) => self.start_events(schema, &request),
+        }
+    }
+
+    fn start_state(&mut self, entry: &StateTableEntry, request: &Request) -> Result<(), SqlError> {
+        let kept = self.context.kept_state(entry)?;
+        let Some(wants) = self.wants(request, |_| true) else { return Ok(()) };
+        // Rows of state tables are kept anyway, so their indexes are not counted.
+        self.rows = match kept.index(&wants, false, |_| true) {
+            Some(index) => Rows::Found { found: reversed(index.rows(&kept, &wants)), kept },
+            None => Rows::Kept(Span::new(kept, wants, None, false)),
+        };
         self.settle()
     }
 
-    /// Where the rows of a range come from.
-    fn rows(&self, range: TimeRange, wants: Wants) -> Result<Rows, SqlError> {
-        let Some(prepared) = &self.prepared else {
-            return Ok(Rows::End);
+    fn start_events(
+        &mut self,
+        schema: &'static TableSchema,
+        request: &Request,
+    ) -> Result<(), SqlError> {
+        self.context.note_scan(schema.name, request.range);
+        let near = match self.near.take() {
+            Some(near) if near.serves(request) => Some(near),
+            _ => self.find_near(schema, request)?,
         };
-        let kept = match self.shown {
-            Shown::State(entry) => Some(self.context.kept_state(entry)?),
-            Shown::Events(schema) => {
-                self.context.note_scan(schema.name, range);
-                let reads = Arc::clone(&prepared.reads);
-                let key = ScanKey { table: schema.name, range, reads };
-                let columns: Vec<usize> = prepared.plan.keys().collect();
-                self.context.kept_events(&key, schema, &prepared.layout, &columns)?
+        let Some(near) = near else { return self.stream(schema, request) };
+        let near = self.near.insert(near).clone();
+        let Some(wants) = self.wants(request, |argument| near.varies(argument)) else {
+            return Ok(());
+        };
+        let backwards = self.order() == Order::Descending;
+        let range = near.is_wider(request.range).then_some(request.range);
+        let kept = Arc::clone(&near.kept);
+        self.rows = match kept.index(&wants, true, |bytes| self.context.charge(bytes)) {
+            Some(index) => {
+                let mut found = index.rows(&kept, &wants);
+                if let Some(range) = range {
+                    let rows = kept.range(range);
+                    found.retain(|row| rows.contains(&(*row as usize)));
+                }
+                let found = if backwards { found } else { reversed(found) };
+                Rows::Found { kept, found }
             }
+            None => Rows::Kept(Span::new(kept, wants, range, backwards)),
         };
-        let Some(kept) = kept else {
-            let layout = Arc::clone(&prepared.layout);
-            let schema = self.shown.schema();
-            let streamed = Streamed::begin(&self.context, schema, range, layout, wants)?;
-            return Ok(streamed.map_or(Rows::End, |streamed| Rows::Streamed(Box::new(streamed))));
+        self.settle()
+    }
+
+    fn order(&self) -> Order {
+        self.prepared.as_ref().map_or(Order::Any, |prepared| prepared.plan.shape.scanned())
+    }
+
+    /// The kept rows that answer a request, if there are any.
+    fn find_near(
+        &self,
+        schema: &'static TableSchema,
+        request: &Request,
+    ) -> Result<Option<Near>, SqlError> {
+        let Some(prepared) = &self.prepared else { return Ok(None) };
+        let repeatable = Repeatable {
+            schema,
+            plan: &prepared.text,
+            layout: &prepared.layout,
+            ordered: self.order() != Order::Any,
+            filters: &|fixed| prepared.filters(fixed),
         };
-        // The rows of a state table are bounded by the host, so their indexes are not counted.
-        let charge = |bytes| matches!(self.shown, Shown::State(_)) || self.context.charge(bytes);
-        Ok(match kept.index(&wants, charge) {
-            Some(index) => Rows::Found { kept, found: index.rows(&wants), position: 0 },
-            None => Rows::Kept { kept, wants, at: At { block: 0, row: 0 } },
-        })
+        self.context.near(&repeatable, request)
+    }
+
+    /// Reads from the store.
+    fn stream(&mut self, schema: &'static TableSchema, request: &Request) -> Result<(), SqlError> {
+        let Some(prepared) = &self.prepared else { return Ok(()) };
+        let arguments: Vec<_> = request.arguments.iter().cloned().map(Some).collect();
+        let filters = prepared.filters(&arguments);
+        let asked = prepared.layout.request(request.range, filters, self.order());
+        let mut scan = self.context.scan(schema, &asked)?;
+        if let Some(block) = next_block(&self.context, schema, &mut scan, &prepared.layout)? {
+            (self.row, self.left) = (0, block.len().saturating_sub(1));
+            self.rows = Rows::Streamed(Box::new(Streamed { scan, block }));
+        }
+        Ok(())
+    }
+
+    /// The values to look up among kept rows; `None` when none of them can be there.
+    fn wants(&self, request: &Request, varies: impl Fn(usize) -> bool) -> Option<Wants> {
+        let tests = self.prepared.as_ref().map_or(&[][..], |prepared| &prepared.tests);
+        let mut wants = Wants::new();
+        for (index, (test, argument)) in tests.iter().zip(&request.arguments).enumerate() {
+            let (Some(key), Argument::One(value)) = (test.key(), argument) else { continue };
+            if !varies(index) {
+                continue;
+            }
+            match key.wanted(value.into()) {
+                Wanted::Nothing => return None,
+                Wanted::Only(key) => wants.push((test.column, key)),
+                Wanted::Any => {}
+            }
+        }
+        wants.sort_by_key(|(column, _)| *column);
+        Some(wants)
     }
 
     /// Goes to the next row.
     ///
     /// # Errors
     /// When it cannot be read, or the statement was interrupted.
+    #[inline]
     pub(super) fn advance(&mut self) -> Result<(), SqlError> {
-        match &mut self.rows {
-            Rows::End => {}
-            Rows::Streamed(streamed) => streamed.row += 1,
-            Rows::Kept { at, .. } => at.row += 1,
-            Rows::Found { position, .. } => *position += 1,
+        if self.left > 0 {
+            self.left -= 1;
+            self.row += 1;
+            return Ok(());
         }
-        self.settle()
+        self.advance_block()
     }
 
-    /// Whether there is no row here.
-    pub(super) const fn is_at_end(&self) -> bool {
-        matches!(self.rows, Rows::End)
-    }
-
-    /// The value of a column of the current row; null at the end.
-    pub(super) fn cell(&self, column: usize) -> Cell<'_> {
-        self.current().map_or(Cell::Value(crate::table::ValueRef::Null), |(block, row)| {
-            block.cell(column, row)
-        })
-    }
-
-    /// The number of the current row; 0 at the end.
-    pub(super) fn rowid(&self) -> i64 {
-        self.current().map_or(0, |(block, row)| block.rowid(row))
-    }
-
-    fn current(&self) -> Option<(&dyn Block, usize)> {
-        match &self.rows {
-            Rows::End => None,
-            Rows::Streamed(streamed) => Some((&streamed.block, streamed.row)),
-            Rows::Kept { kept, at, .. } => Some((kept.block(at.block)?, at.row)),
-            Rows::Found { kept, found, position } => {
-                let at = found.get(*position)?;
-                Some((kept.block(at.block)?, at.row))
+    #[inline(never)]
+    fn advance_block(&mut self) -> Result<(), SqlError> {
+        match &mut self.rows {
+            Rows::End => Ok(()),
+            Rows::Found { found, .. } => {
+                found.pop();
+                self.settle()
+            }
+            Rows::Kept(span) => {
+                span.step();
+                self.settle()
+            }
+            Rows::Streamed(streamed) => {
+                let Some(prepared) = &self.prepared else { return Ok(()) };
+                let (schema, layout) = (self.shown.schema(), &prepared.layout);
+                match next_block(&self.context, schema, &mut streamed.scan, layout)? {
+                    Some(block) => {
+                        (self.row, self.left) = (0, block.len().saturating_sub(1));
+                        streamed.block = block;
+                    }
+                    None => self.rows = Rows::End,
+                }
+                Ok(())
             }
         }
     }
 
-    /// Moves on from where the cursor stands to a row that exists and matches.
+    /// Moves on from where the cursor stands among kept rows to a row that exists and matches.
     fn settle(&mut self) -> Result<(), SqlError> {
-        let schema = self.shown.schema();
         let found = match &mut self.rows {
             Rows::End => false,
-            Rows::Found { found, position, .. } => *position < found.len(),
-            Rows::Kept { kept, wants, at } => settle_kept(kept, wants, at),
-            Rows::Streamed(streamed) => streamed.settle(&self.context, schema)?,
+            Rows::Streamed(_) => true,
+            Rows::Found { found, .. } => !found.is_empty(),
+            Rows::Kept(span) => span.settle(&self.context)?,
         };
         if !found {
             self.rows = Rows::End;
         }
         Ok(())
     }
-}
 
-impl Streamed {
-    /// A scan at its first row; `None` when there is none.
-    fn begin(
-        context: &Context,
-        schema: &'static TableSchema,
-        range: TimeRange,
-        layout: Arc<Layout>,
-        wants: Wants,
-    ) -> Result<Option<Self>, SqlError> {
-        let mut scan = context.scan(schema, range, &layout)?;
-        let block = next_block(context, schema, &mut scan, &layout)?;
-        Ok(block.map(|block| Self { scan, layout, wants, block, row: 0 }))
+    /// Whether there is no row here.
+    #[inline]
+    pub(super) const fn is_at_end(&self) -> bool {
+        matches!(self.rows, Rows::End)
     }
 
-    /// Moves on to a row that exists and matches; false when there is none.
-    fn settle(
-        &mut self,
-        context: &Context,
-        schema: &'static TableSchema,
-    ) -> Result<bool, SqlError> {
-        loop {
-            if let Some(row) = next_match(&self.block, &self.wants, self.row) {
-                self.row = row;
+    /// The value of a column of the current row; null at the end.
+    #[inline]
+    pub(super) fn cell(&self, column: usize) -> Cell<'_> {
+        if let Rows::Streamed(streamed) = &self.rows {
+            return streamed.block.cell(column, self.row);
+        }
+        let null = Cell::Value(ValueRef::Null);
+        self.kept_row().map_or(null, |(block, row)| block.cell(column, row))
+    }
+
+    /// The number of the current row; 0 at the end.
+    pub(super) fn rowid(&self) -> i64 {
+        if let Rows::Streamed(streamed) = &self.rows {
+            return streamed.block.rowid(self.row);
+        }
+        self.kept_row().map_or(0, |(block, row)| block.rowid(row))
+    }
+
+    fn kept_row(&self) -> Option<(&dyn Block, usize)> {
+        match &self.rows {
+            Rows::End | Rows::Streamed(_) => None,
+            Rows::Kept(span) => span.kept.at(span.current),
+            Rows::Found { kept, found } => kept.at(*found.last()? as usize),
+        }
+    }
+}
+
+fn reversed(mut found: Vec<u32>) -> Vec<u32> {
+    found.reverse();
+    found
+}
+
+impl Span {
+    fn new(kept: Arc<Kept>, wants: Wants, range: Option<TimeRange>, backwards: bool) -> Self {
+        let rows = range.map_or(0..kept.len(), |range| kept.range(range));
+        Self { kept, wants, rows, backwards, current: 0 }
+    }
+
+    /// Leaves the current row behind.
+    const fn step(&mut self) {
+        if self.backwards {
+            self.rows.end = self.current;
+        } else {
+            self.rows.start = self.current + 1;
+        }
+    }
+
+    /// Goes to the nearest row that matches; false when there is none.
+    fn settle(&mut self, context: &Context) -> Result<bool, SqlError> {
+        /// Rows that are looked at between two looks at the clock.
+        const UNCHECKED: usize = 1 << 16;
+        let mut looked = 0;
+        while !self.rows.is_empty() {
+            self.current = if self.backwards { self.rows.end - 1 } else { self.rows.start };
+            if self.kept.matches(&self.wants, self.current) {
                 return Ok(true);
             }
-            let next = next_block(context, schema, &mut self.scan, &self.layout)?;
-            let Some(block) = next else { return Ok(false) };
-            (self.block, self.row) = (block, 0);
+            self.step();
+            looked += 1;
+            if looked % UNCHECKED == 0 {
+                context.check_interrupt()?;
+            }
         }
+        Ok(false)
     }
 }
 
@@ -231,24 +371,89 @@ impl Prepared {
         let plan = Plan::parse(schema, text).ok_or_else(|| SqlError::Sqlite {
             message: format!("no plan of {}: {text}", schema.name),
         })?;
-        let layout = Arc::new(Layout::new(schema, &plan.reads));
-        Ok(Self { text: text.to_owned(), reads: plan.reads.as_slice().into(), plan, layout })
+        let tests = plan.terms.iter().filter_map(|term| match *term {
+            Term::Bound(..) => None,
+            Term::Test(column, operator) => {
+                Kind::of(schema, column).map(|kind| Tested { column, operator, kind })
+            }
+        });
+        let tests: Vec<Tested> = tests.collect();
+        // A rowid is looked up among kept rows and no column that SQLite reads.
+        let keys = tests.iter().filter(|test| test.key().is_some()).map(|test| test.column);
+        let reads: Vec<usize> = plan.reads.iter().copied().chain(keys).collect();
+        let layout = Arc::new(Layout::new(schema, &reads));
+        Ok(Self { text: text.into(), plan, layout, tests })
+    }
+
+    /// What the arguments ask for; `None` when no row can satisfy them.
+    fn request(
+        &self,
+        schema: &TableSchema,
+        arguments: &Filters<'_>,
+    ) -> Result<Option<Request>, SqlError> {
+        let mut request =
+            Request { range: TimeRange::ALL, arguments: Vec::with_capacity(self.tests.len()) };
+        let terms = self.plan.terms.iter().zip(arguments.iter()).enumerate();
+        for (index, (term, value)) in terms {
+            match *term {
+                Term::Bound(column, operator) => {
+                    let Some(range) = request.range.narrow(column, operator, value) else {
+                        return Err(SqlError::not_a_time(
+                            name(schema, column_index(schema, column)),
+                            value,
+                        ));
+                    };
+                    request.range = range;
+                }
+                Term::Test(_, Operator::In) => {
+                    request.arguments.push(members(arguments, index)?);
+                }
+                Term::Test(..) => request.arguments.push(Argument::One(owned(value))),
+            }
+        }
+        let satisfiable = self
+            .tests
+            .iter()
+            .zip(&request.arguments)
+            .all(|(test, argument)| !matches!(test.asked(argument), Asked::Nothing));
+        Ok((satisfiable && !request.range.is_empty()).then_some(request))
+    }
+
+    /// The filters of the arguments that are there.
+    fn filters(&self, arguments: &[Option<Argument>]) -> Vec<Filter> {
+        let mut filters = Vec::new();
+        for (test, argument) in self.tests.iter().zip(arguments) {
+            let asked = argument.as_ref().map(|argument| test.asked(argument));
+            if let Some(Asked::Filters(more)) = asked {
+                filters.extend(more);
+            }
+        }
+        filters
     }
 }
 
-fn asked<'a>(plan: &Plan, arguments: impl Iterator<Item = SqlValue<'a>>) -> Asked {
-    let (mut range, mut wants) = (TimeRange::ALL, Wants::new());
-    for (term, value) in plan.terms.iter().zip(arguments) {
-        match *term {
-            Term::Bound(column, operator) => range = range.narrow(column, operator, value),
-            Term::Key(column, kind) => match kind.wanted(value) {
-                Wanted::Nothing => return Asked::Nothing,
-                Wanted::Only(key) => wants.push((column, key)),
-                Wanted::Any => {}
-            },
+impl Tested {
+    fn asked(&self, argument: &Argument) -> Asked {
+        match argument {
+            Argument::One(value) => values::test(self.kind, self.operator, &[value.into()]).asked,
+            Argument::Many(values) if values.len() > IN_VALUES_MAX => Asked::Anything,
+            Argument::Many(_) => values::test(self.kind, self.operator, &argument.values()).asked,
         }
     }
-    if range.is_empty() { Asked::Nothing } else { Asked::Rows { range, wants } }
+}
+
+/// The members of an `IN`.
+fn members(arguments: &Filters<'_>, index: usize) -> Result<Argument, SqlError> {
+    let failed = |error: rusqlite::Error| SqlError::Sqlite { message: error.to_string() };
+    let mut members = arguments.in_values(index).map_err(failed)?;
+    let mut values: Vec<Value> = Vec::new();
+    while let Some(member) = members.next().map_err(failed)? {
+        values.push(owned(member.get_raw()));
+        if values.len() > IN_VALUES_MAX {
+            break;
+        }
+    }
+    Ok(Argument::Many(values.into()))
 }
 
 /// The next block that has rows.
@@ -266,21 +471,4 @@ fn next_block(
         }
     }
     Ok(None)
-}
-
-/// The first row from `row` on with the wanted values.
-fn next_match(block: &dyn Block, wants: &Wants, row: usize) -> Option<usize> {
-    (row..block.len())
-        .find(|row| wants.iter().all(|(column, key)| block.cell(*column, *row).equals(key)))
-}
-
-fn settle_kept(kept: &Kept, wants: &Wants, at: &mut At) -> bool {
-    while let Some(block) = kept.block(at.block) {
-        if let Some(row) = next_match(block, wants, at.row) {
-            at.row = row;
-            return true;
-        }
-        *at = At { block: at.block + 1, row: 0 };
-    }
-    false
 }

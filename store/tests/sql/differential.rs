@@ -2,7 +2,7 @@
 
 use bygone_store::limits::KEPT_BYTES_MAX;
 use bygone_store::schema::{ColumnSource, ColumnType, Computation};
-use bygone_store::sql::Session;
+use bygone_store::sql::{Session, SqlError};
 use bygone_store::{Computed, EventTable, TableSchema, guid, sql::parse_time};
 use rusqlite::functions::FunctionFlags;
 use rusqlite::types::Value;
@@ -176,9 +176,11 @@ fn comparable(rows: &[Vec<Value>], ordered: bool) -> Vec<String> {
     rows
 }
 
-/// Statements that gave rows, of those from these seeds.
+/// Statements that gave rows, of those from these seeds. Those that compare a time with text are
+/// refused, unlike by an ordinary table; they are few.
 fn compare(session: &Session, control: &Connection, seeds: std::ops::Range<u64>) -> usize {
-    let mut answered = 0;
+    let (mut answered, mut refused) = (0, 0);
+    let all = usize::try_from(seeds.end - seeds.start).unwrap();
     for seed in seeds {
         let (sql, ordered) = statement(&mut Chance::new(seed));
         match (run(session, &sql), ask_control(control, &sql)) {
@@ -187,10 +189,12 @@ fn compare(session: &Session, control: &Connection, seeds: std::ops::Range<u64>)
                 assert_eq!(comparable(&sink.rows, ordered), expected, "seed {seed}: {sql}");
                 answered += usize::from(!expected.is_empty());
             }
+            (Err(SqlError::NotATime { .. }), _) => refused += 1,
             (Err(_), Err(_)) => {}
             (ours, theirs) => panic!("seed {seed}: {sql}: {:?} but {theirs:?}", ours.map(|_| ())),
         }
     }
+    assert!(refused < all / 5, "{refused} of {all} statements were refused");
     answered
 }
 
@@ -239,7 +243,11 @@ fn every_time_bound_agrees_with_an_ordinary_table() {
         for comparison in ["=", "<", "<=", ">", ">=", "IS", "<>"] {
             for literal in crate::generate::LITERALS {
                 let sql = format!("SELECT eid FROM samples WHERE {column} {comparison} {literal}");
-                let ours = run(&session, &sql).unwrap().0.rows;
+                let ours = match run(&session, &sql) {
+                    Ok((sink, _)) => sink.rows,
+                    Err(SqlError::NotATime { .. }) if literal.starts_with('\'') => continue,
+                    Err(error) => panic!("{sql}: {error}"),
+                };
                 let theirs = ask_control(&control, &sql).unwrap();
                 assert_eq!(comparable(&ours, false), comparable(&theirs, false), "{sql}");
             }

@@ -32,7 +32,7 @@ impl Chance {
 
 const SAMPLES: &[&str] = &[
     "time", "time_ns", "time_ns", "pid", "start_ns", "guid", "name", "label", "score", "level",
-    "flag", "big", "data", "uptime", "eid", "boot_ns", "boot_id",
+    "flag", "big", "data", "uptime", "eid", "boot_ns", "boot_id", "rowid", "name", "label",
 ];
 
 const OTHERS: &[&str] =
@@ -96,7 +96,37 @@ pub(crate) const LITERALS: &[&str] = &[
 
 const COMPARISONS: &[&str] = &["=", "=", "=", "<", "<=", ">", ">=", "<>", "IS", "IS NOT"];
 
-const PATTERNS: &[&str] = &["'a%'", "'%5%'", "'A_c'", "'abcdef01-%'", "''", "'%'"];
+/// Of `LIKE` and `GLOB` both.
+const PATTERNS: &[&str] = &[
+    "'a%'",
+    "'%5%'",
+    "'A_c'",
+    "'abcdef01-%'",
+    "''",
+    "'%'",
+    "'ab%C'",
+    "'%b%'",
+    "'é'",
+    "'É'",
+    "'_'",
+    "'5.%'",
+    "'% 5 %'",
+    "'a*'",
+    "'*5*'",
+    "'A?c'",
+    "'?'",
+    "'[a-c]*'",
+    "'[^a]*'",
+    "'[]a]*'",
+    "'a[b-'",
+    "'*'",
+    "NULL",
+    "5",
+    "x'61'",
+    "'a' || '%'",
+    "b.name",
+    "a.label",
+];
 
 const JOINS: &[&str] = &["JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN", "CROSS JOIN", ","];
 
@@ -140,11 +170,17 @@ pub(crate) fn statement(chance: &mut Chance) -> (String, bool) {
 
 /// A total order, and perhaps a limit.
 fn order(chance: &mut Chance, sources: &[Source], sql: &mut String) {
-    let first = column(chance, sources);
     let direction = chance.pick(&["", " DESC"]);
-    write!(sql, " ORDER BY {first}{direction}").unwrap();
+    let first = match chance.below(5) {
+        0 => format!("{}.time_ns{direction}", sources[0].alias),
+        1 => format!("{0}.time{direction}, {0}.time_ns{direction}", sources[0].alias),
+        2 => format!("{0}.time_ns{direction}, {0}.eid{direction}", sources[0].alias),
+        _ => format!("{}{direction}", column(chance, sources)),
+    };
+    let last = chance.pick(&[direction, ""]);
+    write!(sql, " ORDER BY {first}").unwrap();
     for source in sources {
-        write!(sql, ", {}.eid", source.alias).unwrap();
+        write!(sql, ", {}.eid{last}", source.alias).unwrap();
     }
     if chance.one_in(2) {
         write!(sql, " LIMIT {}", chance.below(6)).unwrap();
@@ -216,10 +252,26 @@ fn condition(chance: &mut Chance, sources: &[Source], depth: usize) -> String {
     let literal = chance.pick(LITERALS);
     match chance.below(13) {
         0 => format!("{literal} {comparison} {column}"),
-        1 => format!("{column} IN ({literal}, {})", chance.pick(LITERALS)),
+        1 => {
+            let list: Vec<&str> = (0..=chance.below(4)).map(|_| chance.pick(LITERALS)).collect();
+            let not = if chance.one_in(4) { "NOT " } else { "" };
+            format!("{column} {not}IN ({literal}, {})", list.join(", "))
+        }
         2 => format!("{column} BETWEEN {literal} AND {}", chance.pick(LITERALS)),
-        3 => format!("{column} IS NULL"),
-        4 => format!("{column} LIKE {}", chance.pick(PATTERNS)),
+        3 => format!("{column} {}", chance.pick(&["IS NULL", "IS NOT NULL", "NOTNULL"])),
+        4 => {
+            // Names of the first two sources' columns stand only where both are there.
+            let pattern = match chance.pick(PATTERNS) {
+                "b.name" if sources.len() < 2 => "'b.n_me'",
+                "a.label" if !sources.first().is_some_and(|a| a.columns.contains(&"label")) => {
+                    "'a.l%'"
+                }
+                pattern => pattern,
+            };
+            let operator = chance.pick(&["LIKE", "LIKE", "GLOB", "NOT LIKE"]);
+            let escape = if operator == "LIKE" && chance.one_in(6) { " ESCAPE 'b'" } else { "" };
+            format!("{column} {operator} {pattern}{escape}")
+        }
         5 => {
             format!("{column} {comparison} {literal} COLLATE {}", chance.pick(&["NOCASE", "RTRIM"]))
         }
@@ -229,6 +281,14 @@ fn condition(chance: &mut Chance, sources: &[Source], depth: usize) -> String {
             chance.pick(&["=", "<", ">="])
         ),
         7 => format!("{column} {comparison} {}", self::column(chance, sources)),
+        // Not text beside numbers: of a list of rows SQLite tells a virtual table nothing but
+        // equalities, and then compares these as text, unlike on an ordinary table.
+        8 if chance.one_in(3) => {
+            let (numbers, alias) = (["pid", "level", "eid", "start_ns"], sources[0].alias);
+            let mut number = || chance.pick(&numbers);
+            let (a, b, x, y) = (number(), number(), number(), number());
+            format!("({alias}.{a}, {alias}.{b}) IN (SELECT x.{x}, x.{y} FROM others x)")
+        }
         8 => format!(
             "{column} IN (SELECT x.{} FROM others x WHERE x.level {comparison} {literal})",
             chance.pick(OTHERS)

@@ -2,7 +2,7 @@
 
 use tempfile::TempDir;
 
-use crate::fixture::{Store, other, plan, sample, session};
+use crate::fixture::{Store, other, plan, rows, sample, session};
 
 fn store() -> Store {
     let mut store = Store::new(u64::MAX);
@@ -74,17 +74,90 @@ fn equality_is_a_key_where_it_is_exact() {
         &["SCAN samples VIRTUAL TABLE INDEX 0: READS name"],
     );
     check(
-        "SELECT 1 FROM samples WHERE name IN ('x', 'y')",
-        &["SCAN samples VIRTUAL TABLE INDEX 0: READS name"],
+        "SELECT 1 FROM samples WHERE name IN ('x', 'y') AND pid IN (1, 2)",
+        &["SCAN samples VIRTUAL TABLE INDEX 4:name IN ? AND pid IN ? READS pid, name"],
     );
     check(
-        "SELECT 1 FROM samples WHERE name = 'x' AND pid IN (1, 2)",
-        &["SCAN samples VIRTUAL TABLE INDEX 4:name=? AND pid=? READS pid, name"],
+        "SELECT 1 FROM letters WHERE name IN ('x', 'y') AND id IN (1, 2)",
+        &["SCAN letters VIRTUAL TABLE INDEX 4:id=? READS id, name"],
     );
     check(
         "SELECT 1 FROM samples WHERE score = 1 OR score IS NULL",
         &["SCAN samples VIRTUAL TABLE INDEX 0: READS score"],
     );
+    check(
+        "SELECT 1 FROM samples WHERE eid = 7",
+        &["SCAN samples VIRTUAL TABLE INDEX 4:eid=? READS eid"],
+    );
+    check(
+        "SELECT 1 FROM samples WHERE rowid = 7",
+        &["SCAN samples VIRTUAL TABLE INDEX 4:eid=? READS nothing"],
+    );
+}
+
+#[test]
+fn other_tests_are_pushed_down() {
+    let cases = [
+        ("pid BETWEEN 1 AND 5", "pid>=? AND pid<=? READS pid"),
+        ("name > 'm'", "name>? READS name"),
+        ("name > 'm' COLLATE RTRIM", " READS name"),
+        ("name LIKE '%x'", "name LIKE ? READS name"),
+        ("name NOT LIKE '%x'", " READS name"),
+        ("name LIKE 'x' ESCAPE 'y'", " READS name"),
+        ("name GLOB '*x'", "name GLOB ? READS name"),
+        ("name GLOB 'x*'", "name>=? AND name<? AND name GLOB ? READS name"),
+        ("pid LIKE '1%'", " READS pid"),
+        ("label IS NULL", "label IS NULL READS label"),
+        ("label IS NOT NULL", "label IS NOT NULL READS label"),
+        ("data IS NULL", "data IS NULL READS data"),
+        ("label IS 'x'", "label IS ? READS label"),
+        ("boot_id = 'x'", "boot_id=? READS boot_id"),
+        ("guid LIKE 'x%'", " READS guid"),
+        ("score > 1", " READS score"),
+        ("uptime > 1", " READS uptime"),
+        ("name <> 'x'", " READS name"),
+    ];
+    let session = store().session();
+    for (condition, expected) in cases {
+        let lines = plan(&session, &format!("SELECT 1 FROM samples WHERE {condition}"));
+        let [line] = lines.as_slice() else { panic!("{lines:?}") };
+        let (_, found) = line.split_once(':').unwrap();
+        assert_eq!(found, expected, "{condition}");
+    }
+}
+
+/// Whether SQLite sorts.
+fn sorts(sql: &str) -> bool {
+    let all = rows(&store().session(), &format!("EXPLAIN QUERY PLAN {sql}"));
+    all.iter().any(|row| format!("{row:?}").contains("TEMP B-TREE"))
+}
+
+#[test]
+fn an_order_by_time_needs_no_sort() {
+    let granted = [
+        ("time_ns", " BY TIME"),
+        ("time_ns DESC", " BY TIME DESC"),
+        ("time", " BY TIME"),
+        ("time DESC, time_ns DESC, eid DESC", " BY TIME DESC"),
+        ("time_ns DESC, eid DESC, name", " BY TIME DESC"),
+        ("time_ns, rowid", " BY TIME"),
+    ];
+    for (order, suffix) in granted {
+        let sql = format!("SELECT pid FROM samples ORDER BY {order}");
+        let lines = plan(&store().session(), &sql);
+        assert!(lines[0].ends_with(suffix) && !sorts(&sql), "{order}: {lines:?}");
+    }
+    for order in ["eid", "time, eid", "time_ns DESC, eid", "name", "time_ns + 0", "time, name"] {
+        let sql = format!("SELECT pid FROM samples ORDER BY {order}");
+        assert!(sorts(&sql), "{order}");
+    }
+    check(
+        "SELECT pid FROM samples WHERE name = 'x' ORDER BY time_ns DESC LIMIT 20 OFFSET 5",
+        &["SCAN samples VIRTUAL TABLE INDEX 20:name=? READS pid, name, time_ns BY TIME DESC \
+           LIMIT 25"],
+    );
+    assert!(!sorts("SELECT time, count(*) FROM samples GROUP BY time"));
+    assert!(!sorts("SELECT DISTINCT time_ns FROM samples"));
 }
 
 #[test]

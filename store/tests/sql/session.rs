@@ -37,6 +37,8 @@ fn only_reading_is_allowed() {
         "PRAGMA temp_store = FILE",
         "PRAGMA journal_mode",
         "PRAGMA writable_schema = 1",
+        "PRAGMA case_sensitive_like = 1",
+        "PRAGMA reverse_unordered_selects = 1",
         "SELECT load_extension('x')",
         "WITH w AS (SELECT 1) INSERT INTO letters (id) SELECT * FROM w",
     ];
@@ -104,6 +106,25 @@ fn errors_name_the_thing_and_the_mend() {
         let error = error(sql);
         assert!(error.starts_with(message), "{sql}: {error}");
     }
+}
+
+#[test]
+fn a_time_beside_text_is_refused_with_the_mend() {
+    let session = Store::new(u64::MAX).session();
+    let message = "is a number and cannot be compared with the text 'yesterday'; write time_ns and \
+                   ns('yesterday')";
+    for (column, condition) in [
+        ("time", "time > 'yesterday'"),
+        ("time_ns", "time_ns BETWEEN 5 AND 'yesterday'"),
+        ("time", "time = (SELECT 'yester' || 'day')"),
+        ("time", "pid = 3 AND (name = 'x' OR time <= 'yesterday')"),
+    ] {
+        let sql = format!("SELECT pid FROM samples WHERE {condition}");
+        let error = run(&session, &sql).map(|_| ()).expect_err(&sql);
+        assert_eq!(error.to_string(), format!("{column} {message}"), "{sql}");
+    }
+    let numeric = "SELECT pid FROM samples WHERE time > '1700000000' AND time_ns < ' 5.5 '";
+    assert!(rows(&session, numeric).is_empty());
 }
 
 #[test]
