@@ -9,7 +9,9 @@ use arrow::array::{
     UInt64Builder, new_null_array,
 };
 use arrow::buffer::NullBuffer;
+use arrow::compute::filter;
 use arrow::datatypes::{DataType, Int32Type};
+use arrow::error::ArrowError;
 
 use crate::schema::ColumnType;
 use crate::table::ValueRef;
@@ -76,6 +78,55 @@ impl ColumnArray {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Some of its rows, in the same memory. The range must be within its rows.
+    pub(crate) fn slice(&self, start: usize, count: usize) -> Self {
+        match self {
+            Self::Bool(array) => Self::Bool(array.slice(start, count)),
+            Self::I32(array) => Self::I32(array.slice(start, count)),
+            Self::I64(array) => Self::I64(array.slice(start, count)),
+            Self::U32(array) => Self::U32(array.slice(start, count)),
+            Self::U64(array) => Self::U64(array.slice(start, count)),
+            Self::F64(array) => Self::F64(array.slice(start, count)),
+            Self::Text(array) => Self::Text(array.slice(start, count)),
+            Self::TextDictionary { keys, values } => {
+                Self::TextDictionary { keys: keys.slice(start, count), values: values.clone() }
+            }
+            Self::Blob(array) => Self::Blob(array.slice(start, count)),
+        }
+    }
+
+    /// The rows of a mask; a dictionary stays whole.
+    pub(crate) fn keep(&self, mask: &BooleanArray) -> Result<Self, ArrowError> {
+        let kept = filter(self.as_array(), mask)?;
+        Ok(self.with(&kept))
+    }
+
+    /// An array of the same type as its own, with its dictionary if it has one. Another array
+    /// leaves it as it is.
+    pub(crate) fn with(&self, array: &ArrayRef) -> Self {
+        match self {
+            Self::TextDictionary { values, .. } => match array.as_primitive_opt() {
+                Some(keys) => Self::TextDictionary { keys: keys.clone(), values: values.clone() },
+                None => self.clone(),
+            },
+            column => Self::of(array, column.column_type()).unwrap_or_else(|| column.clone()),
+        }
+    }
+
+    /// Memory of its rows, in bytes; of a dictionary, all.
+    pub(crate) fn bytes(&self) -> usize {
+        let own = |array: &dyn Array| {
+            array
+                .to_data()
+                .get_slice_memory_size()
+                .unwrap_or_else(|_| array.get_array_memory_size())
+        };
+        match self {
+            Self::TextDictionary { values, .. } => own(self.as_array()) + own(values),
+            column => own(column.as_array()),
+        }
     }
 
     /// The type of the column.

@@ -66,6 +66,13 @@ pub const SLOT_BYTES: usize = 64 << 10;
 /// How often a reader pins its snapshot anew because the writer sealed a journal meanwhile.
 pub const PIN_ATTEMPTS: usize = 64;
 
+/// Bytes of one column of a row group that a scan reads at once. Of a longer one it reads page by
+/// page.
+pub const CHUNK_BYTES_MAX: u64 = 4 << 20;
+
+/// Memory, in bytes, for the footers of the segments that a reader holds open.
+pub const FOOTER_BYTES_MAX: usize = 32 << 20;
+
 /// Segments that a reader holds open, over all its snapshots.
 pub const OPEN_SEGMENTS_MAX: usize = 128;
 
@@ -74,6 +81,13 @@ pub const JOURNAL_INDEXES_MAX: usize = 64;
 
 /// Rows in one batch of a scan, as far as frames and row groups allow.
 pub const BATCH_ROWS: usize = 8 * 1024;
+
+/// Batches that a scan's thread reads ahead.
+pub const AHEAD_BATCHES_MAX: usize = 2;
+
+/// Values, rows times columns, that an ordered scan decodes of one row group at once, unless a batch
+/// has more.
+pub const STRETCH_CELLS_MAX: usize = 1 << 20;
 
 /// Bytes of encoded rows after which a batch of a journal's scan is closed. One frame may carry it
 /// over, by at most [`PAYLOAD_BYTES_MAX`].

@@ -1,17 +1,16 @@
 //! What a scan yields.
 
+use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array};
-use arrow::buffer::BooleanBuffer;
+use arrow::buffer::ScalarBuffer;
 use arrow::compute::filter;
-use arrow::datatypes::Int64Type;
+use arrow::datatypes::{Int32Type, Int64Type};
 use arrow::error::ArrowError;
 
 use crate::columns::ColumnArray;
-use crate::read::filter::FilterColumn;
-use crate::read::predicate;
-use crate::read::scan::Projection;
 
 /// Some rows of a table.
 #[derive(Clone, Debug)]
@@ -19,9 +18,37 @@ pub struct ScanBatch {
     pub(super) rows: usize,
     pub(super) columns: Vec<ColumnArray>,
     pub(super) time_ns: Option<Int64Array>,
-    pub(super) eid: Option<Int64Array>,
+    pub(super) eids: Eids,
     pub(super) clock_offset_ns: Option<Int64Array>,
     pub(super) boot: Option<BootIds>,
+}
+
+/// The rows' numbers.
+#[derive(Clone, Debug)]
+pub(super) enum Eids {
+    Read(Int64Array),
+    /// They are read when the first one is asked for.
+    Unread(Arc<dyn LateEids>, Positions),
+}
+
+/// Numbers of a stretch of rows, read on demand and kept.
+pub(super) trait LateEids: fmt::Debug + Send + Sync {
+    /// The number at a position; `None` when it cannot be read.
+    fn at(&self, position: usize) -> Option<i64>;
+}
+
+impl LateEids for Int64Array {
+    fn at(&self, position: usize) -> Option<i64> {
+        self.values().get(position).copied()
+    }
+}
+
+/// Which rows of a row group a batch has.
+#[derive(Clone, Debug)]
+pub(super) enum Positions {
+    /// As many as the batch has rows, from this one on.
+    From(usize),
+    Each(ScalarBuffer<u32>),
 }
 
 /// The boot id of each row.
@@ -51,35 +78,46 @@ impl ScanBatch {
         &self.columns
     }
 
-    /// When each event happened, in nanoseconds since the Unix epoch; `None` unless
+    /// When each event happened, in nanoseconds since the Unix epoch; may be `None` unless
     /// [`crate::RowParts::time_ns`] was requested.
     #[must_use]
     pub const fn time_ns(&self) -> Option<&Int64Array> {
         self.time_ns.as_ref()
     }
 
-    /// Each row's number in its table; `None` unless [`crate::RowParts::eid`] was requested.
+    /// Each row's number in its table; `None` unless [`crate::RowParts::eid`] or an order was
+    /// requested.
     #[must_use]
     pub const fn eid(&self) -> Option<&Int64Array> {
-        self.eid.as_ref()
+        match &self.eids {
+            Eids::Read(eids) => Some(eids),
+            Eids::Unread(..) => None,
+        }
     }
 
-    /// A row's number in its table; `None` for a row out of range or unless
-    /// [`crate::RowParts::eid`] was requested.
+    /// A row's number in its table, whether it was requested or not: where it was not, all of its
+    /// surroundings are read when the first one is asked for. `None` for a row out of range, and
+    /// when it cannot be read, which is noted as damage.
     #[must_use]
     pub fn eid_at(&self, row: usize) -> Option<i64> {
-        self.eid.as_ref()?.values().get(row).copied()
+        match &self.eids {
+            Eids::Read(eids) => eids.values().get(row).copied(),
+            Eids::Unread(all, positions) => {
+                let position = positions.at(row).filter(|_| row < self.rows)?;
+                all.at(position)
+            }
+        }
     }
 
-    /// Per row, what boot-time nanoseconds plus it is real time; `None` unless
+    /// Per row, what boot-time nanoseconds plus it is real time; may be `None` unless
     /// [`crate::RowParts::boot`] was requested.
     #[must_use]
     pub const fn clock_offset_ns(&self) -> Option<&Int64Array> {
         self.clock_offset_ns.as_ref()
     }
 
-    /// The boot id of the host that a row was recorded on; `None` for a row out of range or unless
-    /// [`crate::RowParts::boot`] was requested.
+    /// The boot id of the host that a row was recorded on; `None` for a row out of range, and may
+    /// be unless [`crate::RowParts::boot`] was requested.
     #[must_use]
     pub fn boot_id(&self, row: usize) -> Option<[u8; 16]> {
         let boot = self.boot.as_ref().filter(|_| row < self.rows)?;
@@ -89,96 +127,111 @@ impl ScanBatch {
         };
         boot.ids.get(index).copied()
     }
-}
 
-/// A batch as it was decoded, before the rows out of range are taken away.
-#[derive(Default)]
-pub(super) struct RawBatch {
-    pub(super) rows: usize,
-    /// What [`Projection::wanted`] asked for.
-    pub(super) columns: Vec<ArrayRef>,
-    /// Whether the first of `columns` is the time.
-    pub(super) with_time: bool,
-    /// Whether rows may be out of range; then `with_time` holds.
-    pub(super) partial: bool,
-    pub(super) eid: Option<ArrayRef>,
-    pub(super) clock_offset_ns: Option<ArrayRef>,
-    pub(super) boot: Option<BootIds>,
-}
+    /// Some of its rows, in the same memory. The range must be within its rows.
+    pub(super) fn slice(&self, rows: Range<usize>) -> Self {
+        let (start, count) = (rows.start, rows.len());
+        if count == self.rows {
+            return self.clone();
+        }
+        let int64 = |array: &Option<Int64Array>| array.as_ref().map(|of| of.slice(start, count));
+        let keys = |boot: &BootIds| boot.keys.as_ref().map(|keys| keys.slice(start, count));
+        Self {
+            rows: count,
+            columns: self.columns.iter().map(|column| column.slice(start, count)).collect(),
+            time_ns: int64(&self.time_ns),
+            eids: match &self.eids {
+                Eids::Read(eids) => Eids::Read(eids.slice(start, count)),
+                Eids::Unread(all, at) => Eids::Unread(Arc::clone(all), at.slice(start, count)),
+            },
+            clock_offset_ns: int64(&self.clock_offset_ns),
+            boot: self
+                .boot
+                .as_ref()
+                .map(|boot| BootIds { ids: boot.ids.clone(), keys: keys(boot) }),
+        }
+    }
 
-impl RawBatch {
-    /// The batch that was requested; `None` when a column has another type than it must.
-    pub(super) fn finish(
-        mut self,
-        projection: &Projection,
-    ) -> Result<Option<ScanBatch>, ArrowError> {
-        let Some(mask) = self.mask(projection) else {
-            return Ok(None);
+    /// The rows of a mask.
+    pub(super) fn keep(&self, mask: &BooleanArray) -> Result<Self, ArrowError> {
+        let int64 = |array: Option<&Int64Array>| {
+            let kept = array.map(|array| filter(array, mask)).transpose()?;
+            Ok::<_, ArrowError>(kept.map(|array| array.as_primitive().clone()))
         };
-        if let Some(mask) = mask {
-            self.keep(&mask)?;
-        }
-        let mut columns = Vec::with_capacity(projection.requested.len());
-        for slot in &projection.requested {
-            let Some(column) = self.column(projection, *slot) else {
-                return Ok(None);
-            };
-            columns.push(column);
-        }
-        let time_ns = self.columns.first().filter(|_| self.with_time);
-        Ok(Some(ScanBatch {
-            rows: self.rows,
-            columns,
-            time_ns: time_ns.and_then(int64),
-            eid: self.eid.as_ref().and_then(int64),
-            clock_offset_ns: self.clock_offset_ns.as_ref().and_then(int64),
-            boot: self.boot,
-        }))
-    }
-
-    /// The column in a slot of the projection.
-    fn column(&self, projection: &Projection, slot: usize) -> Option<ColumnArray> {
-        let array = self.columns.get(slot.checked_sub(usize::from(!self.with_time))?)?;
-        ColumnArray::of(array, projection.slots.get(slot)?.column_type)
-    }
-
-    /// Which rows are in range and pass the filters; the inner `None` when all do, the outer one
-    /// when a column has another type than it must.
-    #[expect(clippy::option_option, reason = "the outer one is a failure")]
-    fn mask(&self, projection: &Projection) -> Option<Option<BooleanArray>> {
-        let mut passes = Vec::with_capacity(projection.predicates.len() + 1);
-        if self.partial {
-            let times = int64(self.columns.first()?)?;
-            let in_range = times.values().iter().map(|time| projection.time.contains(time));
-            passes.push(BooleanBuffer::from_iter(in_range));
-        }
-        for (slot, predicate) in &projection.predicates {
-            passes.push(match (predicate.column, slot) {
-                (FilterColumn::Eid, _) => predicate.eids(&int64(self.eid.as_ref()?)?),
-                (FilterColumn::BootId, _) => predicate.boot_ids(self.boot.as_ref()?, self.rows),
-                (_, slot) => predicate.column(&self.column(projection, (*slot)?)?),
-            });
-        }
-        Some(predicate::mask_of(passes.into_iter()))
-    }
-
-    /// Keeps the rows of a mask.
-    fn keep(&mut self, mask: &BooleanArray) -> Result<(), ArrowError> {
-        for column in &mut self.columns {
-            *column = filter(column, mask)?;
-        }
-        for column in [&mut self.eid, &mut self.clock_offset_ns].into_iter().flatten() {
-            *column = filter(column, mask)?;
-        }
-        if let Some(keys) = self.boot.as_mut().and_then(|boot| boot.keys.as_mut()) {
-            let array: ArrayRef = Arc::new(keys.clone());
-            *keys = filter(&array, mask)?.as_primitive().clone();
-        }
-        self.rows = mask.true_count();
-        Ok(())
+        let columns = self.columns.iter().map(|column| column.keep(mask));
+        let boot = match &self.boot {
+            Some(BootIds { ids, keys: Some(keys) }) => {
+                let keys = Some(filter(keys, mask)?.as_primitive().clone());
+                Some(BootIds { ids: ids.clone(), keys })
+            }
+            boot => boot.clone(),
+        };
+        let eids = match &self.eids {
+            Eids::Read(eids) => Eids::Read(filter(eids, mask)?.as_primitive().clone()),
+            Eids::Unread(all, positions) => Eids::Unread(Arc::clone(all), positions.keep(mask)),
+        };
+        Ok(Self {
+            rows: mask.true_count(),
+            columns: columns.collect::<Result<_, _>>()?,
+            time_ns: int64(self.time_ns.as_ref())?,
+            eids,
+            clock_offset_ns: int64(self.clock_offset_ns.as_ref())?,
+            boot,
+        })
     }
 }
 
-fn int64(array: &ArrayRef) -> Option<Int64Array> {
+impl Positions {
+    pub(super) fn at(&self, row: usize) -> Option<usize> {
+        match self {
+            Self::From(start) => start.checked_add(row),
+            Self::Each(each) => each.get(row).map(|position| *position as usize),
+        }
+    }
+
+    pub(super) fn slice(&self, start: usize, count: usize) -> Self {
+        match self {
+            Self::From(first) => Self::From(first.saturating_add(start)),
+            Self::Each(each) => Self::Each(each.slice(start, count)),
+        }
+    }
+
+    /// The positions of a mask's rows.
+    fn keep(&self, mask: &BooleanArray) -> Self {
+        let rows = mask.values().set_indices();
+        let kept = rows.filter_map(|row| u32::try_from(self.at(row)?).ok());
+        Self::Each(kept.collect())
+    }
+}
+
+/// Takes apart a column of boot ids; `None` when it is not what it must be.
+pub(super) fn boot_ids(array: &ArrayRef) -> Option<BootIds> {
+    if let Some(plain) = array.as_string_opt::<i32>() {
+        let mut ids: Vec<[u8; 16]> = Vec::new();
+        let keys = plain.iter().map(|text| {
+            let id = parse_boot_id(text?)?;
+            let known = ids.iter().position(|known| *known == id);
+            let key = known.unwrap_or(ids.len());
+            if known.is_none() {
+                ids.push(id);
+            }
+            i32::try_from(key).ok()
+        });
+        let keys: Option<Vec<i32>> = keys.collect();
+        return Some(BootIds { keys: Some(Int32Array::from(keys?)), ids });
+    }
+    let array = array.as_dictionary_opt::<Int32Type>().filter(|array| array.null_count() == 0)?;
+    let values = array.values().as_string_opt::<i32>()?;
+    let ids: Option<Vec<_>> = values.iter().map(|id| parse_boot_id(id?)).collect();
+    Some(BootIds { ids: ids?, keys: Some(array.keys().clone()) })
+}
+
+fn parse_boot_id(text: &str) -> Option<[u8; 16]> {
+    let plain = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    plain.then(|| u128::from_str_radix(text, 16).ok())?.map(u128::to_be_bytes)
+}
+
+/// Numbers without a null; `None` for any other array.
+pub(super) fn int64(array: &ArrayRef) -> Option<Int64Array> {
     array.as_primitive_opt::<Int64Type>().filter(|array| array.null_count() == 0).cloned()
 }

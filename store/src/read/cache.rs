@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::damage::Damage;
 use crate::journal::index::FrameIndex;
-use crate::limits::{JOURNAL_INDEXES_MAX, OPEN_SEGMENTS_MAX};
+use crate::limits::{FOOTER_BYTES_MAX, JOURNAL_INDEXES_MAX, OPEN_SEGMENTS_MAX};
 use crate::manifest::entry::State;
 use crate::manifest::read::Position;
-use crate::read::segments::OpenSegment;
+use crate::read::segment::OpenSegment;
 
 /// The manifest as it was at some position.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub(super) struct Cache {
     manifest: Mutex<Option<Arc<Known>>>,
     indexes: Mutex<BTreeMap<u64, KnownIndex>>,
     /// Segments by path, those opened last at the back.
-    segments: Mutex<VecDeque<(String, OpenSegment)>>,
+    segments: Mutex<VecDeque<(String, Arc<OpenSegment>)>>,
 }
 
 impl Cache {
@@ -56,17 +56,21 @@ impl Cache {
     }
 
     /// A segment that is open already.
-    pub(super) fn segment(&self, path: &str) -> Option<OpenSegment> {
+    pub(super) fn segment(&self, path: &str) -> Option<Arc<OpenSegment>> {
         let segments = lock(&self.segments);
         let found = segments.iter().find(|(known, _)| known == path)?;
-        Some(found.1.clone())
+        Some(Arc::clone(&found.1))
     }
 
-    pub(super) fn keep_segment(&self, path: &str, segment: &OpenSegment) {
+    pub(super) fn keep_segment(&self, path: &str, segment: &Arc<OpenSegment>) {
         let mut segments = lock(&self.segments);
-        segments.push_back((path.to_owned(), segment.clone()));
-        while segments.len() > OPEN_SEGMENTS_MAX {
-            segments.pop_front();
+        segments.push_back((path.to_owned(), Arc::clone(segment)));
+        let mut bytes: usize = segments.iter().map(|(_, segment)| segment.bytes()).sum();
+        while segments.len() > OPEN_SEGMENTS_MAX || bytes > FOOTER_BYTES_MAX {
+            let Some((_, first)) = segments.pop_front() else {
+                return;
+            };
+            bytes -= first.bytes();
         }
     }
 

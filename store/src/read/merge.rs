@@ -1,39 +1,52 @@
 //! Putting the rows of several batches into one order.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use arrow::array::{Array, AsArray, Int32Array};
 use arrow::compute::interleave;
 
 use crate::columns::ColumnArray;
-use crate::limits::BATCH_ROWS;
-use crate::read::batch::{BootIds, ScanBatch};
+use crate::read::batch::{BootIds, Eids, ScanBatch};
 use crate::read::filter::Order;
 use crate::table::ValueRef;
 
 /// A row: the index of its batch, and its place in that.
 pub(super) type Place = (usize, usize);
 
-/// The rows of all batches, by time and number.
-pub(super) fn sorted(batches: Vec<ScanBatch>, order: Order) -> VecDeque<ScanBatch> {
+/// The rows of all batches, by time and number, in batches of at most `rows_max`.
+pub(super) fn sorted(
+    batches: Vec<ScanBatch>,
+    order: Order,
+    rows_max: usize,
+) -> VecDeque<ScanBatch> {
     let mut places: Vec<(i64, i64, Place)> = Vec::new();
     for (index, batch) in batches.iter().enumerate() {
-        let (Some(times), Some(eids)) = (&batch.time_ns, &batch.eid) else {
+        let (Some(times), Some(eids)) = (&batch.time_ns, batch.eid()) else {
             continue;
         };
         let keys = times.values().iter().zip(eids.values());
         places.extend(keys.enumerate().map(|(row, (time, eid))| (*time, *eid, (index, row))));
+    }
+    if order == Order::Ascending && batches.len() == 1 && places.is_sorted() {
+        return batches.into();
     }
     places.sort_unstable();
     if order == Order::Descending {
         places.reverse();
     }
     let places: Vec<Place> = places.into_iter().map(|(_, _, place)| place).collect();
-    places.chunks(BATCH_ROWS).filter_map(|places| gather(&batches, places)).collect()
+    places.chunks(rows_max).filter_map(|places| gather(&batches, places)).collect()
 }
 
-/// The rows at some places; `None` when the batches have not the same columns.
+/// The rows at some places; `None` when the batches have not the same columns, or no number is to be
+/// had.
 pub(super) fn gather(batches: &[ScanBatch], places: &[Place]) -> Option<ScanBatch> {
+    if let Some(rows) = consecutive(places)
+        && let [only] = batches
+    {
+        return Some(only.slice(rows));
+    }
     let first = batches.first()?;
     let mut columns = Vec::with_capacity(first.columns.len());
     for index in 0..first.columns.len() {
@@ -48,10 +61,21 @@ pub(super) fn gather(batches: &[ScanBatch], places: &[Place]) -> Option<ScanBatc
         rows: places.len(),
         columns,
         time_ns: int64(|batch| batch.time_ns.as_ref().map(|array| array as _)),
-        eid: int64(|batch| batch.eid.as_ref().map(|array| array as _)),
+        eids: Eids::Read(int64(|batch| batch.eid().map(|array| array as _))?),
         clock_offset_ns: int64(|batch| batch.clock_offset_ns.as_ref().map(|array| array as _)),
         boot: gather_boot_ids(batches, places),
     })
+}
+
+/// The rows when they follow each other in one batch.
+fn consecutive(places: &[Place]) -> Option<Range<usize>> {
+    let (first, last) = (places.first()?, places.last()?);
+    let follow = |pair: &[Place]| match pair {
+        [(_, one), (_, next)] => one + 1 == *next,
+        _ => false,
+    };
+    let one_batch = places.iter().all(|(batch, _)| *batch == first.0);
+    (one_batch && places.windows(2).all(follow)).then(|| first.1..last.1 + 1)
 }
 
 /// Rows of a column. Text whose dictionary is not one and the same loses it.

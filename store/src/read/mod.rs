@@ -15,8 +15,12 @@
 //! it is enough to look at the manifest again at the end: when it has not moved, no journal has
 //! gone since it was read; when it has, the pin is taken anew.
 //!
-//! A [`Scan`] goes through the segments and frames whose times overlap the request and
-//! decodes only the wanted columns. Rows come in no particular order.
+//! A [`Scan`] goes through the segments and frames whose times overlap the request (`unordered`), or
+//! takes them by their earliest or latest time as far as it is asked for rows (`ordered`). Of a
+//! segment, it leaves out row groups and pages by their statistics, bloom filters and page index
+//! (`prune`), decodes the columns that filters look at, and the other wanted ones for the rows that
+//! passed (`segments`). A scan that yields many rows goes on ahead on a thread of its own (`scan`). A
+//! snapshot that is asked for many small ranges can keep what it decodes (`kept`).
 //!
 //! What cannot be read is left out and noted in [`Snapshot::damage`]; an error is only what the
 //! reader can do something about, such as a missing permission.
@@ -30,15 +34,22 @@
 
 mod batch;
 mod cache;
+mod count;
 mod filter;
 mod journals;
+mod kept;
 mod merge;
+mod ordered;
 mod pattern;
 mod predicate;
+mod projection;
+mod prune;
 mod reader;
 mod scan;
+mod segment;
 mod segments;
 mod snapshot;
+mod unordered;
 
 pub use batch::ScanBatch;
 pub use filter::{Filter, FilterColumn, Order, Test};

@@ -15,6 +15,7 @@ use std::str::Chars;
 pub(super) struct Pattern {
     /// Whether ASCII letters are compared without regard to case.
     folds: bool,
+    prefix: Box<[u8]>,
     shape: Shape,
 }
 
@@ -53,7 +54,9 @@ impl Pattern {
             '_' => Token::One,
             other => Token::Char(other),
         });
-        Self { folds: true, shape: Shape::of(tokens.collect(), true) }
+        // Which of both cases a letter of the prefix has is not known.
+        let prefix = Box::default();
+        Self { folds: true, prefix, shape: Shape::of(tokens.collect(), true) }
     }
 
     /// A pattern of `GLOB`.
@@ -66,12 +69,17 @@ impl Pattern {
                 '?' => Token::One,
                 '[' => match set(&mut characters) {
                     Some(set) => set,
-                    None => return Self { folds: false, shape: Shape::Never },
+                    None => {
+                        let prefix = Box::default();
+                        return Self { folds: false, prefix, shape: Shape::Never };
+                    }
                 },
                 other => Token::Char(other),
             });
         }
-        Self { folds: false, shape: Shape::of(tokens, false) }
+        let prefix: String = tokens.iter().map_while(Token::literal).collect();
+        let prefix = prefix.into_bytes().into_boxed_slice();
+        Self { folds: false, prefix, shape: Shape::of(tokens, false) }
     }
 
     /// Whether a text matches.
@@ -91,6 +99,11 @@ impl Pattern {
             Shape::Tokens(tokens) => matches_tokens(tokens, text, self.folds),
             Shape::Never => false,
         }
+    }
+
+    /// What every text that matches begins with, byte by byte; empty when that says nothing.
+    pub(super) fn prefix(&self) -> &[u8] {
+        &self.prefix
     }
 
     fn equal(&self, left: &[u8], right: &[u8]) -> bool {

@@ -7,7 +7,7 @@
 use std::ops::Bound;
 use std::sync::{Mutex, PoisonError};
 
-use arrow::array::{Array, BooleanArray, Int32Array, Int64Array, StringArray};
+use arrow::array::{Array, Int32Array, Int64Array, StringArray};
 use arrow::buffer::BooleanBuffer;
 
 use crate::columns::ColumnArray;
@@ -126,12 +126,25 @@ impl Predicate {
     }
 
     fn by_key(&self, keys: &Int32Array, values: &StringArray) -> BooleanBuffer {
+        if keys.len() < values.len() && self.unknown(values) {
+            let by_row = |row: usize| {
+                let key = keys.values().get(row).and_then(|key| usize::try_from(*key).ok());
+                key.is_some_and(|key| key < values.len() && self.check.text(values.value(key)))
+            };
+            return valid(keys, BooleanBuffer::collect_bool(keys.len(), by_row));
+        }
         let passes = self.distinct(values);
         let by_key = |row: usize| {
             let key = keys.values().get(row).and_then(|key| usize::try_from(*key).ok());
             key.is_some_and(|key| key < passes.len() && passes.value(key))
         };
         valid(keys, BooleanBuffer::collect_bool(keys.len(), by_key))
+    }
+
+    /// Whether a dictionary was not met last.
+    fn unknown(&self, values: &StringArray) -> bool {
+        let known = self.dictionary.lock().unwrap_or_else(PoisonError::into_inner);
+        !known.as_ref().is_some_and(|(dictionary, _)| same(dictionary, values))
     }
 
     /// Which values of a dictionary pass.
@@ -269,11 +282,4 @@ fn not_null(column: &ColumnArray) -> BooleanBuffer {
         column => BooleanBuffer::new_set(column.len()),
     };
     valid(column.as_array(), passes)
-}
-
-/// The rows that pass a time range and predicates; `None` when all do.
-pub(super) fn mask_of(parts: impl Iterator<Item = BooleanBuffer>) -> Option<BooleanArray> {
-    let all = parts.reduce(|left, right| &left & &right)?;
-    let mask = BooleanArray::new(all, None);
-    (mask.true_count() < mask.len()).then_some(mask)
 }

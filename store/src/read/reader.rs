@@ -83,6 +83,9 @@ pub enum ReadError {
         /// The column.
         column: &'static str,
     },
+    /// The thread that read ahead ended before its time.
+    #[error("the thread that reads ahead has failed")]
+    Ahead,
     /// The table has no time column.
     #[error("table {table} is not a table of events")]
     NotEvents {

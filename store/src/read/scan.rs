@@ -1,22 +1,24 @@
 //! Scans: the rows of one table and range, batch by batch.
+//!
+//! A scan reads on the thread that asks it for rows, until it has yielded many and has many more to
+//! read. Then it goes on ahead, on a thread of its own, by a bounded number of batches.
 
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::JoinHandle;
 
-use crate::damage::DamageKind;
-use crate::guard::{Unreadable, guarded};
-use crate::manifest::entry::SegmentEntry;
+use crate::limits::{AHEAD_BATCHES_MAX, BATCH_ROWS, ROW_GROUP_ROWS};
 use crate::read::batch::ScanBatch;
-use crate::read::filter::{Filter, FilterColumn, Order};
-use crate::read::journals::JournalPart;
-use crate::read::merge;
-use crate::read::predicate::Predicate;
+use crate::read::filter::{Filter, Order};
+use crate::read::kept;
+use crate::read::ordered::Ordered;
+use crate::read::projection::{Projection, Task};
 use crate::read::reader::ReadError;
-use crate::read::segments::SegmentPart;
 use crate::read::snapshot::Inner;
-use crate::rows::Wanted;
-use crate::schema::{ColumnSource, TableSchema};
+use crate::read::unordered::Unordered;
+use crate::schema::TableSchema;
 
 /// Which rows and columns a scan is to read.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,7 +40,7 @@ pub struct ScanRequest {
 pub struct RowParts {
     /// The time, also when its column is not requested.
     pub time_ns: bool,
-    /// The number in its table.
+    /// The number in its table. For few rows of many, [`ScanBatch::eid_at`] is cheaper.
     pub eid: bool,
     /// Boot id and clock offset.
     pub boot: bool,
@@ -53,110 +55,38 @@ impl ScanRequest {
     }
 }
 
-/// A request made ready.
-#[derive(Debug)]
-pub(super) struct Projection {
-    pub(super) table: &'static TableSchema,
-    pub(super) time: RangeInclusive<i64>,
-    pub(super) parts: RowParts,
-    /// The time column, then the requested ones and those that filters look at, each once.
-    pub(super) slots: Vec<Wanted<'static>>,
-    /// Per requested column, the index into `slots`.
-    pub(super) requested: Vec<usize>,
-    /// What must hold of each row, with the index into `slots` where it looks at a column.
-    pub(super) predicates: Vec<(Option<usize>, Predicate)>,
-    pub(super) order: Order,
-}
-
-impl Projection {
-    fn new(table: &'static TableSchema, request: &ScanRequest) -> Result<Self, ReadError> {
-        let time = table.time.ok_or(ReadError::NotEvents { table: table.name })?;
-        let mut slots = Slots { indices: Vec::new(), wanted: Vec::new() };
-        slots.of(table, time)?;
-        let requested = request.columns.iter().map(|index| slots.of(table, *index));
-        let requested = requested.collect::<Result<_, _>>()?;
-        let mut predicates = Vec::with_capacity(request.filters.len());
-        for filter in &request.filters {
-            let predicate = Predicate::new(table, filter)?;
-            let slot = match filter.column {
-                FilterColumn::Stored(index) => Some(slots.of(table, index)?),
-                FilterColumn::Eid | FilterColumn::BootId => None,
-            };
-            predicates.push((slot, predicate));
-        }
-        let (time, parts, order) = (request.time.clone(), request.parts, request.order);
-        Ok(Self { table, time, parts, slots: slots.wanted, requested, predicates, order })
-    }
-
-    /// Whether the time is to be decoded. It must be where rows may be out of range.
-    pub(super) fn with_time(&self, partial: bool) -> bool {
-        partial
-            || self.parts.time_ns
-            || self.order != Order::Any
-            || self.requested.contains(&0)
-            || self.predicates.iter().any(|(slot, _)| *slot == Some(0))
-    }
-
-    /// Whether the rows' numbers are to be decoded.
-    pub(super) fn with_eid(&self) -> bool {
-        self.parts.eid || self.order != Order::Any || self.tests(FilterColumn::Eid)
-    }
-
-    /// Whether boot ids and clock offsets are to be decoded.
-    pub(super) fn with_boot(&self) -> bool {
-        self.parts.boot || self.tests(FilterColumn::BootId)
-    }
-
-    fn tests(&self, column: FilterColumn) -> bool {
-        self.predicates.iter().any(|(_, predicate)| predicate.column == column)
-    }
-
-    /// The columns to decode.
-    pub(super) fn wanted(&self, with_time: bool) -> Vec<Wanted<'static>> {
-        self.slots.iter().skip(usize::from(!with_time)).copied().collect()
-    }
-
-    /// Whether all times from `min` to `max` are in range.
-    pub(super) fn covers(&self, min: i64, max: i64) -> bool {
-        self.time.contains(&min) && self.time.contains(&max)
-    }
-}
-
-/// Columns to decode, each once.
-struct Slots {
-    indices: Vec<usize>,
-    wanted: Vec<Wanted<'static>>,
-}
-
-impl Slots {
-    /// The slot of a column of the table.
-    fn of(&mut self, table: &'static TableSchema, index: usize) -> Result<usize, ReadError> {
-        if let Some(slot) = self.indices.iter().position(|known| *known == index) {
-            return Ok(slot);
-        }
-        let column = table.columns.get(index);
-        let stored = column.and_then(|column| match column.source {
-            ColumnSource::Stored(column_type) => Some((column, column_type)),
-            ColumnSource::Computed(_) => None,
-        });
-        let (column, column_type) = stored.ok_or(ReadError::Column { table: table.name, index })?;
-        self.indices.push(index);
-        self.wanted.push(Wanted { name: column.name, column_type, nullable: column.nullable });
-        Ok(self.wanted.len() - 1)
-    }
-}
-
 /// Rows of one table, batch by batch, in the requested order. Holds what it needs open.
 #[derive(Debug)]
 pub struct Scan {
-    snapshot: Arc<Inner>,
-    projection: Projection,
-    segments: VecDeque<SegmentEntry>,
-    segment: Option<SegmentPart>,
-    journals: VecDeque<JournalPart>,
-    /// All rows in order, once they are read.
-    sorted: Option<VecDeque<ScanBatch>>,
+    place: Place,
+    /// Rows yielded so far.
+    yielded: usize,
 }
+
+/// Where the reading is done.
+#[derive(Debug)]
+enum Place {
+    /// On the thread that asks.
+    Here(Reading),
+    /// On a thread of its own. Both are taken on drop, the receiver first.
+    Ahead(Option<Receiver<Item>>, Option<JoinHandle<()>>),
+}
+
+type Item = Result<ScanBatch, ReadError>;
+
+#[derive(Debug)]
+enum Reading {
+    Unordered(Box<Unordered>),
+    Ordered(Box<Ordered>),
+    /// Rows of units that a snapshot keeps decoded.
+    Kept(VecDeque<ScanBatch>),
+}
+
+/// Rows that a scan yields before it goes ahead.
+const ROWS_BEFORE_AHEAD: usize = 4 * BATCH_ROWS;
+
+/// Rows that must be left to read for it.
+const ROWS_AHEAD_MIN: u64 = 2 * ROW_GROUP_ROWS as u64;
 
 impl Scan {
     pub(super) fn new(
@@ -165,81 +95,48 @@ impl Scan {
         request: &ScanRequest,
     ) -> Result<Self, ReadError> {
         let projection = Projection::new(table, request)?;
-        let journals = snapshot.journals.iter().enumerate();
-        let parts =
-            journals.filter_map(|(index, journal)| JournalPart::new(index, journal, &projection));
-        let journals: VecDeque<_> = parts.collect();
-        let mut segments: VecDeque<_> =
-            snapshot.segments(table.name, &projection.time).cloned().collect();
-        segments.make_contiguous().sort_by_key(|segment| segment.min_time_ns);
-        Ok(Self { snapshot, projection, segments, segment: None, journals, sorted: None })
+        let task = Arc::new(Task { snapshot, projection });
+        let reading = match (kept::scan(&task)?, request.order) {
+            (Some(batches), _) => Reading::Kept(batches),
+            (None, Order::Any) => Reading::Unordered(Box::new(Unordered::new(&task))),
+            (None, _) => Reading::Ordered(Box::new(Ordered::new(&task))),
+        };
+        Ok(Self { place: Place::Here(reading), yielded: 0 })
     }
 
-    /// The next rows of a segment; `None` when all segments are read.
-    fn next_of_segments(&mut self) -> Option<Result<ScanBatch, ReadError>> {
-        loop {
-            if let Some(part) = &mut self.segment {
-                match guarded(|| part.next(&self.projection)) {
-                    Ok(Some(batch)) if batch.is_empty() => continue,
-                    Ok(Some(batch)) => return Some(Ok(batch)),
-                    Ok(None) => {}
-                    Err(error) => {
-                        let detail = error.to_string();
-                        self.snapshot.report_segment(DamageKind::Segment, &part.entry, &detail);
-                    }
+    /// Moves the reading to a thread of its own, if it pays.
+    fn go_ahead(&mut self) {
+        let Place::Here(reading) = &mut self.place else {
+            return;
+        };
+        if self.yielded < ROWS_BEFORE_AHEAD || reading.rows_left() < ROWS_AHEAD_MIN {
+            return;
+        }
+        let (sender, receiver) = sync_channel(AHEAD_BATCHES_MAX);
+        let mut moved = std::mem::replace(reading, Reading::Kept(VecDeque::new()));
+        let thread = std::thread::Builder::new().name("bygone-read-ahead".to_owned());
+        // The thread is handed the reading after it has begun: if it does not, nothing is lost.
+        let (hand_over, handed) = sync_channel::<Reading>(1);
+        let begun = thread.spawn(move || {
+            let Ok(mut reading) = handed.recv() else { return };
+            while let Some(item) = reading.next() {
+                let failed = item.is_err();
+                if sender.send(item).is_err() || failed {
+                    return;
                 }
             }
-            let entry = self.segments.pop_front();
-            if entry.is_none() {
-                self.segment = None;
-            }
-            match self.snapshot.open(entry.as_ref()?) {
-                Ok(segment) => {
-                    self.segment = entry.zip(segment).and_then(|(entry, segment)| {
-                        let begun = guarded(|| {
-                            let part = SegmentPart::new(entry.clone(), segment, &self.projection);
-                            Ok::<_, Unreadable>(part)
-                        });
-                        begun.map_err(|error| self.report(&entry, &error)).ok()
-                    });
+        });
+        match begun {
+            Ok(thread) => {
+                if let Err(refused) = hand_over.send(moved) {
+                    moved = refused.0;
+                    *reading = moved;
+                    return;
                 }
-                Err(error) => return Some(Err(error)),
+                self.place = Place::Ahead(Some(receiver), Some(thread));
             }
+            Err(_no_thread) => *reading = moved,
         }
-    }
-
-    fn report(&self, entry: &SegmentEntry, error: &Unreadable) {
-        self.snapshot.report_segment(DamageKind::Segment, entry, &error.to_string());
-    }
-
-    /// The next rows of a journal; `None` when all journals are read.
-    fn next_of_journals(&mut self) -> Option<Result<ScanBatch, ReadError>> {
-        loop {
-            let part = self.journals.front_mut()?;
-            match part.next(&self.snapshot, &self.projection) {
-                Ok(Some(batch)) if batch.is_empty() => {}
-                Ok(None) => drop(self.journals.pop_front()),
-                other => return other.transpose(),
-            }
-        }
-    }
-}
-
-impl Scan {
-    fn next_unordered(&mut self) -> Option<Result<ScanBatch, ReadError>> {
-        self.next_of_segments().or_else(|| self.next_of_journals())
-    }
-
-    fn next_ordered(&mut self) -> Option<Result<ScanBatch, ReadError>> {
-        if self.sorted.is_none() {
-            let batches = std::iter::from_fn(|| self.next_unordered()).collect::<Result<_, _>>();
-            let sorted = batches.map(|batches| merge::sorted(batches, self.projection.order));
-            match sorted {
-                Ok(sorted) => self.sorted = Some(sorted),
-                Err(error) => return Some(Err(error)),
-            }
-        }
-        self.sorted.as_mut()?.pop_front().map(Ok)
     }
 }
 
@@ -247,9 +144,51 @@ impl Iterator for Scan {
     type Item = Result<ScanBatch, ReadError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        match self.projection.order {
-            Order::Any => self.next_unordered(),
-            Order::Ascending | Order::Descending => self.next_ordered(),
+        self.go_ahead();
+        let item = match &mut self.place {
+            Place::Here(reading) => reading.next(),
+            Place::Ahead(receiver, thread) => match receiver.as_ref()?.recv() {
+                Ok(item) => Some(item),
+                Err(_ended) => {
+                    let ended = thread.take().map(JoinHandle::join);
+                    matches!(ended, Some(Err(_panic))).then_some(Err(ReadError::Ahead))
+                }
+            },
+        };
+        if let Some(Ok(batch)) = &item {
+            self.yielded = self.yielded.saturating_add(batch.len());
+        }
+        item
+    }
+}
+
+impl Drop for Scan {
+    fn drop(&mut self) {
+        if let Place::Ahead(receiver, thread) = &mut self.place {
+            // Without a receiver, the thread ends at its next batch.
+            drop(receiver.take());
+            if let Some(thread) = thread.take() {
+                // A panic has no one left to be reported to.
+                drop(thread.join());
+            }
+        }
+    }
+}
+
+impl Reading {
+    fn next(&mut self) -> Option<Item> {
+        match self {
+            Self::Unordered(scan) => scan.next().transpose(),
+            Self::Ordered(scan) => scan.next().transpose(),
+            Self::Kept(batches) => batches.pop_front().map(Ok),
+        }
+    }
+
+    fn rows_left(&self) -> u64 {
+        match self {
+            Self::Unordered(scan) => scan.rows_left(),
+            Self::Ordered(scan) => scan.rows_left(),
+            Self::Kept(_) => 0,
         }
     }
 }

@@ -2,19 +2,22 @@
 
 use std::io;
 use std::ops::RangeInclusive;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::damage::{Damage, DamageKind};
 use crate::disk::Folder;
+use crate::guard::{Unreadable, guarded};
 use crate::journal::index::{FrameAt, FrameIndex};
 use crate::journal::read::Journal;
 use crate::layout;
 use crate::limits::DAMAGE_MAX;
 use crate::manifest::entry::SegmentEntry;
 use crate::read::cache::{Cache, Known};
+use crate::read::count;
+use crate::read::kept::Kept;
 use crate::read::reader::ReadError;
 use crate::read::scan::{Scan, ScanRequest};
-use crate::read::segments::OpenSegment;
+use crate::read::segment::OpenSegment;
 use crate::schema::TableSchema;
 use crate::segment::read::SegmentFile;
 
@@ -68,6 +71,7 @@ pub(super) struct Inner {
     pub(super) journals: Vec<Pinned>,
     damage: Mutex<Vec<Damage>>,
     pub(super) cache: Arc<Cache>,
+    kept: OnceLock<Kept>,
 }
 
 impl Inner {
@@ -94,7 +98,14 @@ impl Snapshot {
         damage: Vec<Damage>,
         cache: Arc<Cache>,
     ) -> Self {
-        let inner = Inner { dir, manifest, journals, damage: Mutex::new(damage), cache };
+        let inner = Inner {
+            dir,
+            manifest,
+            journals,
+            damage: Mutex::new(damage),
+            cache,
+            kept: OnceLock::new(),
+        };
         inner.manifest.damage.iter().cloned().for_each(|damage| inner.report(damage));
         for journal in &inner.journals {
             let holes = journal.index.holes.iter();
@@ -118,6 +129,26 @@ impl Snapshot {
         request: &ScanRequest,
     ) -> Result<Scan, ReadError> {
         Scan::new(Arc::clone(&self.inner), table, request)
+    }
+
+    /// How many rows of a table are in a range of times, from the manifest, footers and the headers
+    /// of frames; only where a file or frame is partly in range, its times are decoded. What is
+    /// damaged inside is counted as if it were whole.
+    ///
+    /// # Errors
+    /// When the table has no time column, or a file may not be read.
+    pub fn count(
+        &self,
+        table: &'static TableSchema,
+        time: &RangeInclusive<i64>,
+    ) -> Result<u64, ReadError> {
+        count::count(&self.inner, table, time)
+    }
+
+    /// Keeps what scans decode from now on, within a bound in bytes, for other scans over the same
+    /// columns: worth while when many scans over small ranges follow. Only the first call counts.
+    pub fn keep_decoded(&self, bytes_max: usize) {
+        self.inner.kept.get_or_init(|| Kept::new(bytes_max));
     }
 
     /// What a scan of a table over a range of times would cost.
@@ -153,8 +184,13 @@ impl Snapshot {
 }
 
 impl Inner {
+    /// Where decoded units are kept, if they are.
+    pub(super) fn kept(&self) -> Option<&Kept> {
+        self.kept.get()
+    }
+
     /// Opens a segment; `None` when it is missing or damaged, which is noted.
-    pub(super) fn open(&self, entry: &SegmentEntry) -> Result<Option<OpenSegment>, ReadError> {
+    pub(super) fn open(&self, entry: &SegmentEntry) -> Result<Option<Arc<OpenSegment>>, ReadError> {
         if let Some(known) = self.cache.segment(&entry.path) {
             return Ok(Some(known));
         }
@@ -167,14 +203,14 @@ impl Inner {
             }
             Err(source) => return Err(ReadError::Segment { path, source }),
         };
-        match file.metadata() {
-            Ok(metadata) => {
-                let segment = OpenSegment { file, metadata };
+        match guarded(|| OpenSegment::new(file)) {
+            Ok(segment) => {
+                let segment = Arc::new(segment);
                 self.cache.keep_segment(&entry.path, &segment);
                 Ok(Some(segment))
             }
             Err(error) => {
-                self.report_segment(DamageKind::Segment, entry, &error.to_string());
+                self.report_damaged(entry, &error);
                 Ok(None)
             }
         }
@@ -185,6 +221,26 @@ impl Inner {
             .table(&entry.table)
             .times(entry.min_time_ns, entry.max_time_ns)
             .rows(entry.rows);
+        self.report(damage);
+    }
+
+    /// Notes that a segment cannot be decoded.
+    pub(super) fn report_damaged(&self, entry: &SegmentEntry, error: &Unreadable) {
+        self.report_segment(DamageKind::Segment, entry, &error.to_string());
+    }
+
+    /// Notes that a row group of a segment cannot be decoded.
+    pub(super) fn report_group(
+        &self,
+        entry: &SegmentEntry,
+        (min_time_ns, max_time_ns): (i64, i64),
+        rows: u64,
+        detail: &str,
+    ) {
+        let damage = Damage::new(DamageKind::Segment, &entry.path, detail)
+            .table(&entry.table)
+            .times(min_time_ns.max(entry.min_time_ns), max_time_ns.min(entry.max_time_ns))
+            .rows(rows);
         self.report(damage);
     }
 

@@ -8,8 +8,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::errors::ParquetError;
+use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::reader::{ChunkReader, Length};
 use sha2::{Digest, Sha256};
 
@@ -20,6 +20,9 @@ use crate::segment::{FORMAT, key};
 
 /// Bytes read at a time to hash a file.
 const HASH_BYTES: usize = 256 << 10;
+
+/// Bytes read at a time where it is not known how many are needed.
+const STREAM_BYTES: usize = 8 << 10;
 
 /// An open segment that any number of scans read at once.
 #[derive(Clone, Debug)]
@@ -35,9 +38,9 @@ impl SegmentFile {
         Ok(Self { file: file.into(), bytes })
     }
 
-    /// Reads the footer.
-    pub(crate) fn metadata(&self) -> Result<ArrowReaderMetadata, Unreadable> {
-        guarded(|| ArrowReaderMetadata::load(self, ArrowReaderOptions::new()))
+    /// Reads the footer, without the page index.
+    pub(crate) fn metadata(&self) -> Result<Arc<ParquetMetaData>, Unreadable> {
+        guarded(|| ParquetMetaDataReader::new().parse_and_finish(self).map(Arc::new))
     }
 
     /// SHA-256 of the whole file, in hexadecimal.
@@ -66,8 +69,8 @@ impl ChunkReader for SegmentFile {
     type T = SegmentStream;
 
     fn get_read(&self, start: u64) -> Result<SegmentStream, ParquetError> {
-        let file = Arc::clone(&self.file);
-        Ok(SegmentStream { file, offset: start, buffer: Vec::new(), taken: 0 })
+        let file = Some(Arc::clone(&self.file));
+        Ok(SegmentStream { file, offset: start, buffer: Bytes::new() })
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
@@ -81,27 +84,35 @@ impl ChunkReader for SegmentFile {
 /// Reads on from some offset, independent of other readers of the file.
 #[derive(Debug)]
 pub(crate) struct SegmentStream {
-    file: Arc<dyn DiskFile>,
+    /// What follows the buffer; `None` when nothing does.
+    file: Option<Arc<dyn DiskFile>>,
     offset: u64,
-    buffer: Vec<u8>,
-    taken: usize,
+    buffer: Bytes,
+}
+
+impl SegmentStream {
+    /// Reads bytes that are in memory.
+    pub(crate) const fn loaded(bytes: Bytes) -> Self {
+        Self { file: None, offset: 0, buffer: bytes }
+    }
 }
 
 impl Read for SegmentStream {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        if self.taken == self.buffer.len() {
-            self.buffer.resize(out.len().max(8 << 10), 0);
-            let filled = disk::read_at(self.file.as_ref(), self.offset, &mut self.buffer)?;
-            self.buffer.truncate(filled);
+        if self.buffer.is_empty()
+            && let Some(file) = &self.file
+        {
+            let mut buffer = vec![0; out.len().max(STREAM_BYTES)];
+            let filled = disk::read_at(file.as_ref(), self.offset, &mut buffer)?;
+            buffer.truncate(filled);
             self.offset += filled as u64;
-            self.taken = 0;
+            self.buffer = buffer.into();
         }
-        let rest = self.buffer.get(self.taken..).unwrap_or_default();
-        let count = rest.len().min(out.len());
-        if let (Some(out), Some(rest)) = (out.get_mut(..count), rest.get(..count)) {
-            out.copy_from_slice(rest);
+        let count = self.buffer.len().min(out.len());
+        let part = self.buffer.split_to(count);
+        if let Some(out) = out.get_mut(..count) {
+            out.copy_from_slice(&part);
         }
-        self.taken += count;
         Ok(count)
     }
 }
@@ -111,7 +122,7 @@ pub(crate) fn describe(dir: &Folder, name: &str) -> Result<SegmentEntry, Unreada
     let failed = |error: io::Error| Unreadable(error.to_string());
     let file = SegmentFile::open(dir, &dir.join(name)).map_err(failed)?;
     let metadata = file.metadata()?;
-    let pairs = metadata.metadata().file_metadata().key_value_metadata();
+    let pairs = metadata.file_metadata().key_value_metadata();
     let text = |key: &str| {
         let pair = pairs.into_iter().flatten().find(|pair| pair.key == key);
         pair.and_then(|pair| pair.value.clone())

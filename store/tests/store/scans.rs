@@ -15,7 +15,7 @@ use bygone_store::{
 use proptest::prelude::*;
 use rusqlite::Connection;
 
-use crate::fixture::BOOT_ID;
+use crate::fixture::{BOOT_ID, SampleEvents, TABLES, files, samples};
 
 mod older {
     use bygone_store::EventTable;
@@ -319,9 +319,13 @@ fn lines_of(batch: &ScanBatch, request: &ScanRequest) -> Vec<(i64, String)> {
         let columns: Vec<_> = batch.columns().iter().map(|column| column.value(row)).collect();
         let boot = request.parts.boot.then(|| batch.boot_id(row).unwrap());
         let time = request.parts.time_ns.then(|| batch.time_ns().unwrap().value(row));
-        let eid = batch.eid().unwrap().value(row);
+        let eid = batch.eid_at(row).unwrap();
+        if request.parts.eid {
+            assert_eq!(batch.eid().unwrap().value(row), eid);
+        }
         (eid, format!("{eid} {time:?} {boot:?} {columns:?}"))
     };
+    assert_eq!(batch.eid_at(batch.len()), None);
     (0..batch.len()).map(line).collect()
 }
 
@@ -346,6 +350,10 @@ fn check(snapshot: &Snapshot, model: &[Row], requests: &[ScanRequest]) {
     for request in requests {
         let expected = expected(&sqlite, model, request);
         assert_eq!(counted(snapshot, request), expected.len(), "{request:?}");
+        if request.filters.is_empty() {
+            let count = snapshot.count(SCHEMA, &request.time).unwrap();
+            assert_eq!(count, expected.len() as u64, "{request:?}");
+        }
         let found = found(snapshot, request);
         let difference = found.iter().zip(&expected).position(|(found, wanted)| found != wanted);
         if let Some(at) = difference {
@@ -458,7 +466,7 @@ fn stretch() -> impl Strategy<Value = Stretch> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
     fn scans_find_what_a_walk_finds(
@@ -470,8 +478,15 @@ proptest! {
         let dir = tempfile::tempdir().unwrap();
         let spread = Spread { per_step: 3, jitter, distinct: 12 };
         let model = write(dir.path(), seed, spread, &stretches);
-        let snapshot = Reader::open(dir.path()).unwrap().snapshot().unwrap();
-        check(&snapshot, &model, &requests);
+        let reader = Reader::open(dir.path()).unwrap();
+        check(&reader.snapshot().unwrap(), &model, &requests);
+        // Again from rows that are kept: all of them, and so few that they displace each other.
+        for bytes_max in [64 << 20, 300 << 10] {
+            let snapshot = reader.snapshot().unwrap();
+            snapshot.keep_decoded(bytes_max);
+            check(&snapshot, &model, &requests);
+            check(&snapshot, &model, &requests);
+        }
     }
 }
 
@@ -488,11 +503,74 @@ fn scans_of_large_segments_find_what_a_walk_finds() {
         [stretch(true, 3_000, true), stretch(false, 140_000, true), stretch(false, 9_000, false)];
     let spread = Spread { per_step: 3, jitter: 50, distinct: 100_000 };
     let model = write(dir.path(), 7, spread, &stretches);
-    let snapshot = Reader::open(dir.path()).unwrap().snapshot().unwrap();
+    let reader = Reader::open(dir.path()).unwrap();
     let mut runner = TestRunner::deterministic();
-    let requests = prop::collection::vec(request(150_000), 60);
+    let requests = prop::collection::vec(request(150_000), 36);
     let requests = requests.new_tree(&mut runner).unwrap().current();
-    check(&snapshot, &model, &requests);
+    check(&reader.snapshot().unwrap(), &model, &requests);
+    let snapshot = reader.snapshot().unwrap();
+    snapshot.keep_decoded(64 << 20);
+    check(&snapshot, &model, &requests[..12]);
+}
+
+/// What is read ahead on another thread comes whole and in order, a scan may end early, and what is
+/// damaged there is reported as anywhere.
+#[test]
+fn long_scans_read_ahead() {
+    use std::os::unix::fs::FileExt;
+
+    use parquet::file::reader::{FileReader, SerializedFileReader};
+
+    const ROWS: i64 = 450_000;
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = WriterOptions::new(BOOT_ID);
+    options.journal_bytes_max = 1 << 30;
+    let (mut writer, _) = Writer::open(dir.path(), TABLES, options).unwrap();
+    for start in (0..ROWS).step_by(10_000) {
+        writer.append(samples(start..start + 10_000)).unwrap();
+    }
+    writer.close().unwrap();
+    let schema = SampleEvents::SCHEMA;
+    let time = schema.time.unwrap();
+    let reader = Reader::open(dir.path()).unwrap();
+    let request = |order| ScanRequest {
+        order,
+        ..ScanRequest::new(i64::MIN..=i64::MAX, vec![time, schema.column("note").unwrap()])
+    };
+    for order in [Order::Any, Order::Ascending, Order::Descending] {
+        let snapshot = reader.snapshot().unwrap();
+        let mut times: Vec<i64> = Vec::new();
+        for batch in snapshot.scan(schema, &request(order)).unwrap() {
+            times.extend(batch.unwrap().time_ns().unwrap().values());
+        }
+        if order == Order::Descending {
+            times.reverse();
+        }
+        assert_eq!(times, (0..ROWS).map(|number| number * 1_000).collect::<Vec<_>>());
+        let mut scan = snapshot.scan(schema, &request(order)).unwrap();
+        let some: usize = scan.by_ref().take(12).map(|batch| batch.unwrap().len()).sum();
+        assert!(some < 100_000, "{some}");
+        drop(scan);
+        assert_eq!(snapshot.damage(), []);
+    }
+
+    // In the middle of the third row group's notes.
+    let segment = files(dir.path(), "segments").remove(0);
+    let file = std::fs::OpenOptions::new().read(true).write(true).open(&segment).unwrap();
+    let metadata = SerializedFileReader::new(file.try_clone().unwrap()).unwrap();
+    let notes = metadata.metadata().row_group(2).columns().iter();
+    let notes = notes.clone().find(|chunk| chunk.column_path().string() == "note").unwrap();
+    let (start, bytes) = notes.byte_range();
+    file.write_all_at(&[0xA5; 64], start + bytes / 2).unwrap();
+    let snapshot = Reader::open(dir.path()).unwrap().snapshot().unwrap();
+    let batches = snapshot.scan(schema, &request(Order::Any)).unwrap();
+    let rows: usize = batches.map(|batch| batch.unwrap().len()).sum();
+    let damage = snapshot.damage();
+    assert_eq!(damage.len(), 1, "{damage:?}");
+    let lost = damage[0].rows.unwrap() as usize;
+    // What was read of a row group before its damage was found stays.
+    assert!(rows < ROWS as usize && rows + lost >= ROWS as usize, "{rows} and {lost}");
+    assert!(lost < ROWS as usize / 2, "the other row groups are read");
 }
 
 #[test]

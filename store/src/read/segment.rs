@@ -1,0 +1,282 @@
+//! One open segment: its footer, its columns, and readers over parts of its row groups.
+//!
+//! The footer is parsed once and kept. Page indexes and bloom filters are read where a scan asks
+//! for them, for one column of one row group at a time: that is a short read and a few microseconds
+//! each, and most scans need few of them.
+//!
+//! Text comes with its dictionary where a column of a row group has no page without one, and plain
+//! otherwise: to rebuild a dictionary from plain pages would cost more than it saves.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Fields};
+use bytes::Bytes;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, RowGroups, RowSelection};
+use parquet::arrow::{ProjectionMask, parquet_to_arrow_field_levels, parquet_to_arrow_schema};
+use parquet::basic::Encoding;
+use parquet::bloom_filter::Sbbf;
+use parquet::column::page::{PageIterator, PageReader};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
+use parquet::file::page_index::column_index::ColumnIndexMetaData;
+use parquet::file::page_index::index_reader::{decode_column_index, decode_offset_index};
+use parquet::file::page_index::offset_index::PageLocation;
+use parquet::file::reader::{ChunkReader, Length, SerializedPageReader};
+
+use crate::guard::Unreadable;
+use crate::limits::CHUNK_BYTES_MAX;
+use crate::segment::read::{SegmentFile, SegmentStream};
+
+/// An open segment with its footer.
+#[derive(Debug)]
+pub(super) struct OpenSegment {
+    file: SegmentFile,
+    metadata: Arc<ParquetMetaData>,
+    /// The columns with the types that they have in memory, text without a dictionary.
+    fields: Fields,
+    columns: HashMap<String, usize>,
+}
+
+/// The pages of one column of a row group.
+pub(super) struct Pages {
+    /// The rows of each, within the row group.
+    pub(super) rows: Vec<Range<usize>>,
+    /// What is known of the values of each.
+    pub(super) index: ColumnIndexMetaData,
+}
+
+impl OpenSegment {
+    /// Reads the footer.
+    pub(super) fn new(file: SegmentFile) -> Result<Self, Unreadable> {
+        let metadata = file.metadata()?;
+        let schema = metadata.file_metadata().schema_descr();
+        let fields = parquet_to_arrow_schema(schema, None).map_err(unreadable)?.fields;
+        // One leaf per column; what this program writes is flat.
+        if fields.len() != schema.num_columns() {
+            return Err(Unreadable("its columns are nested".to_owned()));
+        }
+        let names = fields.iter().enumerate();
+        let columns = names.map(|(index, field)| (field.name().clone(), index)).collect();
+        Ok(Self { file, metadata, fields, columns })
+    }
+
+    /// Memory that it takes, in bytes, roughly.
+    pub(super) fn bytes(&self) -> usize {
+        // A field with its name, and the name again.
+        self.metadata.memory_size() + self.fields.len() * 256
+    }
+
+    pub(super) fn groups(&self) -> &[RowGroupMetaData] {
+        self.metadata.row_groups()
+    }
+
+    /// The index of a column, when it has this type.
+    pub(super) fn column(&self, name: &str, data_type: &DataType) -> Option<usize> {
+        let index = *self.columns.get(name)?;
+        (self.fields.get(index)?.data_type() == data_type).then_some(index)
+    }
+
+    fn chunk(&self, group: usize, column: usize) -> Option<&ColumnChunkMetaData> {
+        self.groups().get(group)?.columns().get(column)
+    }
+
+    /// The pages of a column of a row group; `None` when the file does not say.
+    pub(super) fn pages(&self, group: usize, column: usize) -> Result<Option<Pages>, Unreadable> {
+        let Some(chunk) = self.chunk(group, column) else {
+            return Ok(None);
+        };
+        let (Some(range), Some(locations)) =
+            (chunk.column_index_range(), self.locations(chunk).map_err(unreadable)?)
+        else {
+            return Ok(None);
+        };
+        let bytes = self.bytes_at(range).map_err(unreadable)?;
+        let index = decode_column_index(&bytes, chunk.column_type()).map_err(unreadable)?;
+        let total = self.rows(group);
+        let starts = locations.iter().map(|page| usize::try_from(page.first_row_index));
+        let starts: Result<Vec<usize>, _> = starts.collect();
+        let starts = starts.map_err(|_negative| Unreadable("a page begins nowhere".to_owned()))?;
+        let ends = starts.iter().skip(1).copied().chain([total]);
+        let rows: Vec<_> = starts.iter().copied().zip(ends).map(|(from, to)| from..to).collect();
+        let whole = rows.first().is_none_or(|first| first.start == 0)
+            && rows.iter().all(|page| page.start <= page.end)
+            && index.num_pages() == rows.len() as u64;
+        whole
+            .then_some(Some(Pages { rows, index }))
+            .ok_or_else(|| Unreadable("its page index does not match its pages".to_owned()))
+    }
+
+    fn locations(
+        &self,
+        chunk: &ColumnChunkMetaData,
+    ) -> Result<Option<Vec<PageLocation>>, ParquetError> {
+        let Some(range) = chunk.offset_index_range() else {
+            return Ok(None);
+        };
+        let index = decode_offset_index(&self.bytes_at(range)?)?;
+        Ok(Some(index.page_locations().clone()))
+    }
+
+    fn bytes_at(&self, range: Range<u64>) -> Result<Bytes, ParquetError> {
+        let length = range.end.saturating_sub(range.start);
+        self.file.get_bytes(range.start, usize::try_from(length).unwrap_or(usize::MAX))
+    }
+
+    /// The bloom filter of a column of a row group; `None` when it has none.
+    pub(super) fn bloom(&self, group: usize, column: usize) -> Result<Option<Sbbf>, Unreadable> {
+        match self.chunk(group, column).filter(|chunk| chunk.bloom_filter_offset().is_some()) {
+            Some(chunk) => Sbbf::read_from_column_chunk(chunk, &self.file).map_err(unreadable),
+            None => Ok(None),
+        }
+    }
+
+    /// How many rows a row group has.
+    pub(super) fn rows(&self, group: usize) -> usize {
+        let rows = self.groups().get(group).map_or(0, RowGroupMetaData::num_rows);
+        usize::try_from(rows).unwrap_or(0)
+    }
+
+    /// Decodes some columns of some rows of a row group, which are ascending, in the order of the
+    /// file. The result has the columns in the file's order, too.
+    pub(super) fn read(
+        &self,
+        group: usize,
+        columns: &[usize],
+        rows: &[Range<usize>],
+        batch_rows: usize,
+    ) -> Result<ParquetRecordBatchReader, Unreadable> {
+        let schema = self.metadata.file_metadata().schema_descr();
+        let fields = self.fields.iter().enumerate().map(|(index, field)| {
+            let dictionary = *field.data_type() == DataType::Utf8
+                && columns.contains(&index)
+                && self.chunk(group, index).is_some_and(is_dictionary);
+            match dictionary {
+                true => Arc::new(Field::new(field.name(), text_dictionary(), field.is_nullable())),
+                false => Arc::clone(field),
+            }
+        });
+        let fields: Fields = fields.collect();
+        let mask = ProjectionMask::leaves(schema, columns.iter().copied());
+        let levels = parquet_to_arrow_field_levels(schema, mask, Some(&fields));
+        let total = self.rows(group);
+        let whole = matches!(rows, [all] if *all == (0..total));
+        let selection =
+            (!whole).then(|| RowSelection::from_consecutive_ranges(rows.iter().cloned(), total));
+        let selected: usize = rows.iter().map(ExactSizeIterator::len).sum();
+        let pages = GroupPages { segment: self, group, by_location: selected < total / 2 };
+        let levels = levels.map_err(unreadable)?;
+        ParquetRecordBatchReader::try_new_with_row_groups(&levels, &pages, batch_rows, selection)
+            .map_err(unreadable)
+    }
+}
+
+pub(super) fn text_dictionary() -> DataType {
+    DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
+}
+
+/// Whether every page of a column refers to its dictionary.
+fn is_dictionary(chunk: &ColumnChunkMetaData) -> bool {
+    chunk.dictionary_page_offset().is_some()
+        && chunk.page_encoding_stats_mask().is_some_and(|mask| {
+            mask.is_only(Encoding::RLE_DICTIONARY) || mask.is_only(Encoding::PLAIN_DICTIONARY)
+        })
+}
+
+fn unreadable(error: ParquetError) -> Unreadable {
+    Unreadable(error.to_string())
+}
+
+/// The pages of a row group, column by column.
+struct GroupPages<'a> {
+    segment: &'a OpenSegment,
+    group: usize,
+    /// Whether pages are read one by one, where the page index says, rather than whole columns.
+    by_location: bool,
+}
+
+impl RowGroups for GroupPages<'_> {
+    fn num_rows(&self) -> usize {
+        self.segment.rows(self.group)
+    }
+
+    fn column_chunks(&self, column: usize) -> Result<Box<dyn PageIterator>, ParquetError> {
+        let chunk = self.segment.chunk(self.group, column);
+        let chunk = chunk.ok_or_else(|| ParquetError::General("it lacks a column".to_owned()))?;
+        let file = self.segment.file.clone();
+        let locations = match self.by_location {
+            true => self.segment.locations(chunk)?,
+            false => None,
+        };
+        let (start, length) = chunk.byte_range();
+        let bytes = match locations.is_none() && length <= CHUNK_BYTES_MAX {
+            true => Some(file.get_bytes(start, usize::try_from(length).unwrap_or(usize::MAX))?),
+            false => None,
+        };
+        let source = Arc::new(ChunkSource { file, start, bytes });
+        let reader = SerializedPageReader::new(source, chunk, self.num_rows(), locations)?;
+        Ok(Box::new(OneColumn(Some(Box::new(reader)))))
+    }
+
+    fn row_groups(&self) -> Box<dyn Iterator<Item = &RowGroupMetaData> + '_> {
+        Box::new(self.segment.groups().get(self.group).into_iter())
+    }
+
+    fn metadata(&self) -> &ParquetMetaData {
+        &self.segment.metadata
+    }
+}
+
+/// The pages of one column of one row group.
+struct OneColumn(Option<Box<dyn PageReader>>);
+
+impl Iterator for OneColumn {
+    type Item = Result<Box<dyn PageReader>, ParquetError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.take().map(Ok)
+    }
+}
+
+impl PageIterator for OneColumn {}
+
+/// A file of which one stretch may be in memory.
+struct ChunkSource {
+    file: SegmentFile,
+    start: u64,
+    bytes: Option<Bytes>,
+}
+
+impl ChunkSource {
+    /// The bytes from an offset on, as far as they are in memory.
+    fn loaded(&self, offset: u64) -> Option<Bytes> {
+        let bytes = self.bytes.as_ref()?;
+        let skip = usize::try_from(offset.checked_sub(self.start)?).ok()?;
+        (skip < bytes.len()).then(|| bytes.slice(skip..))
+    }
+}
+
+impl Length for ChunkSource {
+    fn len(&self) -> u64 {
+        self.file.len()
+    }
+}
+
+impl ChunkReader for ChunkSource {
+    type T = SegmentStream;
+
+    fn get_read(&self, start: u64) -> Result<SegmentStream, ParquetError> {
+        match self.loaded(start) {
+            Some(bytes) => Ok(SegmentStream::loaded(bytes)),
+            None => self.file.get_read(start),
+        }
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
+        match self.loaded(start).filter(|bytes| bytes.len() >= length) {
+            Some(bytes) => Ok(bytes.slice(..length)),
+            None => self.file.get_bytes(start, length),
+        }
+    }
+}

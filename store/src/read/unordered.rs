@@ -1,0 +1,106 @@
+//! Scans in whichever order is cheapest: segment by segment, then journal by journal.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::guard::{Unreadable, guarded};
+use crate::limits::BATCH_ROWS;
+use crate::manifest::entry::SegmentEntry;
+use crate::read::batch::ScanBatch;
+use crate::read::journals::{FRAMES_ROWS, Frames, JournalPart};
+use crate::read::projection::Task;
+use crate::read::reader::ReadError;
+use crate::read::segments::{Group, SegmentPart, Stretch};
+
+/// A scan in no particular order.
+#[derive(Debug)]
+pub(super) struct Unordered {
+    task: Arc<Task>,
+    segments: VecDeque<SegmentEntry>,
+    /// Row groups of the segment opened last.
+    groups: VecDeque<Group>,
+    stretch: Option<(Group, Stretch)>,
+    frames: VecDeque<Frames>,
+}
+
+impl Unordered {
+    pub(super) fn new(task: &Arc<Task>) -> Self {
+        let projection = &task.projection;
+        let segments = task.snapshot.segments(projection.table.name, &projection.time);
+        let mut segments: Vec<_> = segments.cloned().collect();
+        segments.sort_by_key(|segment| segment.min_time_ns);
+        let journals = 0..task.snapshot.journals.len();
+        let frames =
+            journals.flat_map(|journal| JournalPart::frames(task, journal, FRAMES_ROWS)).collect();
+        let (task, segments) = (Arc::clone(task), segments.into());
+        Self { task, segments, groups: VecDeque::new(), stretch: None, frames }
+    }
+
+    /// How many rows there are to look at in what is not begun yet.
+    pub(super) fn rows_left(&self) -> u64 {
+        let segments = self.segments.iter().map(|segment| segment.rows);
+        let groups = self.groups.iter().map(|group| group.rows as u64);
+        segments.chain(groups).sum()
+    }
+
+    /// The next rows; `None` when there are no more.
+    pub(super) fn next(&mut self) -> Result<Option<ScanBatch>, ReadError> {
+        loop {
+            if let Some(batch) = self.next_of_stretch() {
+                return Ok(Some(batch));
+            }
+            if let Some(group) = self.groups.pop_front() {
+                self.begin(group);
+                continue;
+            }
+            if let Some(entry) = self.segments.pop_front() {
+                self.open(&entry)?;
+                continue;
+            }
+            let Some(frames) = self.frames.pop_front() else {
+                return Ok(None);
+            };
+            if let Some(batch) = frames.read()?.filter(|batch| !batch.is_empty()) {
+                return Ok(Some(batch));
+            }
+        }
+    }
+
+    fn next_of_stretch(&mut self) -> Option<ScanBatch> {
+        let (group, stretch) = self.stretch.as_mut()?;
+        match guarded(|| stretch.next()) {
+            Ok(Some(batch)) => return Some(batch),
+            Ok(None) => {}
+            Err(error) => group.report(&error),
+        }
+        self.stretch = None;
+        None
+    }
+
+    fn begin(&mut self, group: Group) {
+        let begun = guarded(|| {
+            let candidates = group.candidates()?;
+            let wanted = !candidates.is_empty();
+            wanted.then(|| group.read(candidates, BATCH_ROWS)).transpose()
+        });
+        match begun {
+            Ok(stretch) => self.stretch = stretch.map(|stretch| (group, stretch)),
+            Err(error) => group.report(&error),
+        }
+    }
+
+    fn open(&mut self, entry: &SegmentEntry) -> Result<(), ReadError> {
+        let Some(segment) = self.task.snapshot.open(entry)? else {
+            return Ok(());
+        };
+        let groups = guarded(|| {
+            let part = SegmentPart::new(&self.task, entry, &segment)?;
+            Ok::<_, Unreadable>(part.map_or_else(Vec::new, |part| part.groups()))
+        });
+        match groups {
+            Ok(groups) => self.groups = groups.into(),
+            Err(error) => self.task.snapshot.report_damaged(entry, &error),
+        }
+        Ok(())
+    }
+}
