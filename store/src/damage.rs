@@ -5,6 +5,7 @@ use std::fmt;
 use crate::journal::frame::FrameHeader;
 use crate::journal::index::Hole;
 use crate::layout;
+use crate::manifest::entry::SegmentEntry;
 
 /// What is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -104,6 +105,14 @@ impl Damage {
             _ => format!("it and those up to {last} are not there, and no segment replaces them"),
         };
         Self::new(DamageKind::JournalMissing, layout::journal_name(first), detail)
+    }
+
+    /// A segment of the manifest that is not there.
+    pub(crate) fn segment_missing(file: &SegmentEntry) -> Self {
+        Self::new(DamageKind::SegmentMissing, &file.path, "it is not there")
+            .table(&file.table)
+            .times(file.min_time_ns, file.max_time_ns)
+            .rows(file.rows)
     }
 
     /// A stretch of the journal `file` without a valid frame.

@@ -6,7 +6,8 @@
 //! heartbeat                         per source, the watermark up to which all is stored and synced
 //! manifest/<n>                      what is sealed
 //! journal/<n>.bj                    what is not
-//! segments/<table>/<level>-<n>.parquet
+//! segments/<table>/<level>-<n>.parquet, further parts <level>-<n>-<part>.parquet, rows far
+//!                                   out of time late-<level>-<n>.parquet
 //! orphans/                          segments that no manifest entry names, moved here and kept
 //! ```
 
@@ -17,6 +18,9 @@ pub(crate) const JOURNAL_EXTENSION: &str = "bj";
 
 /// Extension of a segment.
 pub(crate) const SEGMENT_EXTENSION: &str = "parquet";
+
+/// What the name of a segment with rows far out of time begins with.
+const LATE_PREFIX: &str = "late-";
 
 /// Extension of a file under construction. Only such files are removed unasked.
 pub(crate) const TEMPORARY_EXTENSION: &str = "tmp";
@@ -63,9 +67,24 @@ pub(crate) fn segments_dir(dir: &Path) -> PathBuf {
     dir.join("segments")
 }
 
-/// A segment's path relative to the data folder, as the manifest has it.
-pub(crate) fn segment_name(table: &str, level: u32, number: u64) -> String {
-    format!("segments/{table}/{level}-{number}.{SEGMENT_EXTENSION}")
+/// A segment's path relative to the data folder, as the manifest has it. At level 0 the number is
+/// that of the last journal that was sealed. Files that were written together differ by `part`.
+pub(crate) fn segment_name(table: &str, late: bool, level: u32, number: u64, part: u32) -> String {
+    let late = if late { LATE_PREFIX } else { "" };
+    match part {
+        0 => format!("segments/{table}/{late}{level}-{number}.{SEGMENT_EXTENSION}"),
+        part => format!("segments/{table}/{late}{level}-{number}-{part}.{SEGMENT_EXTENSION}"),
+    }
+}
+
+/// Level and number in a segment's path; `None` when it is no such path.
+pub(crate) fn segment_number(name: &str) -> Option<(u32, u64)> {
+    let (_, file) = name.rsplit_once('/')?;
+    let (stem, extension) = file.rsplit_once('.')?;
+    let stem = stem.strip_prefix(LATE_PREFIX).unwrap_or(stem);
+    let (level, rest) = stem.split_once('-').filter(|_| extension == SEGMENT_EXTENSION)?;
+    let number = rest.split_once('-').map_or(rest, |(number, _)| number);
+    Some((level.parse().ok()?, number.parse().ok()?))
 }
 
 pub(crate) fn orphans_dir(dir: &Path) -> PathBuf {

@@ -42,8 +42,26 @@ pub const TABLES_MAX: usize = 1024;
 /// Columns of one table.
 pub const COLUMNS_MAX: usize = 1024;
 
-/// Full journals that wait in the sealer's queue; further ones wait on disk.
-pub const SEAL_QUEUE_MAX: usize = 4;
+/// Journals that are full by size are sealed together once so many wait, so that row groups are
+/// large, or when the first has waited for [`SEAL_WAIT`].
+pub const SEAL_JOURNALS: u64 = 4;
+
+/// How long a journal that is full by size waits for others to be sealed with it.
+pub const SEAL_WAIT: Duration = Duration::from_secs(2);
+
+/// Bytes of journals that are sealed together, one journal at least.
+pub const SEAL_BYTES_MAX: u64 = 64 << 20;
+
+/// Rows that wait, in memory, until no earlier row can follow. When more must wait, the segment
+/// ends and another is begun.
+pub const WINDOW_ROWS_MAX: usize = 64 * 1024;
+
+/// How long before its journal was begun a row may have happened and still not count as late.
+pub const LATE_BEFORE: Duration = Duration::from_secs(10 * 60);
+
+/// How long after it was sealed a row may claim to have happened and still not count as out of
+/// time.
+pub const LATE_AFTER: Duration = Duration::from_secs(10);
 
 /// How long the sealer waits after a failure before it tries the same journal again.
 pub const SEAL_RETRY: Duration = Duration::from_secs(10);
@@ -51,8 +69,46 @@ pub const SEAL_RETRY: Duration = Duration::from_secs(10);
 /// Rows in one row group of a segment.
 pub const ROW_GROUP_ROWS: usize = 128 * 1024;
 
+/// Bytes of a row group in its encoded form, as it waits in memory; it ends when it is longer.
+pub const GROUP_BYTES_MAX: usize = 12 << 20;
+
+/// Rows from which a row group is moved whole when segments are merged; smaller ones are encoded
+/// anew.
+pub const MOVE_ROWS_MIN: usize = 64 * 1024;
+
+/// Rows of each row group that a merge holds decoded.
+pub const MERGE_ROWS: usize = 4 * 1024;
+
+/// Row groups that a merge reads at once; with more that overlap in time, fewer segments are
+/// merged.
+pub const MERGE_OPEN_MAX: usize = 6;
+
+/// Segments that are merged at once.
+pub const MERGE_FILES_MAX: usize = 32;
+
+/// Bytes of segments that are merged at once, two segments at least.
+pub const MERGE_BYTES_MAX: u64 = 128 << 20;
+
+/// Segments of sealed journals of one table that are merged although their hour is not over.
+pub const LEVEL_0_SEGMENTS: usize = 16;
+
+/// Segments of one table with rows far out of time that are merged.
+pub const LATE_SEGMENTS: usize = 8;
+
+/// How long a file that others replace stays for readers that pinned it before.
+pub const READER_GRACE: Duration = Duration::from_secs(10 * 60);
+
+/// How often it is looked whether there is something to merge, to delete or to expire.
+pub const MAINTAIN_EVERY: Duration = Duration::from_secs(30);
+
 /// Rows in one page of a segment's column.
 pub const PAGE_ROWS: usize = 8 * 1024;
+
+/// Bytes of a column's dictionary; beyond it values are stored without.
+pub const DICTIONARY_BYTES: usize = 1 << 20;
+
+/// Bytes of a segment; what follows goes to another file.
+pub const SEGMENT_BYTES_MAX: u64 = 64 << 20;
 
 /// Bytes of entries in a manifest file, its checkpoint not counted, before the next one is begun.
 pub const MANIFEST_BYTES: u64 = 1 << 20;

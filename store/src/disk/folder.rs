@@ -99,6 +99,16 @@ impl Folder {
         self.disk.remove(path)
     }
 
+    /// Renames a file within one folder. That is durable once the folder is synced.
+    pub(crate) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+
+    /// Bytes that can still be written to the disk.
+    pub(crate) fn free_bytes(&self) -> io::Result<u64> {
+        self.disk.free_bytes(&self.path)
+    }
+
     /// Renames a file within one folder and makes that durable. The file's content must be synced.
     pub(crate) fn rename_durable(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.disk.rename(from, to)?;

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// The format written, and the newest one read.
-pub(crate) const FORMAT: u32 = 1;
+use crate::layout;
+
+/// The format written, and the newest one read. Format 1 knew neither `compact` nor `expire`.
+pub(crate) const FORMAT: u32 = 2;
 
 /// A segment as the manifest knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,9 +17,16 @@ pub struct SegmentEntry {
     pub path: String,
     /// The table.
     pub table: String,
-    /// How often its rows were merged; 0 for a sealed journal's.
+    /// How far its rows were merged: 0 for those of sealed journals, 1 for about an hour's, 2 for
+    /// about a day's.
     pub level: u32,
-    /// The journal that it was sealed from.
+    /// Whether its rows are far out of time: they came long after, or before, they happened.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub late: bool,
+    /// The first journal whose rows it may hold; 0 when that is `journal`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub first_journal: u64,
+    /// The last journal whose rows it may hold.
     pub journal: u64,
     /// SHA-256 of the file, in hexadecimal.
     pub sha256: String,
@@ -33,6 +42,39 @@ pub struct SegmentEntry {
     pub min_time_ns: i64,
     /// Largest time, in nanoseconds since the Unix epoch.
     pub max_time_ns: i64,
+    /// When the last of its rows was sealed, in nanoseconds since the Unix epoch; 0 when that is
+    /// unknown.
+    #[serde(default)]
+    pub sealed_ns: i64,
+}
+
+impl SegmentEntry {
+    /// What counts as the age of its newest row, in nanoseconds since the Unix epoch: a row whose
+    /// time lies in the future is not kept for ever.
+    #[must_use]
+    pub fn newest_ns(&self) -> i64 {
+        if self.sealed_ns == 0 { self.max_time_ns } else { self.max_time_ns.min(self.sealed_ns) }
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(value: &u64) -> bool {
+    *value == 0
+}
+
+/// A file that no longer counts and is still there, for readers that pinned it before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Removed {
+    /// Path relative to the data folder.
+    pub(crate) path: String,
+    pub(crate) bytes: u64,
+    /// When it was removed, in nanoseconds since the Unix epoch.
+    pub(crate) at_ns: i64,
 }
 
 /// One step of the store's life.
@@ -47,10 +89,39 @@ pub(crate) enum Entry {
         /// Hash of the last trusted entry of the manifest file before.
         previous_head: String,
         sealed_through: u64,
+        /// Number for the files of the next merge.
+        #[serde(default)]
+        next_number: u64,
+        files: Vec<SegmentEntry>,
+        /// Files that wait to be deleted.
+        #[serde(default)]
+        removed: Vec<Removed>,
+    },
+    /// Journals were replaced by segments.
+    Seal {
+        /// The first of them; 0 when it is the last.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        first_journal: u64,
+        /// The last of them.
+        journal: u64,
         files: Vec<SegmentEntry>,
     },
-    /// A journal was replaced by segments.
-    Seal { journal: u64, files: Vec<SegmentEntry> },
+    /// Segments were replaced by others that hold the same rows.
+    Compact {
+        /// When, in nanoseconds since the Unix epoch.
+        at_ns: i64,
+        /// Number that the new files have.
+        number: u64,
+        /// Paths of those that were replaced.
+        removes: Vec<String>,
+        files: Vec<SegmentEntry>,
+    },
+    /// Segments were given up, because of their age or for want of space.
+    Expire {
+        /// When, in nanoseconds since the Unix epoch.
+        at_ns: i64,
+        removes: Vec<String>,
+    },
     /// Something was found wrong when the store was opened, and what was done about it.
     Recovered {
         what: String,
@@ -60,6 +131,9 @@ pub(crate) enum Entry {
         sha256: Option<String>,
         /// Segments that were adopted.
         files: Vec<SegmentEntry>,
+        /// Paths of segments that no longer count: they are gone, or adopted ones replace them.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        removes: Vec<String>,
     },
 }
 
@@ -68,30 +142,58 @@ pub(crate) enum Entry {
 pub(crate) struct State {
     /// Every journal up to this number is sealed, or was never there.
     pub(crate) sealed_through: u64,
+    /// Number for the files of the next merge: greater than any that was used.
+    pub(crate) next_number: u64,
     /// Segments by path.
     pub(crate) files: BTreeMap<String, SegmentEntry>,
+    /// Files that wait to be deleted, in the order in which they were removed. Some may be gone.
+    pub(crate) removed: Vec<Removed>,
 }
 
 impl State {
     pub(crate) fn apply(&mut self, entry: &Entry) {
         match entry {
-            Entry::Checkpoint { sealed_through, files, .. } => {
+            Entry::Checkpoint { sealed_through, next_number, files, removed, .. } => {
                 self.sealed_through = *sealed_through;
+                self.next_number = *next_number;
                 self.files.clear();
+                self.removed.clone_from(removed);
                 self.add(files);
             }
-            Entry::Seal { journal, files } => {
+            Entry::Seal { journal, files, .. } => {
                 self.sealed_through = self.sealed_through.max(*journal);
                 self.add(files);
             }
-            Entry::Recovered { files, .. } => self.add(files),
+            Entry::Compact { at_ns, number, removes, files } => {
+                self.next_number = self.next_number.max(number + 1);
+                self.remove(removes, *at_ns);
+                self.add(files);
+            }
+            Entry::Expire { at_ns, removes } => self.remove(removes, *at_ns),
+            Entry::Recovered { files, removes, .. } => {
+                for path in removes {
+                    self.files.remove(path);
+                }
+                self.add(files);
+            }
         }
     }
 
     pub(crate) fn add(&mut self, files: &[SegmentEntry]) {
         for file in files {
             self.sealed_through = self.sealed_through.max(file.journal);
+            if let Some((1.., number)) = layout::segment_number(&file.path) {
+                self.next_number = self.next_number.max(number.saturating_add(1));
+            }
             self.files.insert(file.path.clone(), file.clone());
+        }
+    }
+
+    fn remove(&mut self, paths: &[String], at_ns: i64) {
+        for path in paths {
+            if let Some(SegmentEntry { path, bytes, .. }) = self.files.remove(path) {
+                self.removed.push(Removed { path, bytes, at_ns });
+            }
         }
     }
 
@@ -101,7 +203,9 @@ impl State {
             number,
             previous_head: previous_head.to_owned(),
             sealed_through: self.sealed_through,
+            next_number: self.next_number,
             files: self.files.values().cloned().collect(),
+            removed: self.removed.clone(),
         }
     }
 }

@@ -1,49 +1,234 @@
-//! Segments on disk that no trusted entry of the manifest names.
+//! Segments on disk that no trusted entry of the manifest names, and which segments count when the
+//! manifest cannot be trusted.
+//!
+//! # How the live set is rebuilt
+//! Each segment says what its rows were taken from: at level 0 the journals that were sealed
+//! together, at others the segments that were merged. Segments that were written together, by one
+//! seal or one merge, count or do not count together; whether the step was finished, that is, its
+//! entry was on disk before it was damaged, follows from what is there:
+//!
+//! - *A seal was finished* when one of its segments was merged since, or when one of its journals is
+//!   gone: a journal is removed only after the entry. Else the journals count.
+//! - *A merge was finished* when one of its segments was merged since, or when one of the segments
+//!   that it replaces is gone and all of its own are there; or when all that it replaces are gone.
+//!   Else the segments that it was to replace count.
+//!
+//! Of a step whose entry is trusted only those segments count that the entry names, and a segment
+//! under another name than its own never does.
+//!
+//! A segment counts when its step was finished and no finished merge replaces it. That this is
+//! enough rests on the order of deletions: a file is deleted only when all those that it replaced
+//! are gone ([`crate::write`], removal), so that what replaces a file that is still there is there
+//! itself.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use crate::disk::{self, Folder};
+use crate::disk::Folder;
 use crate::guard::Unreadable;
 use crate::layout;
 use crate::manifest::entry::{SegmentEntry, State};
-use crate::segment::read;
+use crate::segment::describe::{Described, describe};
 
 /// What was found beside the manifest.
 #[derive(Debug, Default)]
 pub(crate) struct Unnamed {
-    /// Segments that hold the only copy of their rows: their journal is gone, and no trusted
-    /// entry has removed it.
+    /// Segments that count although no trusted entry names them. Their hashes are empty.
     pub(crate) adopted: Vec<SegmentEntry>,
-    /// Segments to put aside, relative to the data folder: left over from a seal that was not
-    /// finished, or from a removal that was.
+    /// Segments to put aside, relative to the data folder: left over from a step that was not
+    /// finished, or replaced since.
     pub(crate) orphans: Vec<String>,
     /// Segments that cannot be read and may hold the only copy of their rows.
     pub(crate) unreadable: Vec<(String, Unreadable)>,
+    /// Segments that a trusted entry names and that no longer count: an adopted one replaces them.
+    pub(crate) replaced: Vec<String>,
+    /// Segments that a trusted entry names and that are not there, of a manifest that is not
+    /// whole: an entry that was lost may have removed them.
+    pub(crate) missing: Vec<SegmentEntry>,
 }
 
-/// Looks at the segments that `state` does not name. `journals` are those on disk.
-pub(crate) fn unnamed(dir: &Folder, state: &State, journals: &[u64]) -> io::Result<Unnamed> {
-    let journals: BTreeSet<u64> = journals.iter().copied().collect();
-    let mut unnamed = Unnamed::default();
-    for name in names(dir)? {
-        if state.files.contains_key(&name) {
-            continue;
+impl Unnamed {
+    /// Adds to a state what counts, and takes away what does not.
+    pub(crate) fn settle(&self, state: &mut State) {
+        let missing = self.missing.iter().map(|file| &file.path);
+        for path in self.replaced.iter().chain(missing) {
+            state.files.remove(path);
         }
-        let described = read::describe(dir, &name);
-        let journal = match &described {
-            Ok(entry) => Some(entry.journal),
-            Err(_) => number(&name),
-        };
-        let only_copy = journal
-            .is_none_or(|number| number > state.sealed_through && !journals.contains(&number));
-        match described {
-            _ if !only_copy => unnamed.orphans.push(name),
-            Ok(entry) => unnamed.adopted.push(entry),
-            Err(error) => unnamed.unreadable.push((name, error)),
+        state.add(&self.adopted);
+    }
+}
+
+/// Looks at the segments on disk and compares them with `state`, which the trusted entries add up
+/// to. `journals` are those on disk; `whole` says that the manifest ends whole and no journal is
+/// missing, so that it can be trusted unless a segment says otherwise.
+pub(crate) fn unnamed(
+    dir: &Folder,
+    state: &State,
+    journals: &[u64],
+    whole: bool,
+) -> io::Result<Unnamed> {
+    let waiting: BTreeSet<&str> = state.removed.iter().map(|file| file.path.as_str()).collect();
+    let mut names = names(dir)?;
+    names.retain(|name| !waiting.contains(name.as_str()));
+    let there: BTreeSet<&str> = names.iter().map(String::as_str).collect();
+    let gone = |file: &&SegmentEntry| !there.contains(file.path.as_str());
+    let missing: Vec<SegmentEntry> = state.files.values().filter(gone).cloned().collect();
+    let strange: Vec<&String> =
+        names.iter().filter(|name| !state.files.contains_key(*name)).collect();
+    let known = |name: &&String| match layout::segment_number(name) {
+        Some((0, number)) => number <= state.sealed_through,
+        Some((_, number)) => number < state.next_number,
+        None => false,
+    };
+    if missing.is_empty() && whole && strange.iter().all(known) {
+        let orphans = strange.into_iter().cloned().collect();
+        return Ok(Unnamed { orphans, ..Unnamed::default() });
+    }
+    let mut found = Found::new(state, journals);
+    for name in &names {
+        match describe(dir, name) {
+            Ok(described) if described.written_as == *name => found.add(described),
+            Ok(_copy) => found.copies.push(name.clone()),
+            Err(error) => found.unreadable.push((name.clone(), error)),
         }
     }
+    let mut unnamed = found.resolve(missing);
+    if whole {
+        // It was taken away by another hand, which readers and `verify` are to tell.
+        unnamed.missing.clear();
+    }
     Ok(unnamed)
+}
+
+/// What the segments on disk say of themselves.
+struct Found<'a> {
+    state: &'a State,
+    journals: BTreeSet<u64>,
+    segments: Vec<Described>,
+    /// Paths of `segments`.
+    there: BTreeSet<String>,
+    /// Paths that some segment replaces.
+    replaced: BTreeSet<String>,
+    unreadable: Vec<(String, Unreadable)>,
+    /// Paths of segments that have another name than they were given.
+    copies: Vec<String>,
+}
+
+impl<'a> Found<'a> {
+    fn new(state: &'a State, journals: &[u64]) -> Self {
+        Self {
+            state,
+            journals: journals.iter().copied().collect(),
+            segments: Vec::new(),
+            there: BTreeSet::new(),
+            replaced: BTreeSet::new(),
+            unreadable: Vec::new(),
+            copies: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, segment: Described) {
+        self.there.insert(segment.entry.path.clone());
+        self.replaced.extend(segment.replaces.iter().cloned());
+        self.segments.push(segment);
+    }
+
+    fn resolve(self, missing: Vec<SegmentEntry>) -> Unnamed {
+        let mut steps: BTreeMap<Step, Vec<&Described>> = BTreeMap::new();
+        for segment in &self.segments {
+            steps.entry(Step::of(segment)).or_default().push(segment);
+        }
+        let mut finished: Vec<&Described> = Vec::new();
+        let mut unfinished: Vec<&Described> = Vec::new();
+        for (step, segments) in &steps {
+            let named = |segment: &&Described| self.state.files.contains_key(&segment.entry.path);
+            if segments.iter().any(named) {
+                // The entry that is trusted named all that were written: others are strays.
+                let (own, strays): (Vec<_>, Vec<_>) = segments.iter().copied().partition(named);
+                finished.extend(own);
+                unfinished.extend(strays);
+                continue;
+            }
+            let done = segments.iter().any(|segment| self.replaced.contains(&segment.entry.path))
+                || match step {
+                    Step::Seal { .. } => self.is_sealed(segments),
+                    Step::Merge { .. } => self.is_merged(segments),
+                };
+            if done { finished.extend(segments) } else { unfinished.extend(segments) }
+        }
+        let replaces = finished.iter().flat_map(|segment| &segment.replaces);
+        let replaced: BTreeSet<&String> = replaces.collect();
+        let named = |path: &String| self.state.files.contains_key(path);
+        let is_replaced = |path: &String| replaced.contains(path);
+
+        let copies = self.copies.iter().filter(|path| !named(path)).cloned();
+        let mut unnamed = Unnamed { orphans: copies.collect(), ..Unnamed::default() };
+        for segment in &finished {
+            let path = &segment.entry.path;
+            match (named(path), is_replaced(path)) {
+                (false, false) => unnamed.adopted.push(segment.entry.clone()),
+                (false, true) => unnamed.orphans.push(path.clone()),
+                (true, true) => {
+                    unnamed.replaced.push(path.clone());
+                    unnamed.orphans.push(path.clone());
+                }
+                (true, false) => {}
+            }
+        }
+        unnamed.orphans.extend(unfinished.iter().map(|segment| segment.entry.path.clone()));
+        unnamed.replaced.extend(
+            missing.iter().map(|file| &file.path).filter(|path| is_replaced(path)).cloned(),
+        );
+        unnamed.missing = missing;
+        unnamed.missing.retain(|file| !is_replaced(&file.path));
+        for (path, error) in self.unreadable {
+            if is_replaced(&path) {
+                unnamed.orphans.push(path);
+            } else if !named(&path) {
+                unnamed.unreadable.push((path, error));
+            }
+        }
+        unnamed
+    }
+
+    /// Whether journals were removed because these were sealed from them.
+    fn is_sealed(&self, segments: &[&Described]) -> bool {
+        let mut journals = segments.iter().flat_map(|segment| &segment.journals);
+        // Those that a trusted entry has removed say nothing: their segments were named.
+        journals
+            .any(|number| *number > self.state.sealed_through && !self.journals.contains(number))
+    }
+
+    fn is_merged(&self, segments: &[&Described]) -> bool {
+        let replaces = || segments.iter().flat_map(|segment| &segment.replaces);
+        let gone = |path: &String| !self.there.contains(path);
+        let mut parts: Vec<(u32, bool)> = segments.iter().map(|s| (s.part, s.last)).collect();
+        parts.sort_unstable();
+        let in_turn = parts.iter().zip(0..).all(|((part, _), expected)| *part == expected);
+        let complete = in_turn && parts.last().is_some_and(|(_, last)| *last);
+        replaces().all(gone) || (complete && replaces().any(gone))
+    }
+}
+
+/// What wrote a segment.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Step {
+    /// The journals up to this one were sealed, of all tables.
+    Seal { journal: u64 },
+    /// Segments of one table were merged.
+    Merge { table: String, level: u32, number: u64 },
+}
+
+impl Step {
+    fn of(segment: &Described) -> Self {
+        let entry = &segment.entry;
+        match layout::segment_number(&entry.path) {
+            Some((level @ 1.., number)) => {
+                Self::Merge { table: entry.table.clone(), level, number }
+            }
+            _ => Self::Seal { journal: entry.journal },
+        }
+    }
 }
 
 /// All segments on disk, relative to the data folder.
@@ -64,11 +249,4 @@ fn names(dir: &Folder) -> io::Result<Vec<String>> {
     }
     names.sort_unstable();
     Ok(names)
-}
-
-/// The number in a segment's name, which is its journal's at level 0.
-fn number(name: &str) -> Option<u64> {
-    let (_, file) = name.rsplit_once('/')?;
-    let (stem, _) = file.rsplit_once('.')?;
-    disk::number(stem.strip_prefix("0-")?)
 }

@@ -5,7 +5,7 @@ use std::io;
 use crate::disk::{DiskFile, Folder};
 use crate::layout;
 use crate::limits::MANIFEST_BYTES;
-use crate::manifest::entry::{self, Entry, State};
+use crate::manifest::entry::{self, Entry, FORMAT, State};
 use crate::manifest::read::{Manifest, ManifestError};
 
 /// The manifest, held by the one writer.
@@ -23,10 +23,10 @@ pub(crate) struct ManifestLog {
 }
 
 impl ManifestLog {
-    /// Goes on with the manifest that was read. One that does not end whole is left as it is, and
-    /// a new file is begun.
+    /// Goes on with the manifest that was read. One that does not end whole, or has an older
+    /// format, is left as it is, and a new file is begun.
     pub(crate) fn open(dir: &Folder, manifest: Manifest) -> Result<Self, ManifestError> {
-        let whole = manifest.is_whole();
+        let whole = manifest.is_whole() && manifest.format == FORMAT;
         let mut log = Self {
             dir: dir.clone(),
             number: manifest.position.number,
@@ -48,11 +48,18 @@ impl ManifestLog {
         Ok(log)
     }
 
-    /// Appends an entry; it is on disk on return.
-    pub(crate) fn append(&mut self, entry: &Entry) -> Result<(), ManifestError> {
+    /// Sees to it that there is a file to append to. After a failed append this begins a new one,
+    /// so that the entry of which it is unknown whether it is on disk does not count.
+    pub(crate) fn make_ready(&mut self) -> Result<(), ManifestError> {
         if self.file.is_none() || self.bytes >= self.checkpoint_bytes + MANIFEST_BYTES {
             self.begin_file()?;
         }
+        Ok(())
+    }
+
+    /// Appends an entry; it is on disk on return.
+    pub(crate) fn append(&mut self, entry: &Entry) -> Result<(), ManifestError> {
+        self.make_ready()?;
         let (line, hash) = encode(&self.head, entry);
         let written = self.file.as_mut().map(|file| write_synced(file.as_mut(), &line));
         if let Some(Err(source)) = written {

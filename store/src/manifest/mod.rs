@@ -9,24 +9,31 @@
 //! # How
 //! `manifest/<n>` are text files of one entry per line: the entry's hash, a space, the entry in
 //! JSON. The hash is SHA-256 over the hash before, a space and the JSON, so that it can be checked
-//! with `sha256sum` alone. One entry is one step: `seal` removes a journal and adds its segments,
-//! each with size, rows, range of eids and times, and SHA-256.
+//! with `sha256sum` alone. One entry is one step and replaces a set of files by another: `seal`
+//! removes journals and adds their segments, each with size, rows, range of eids and times, and
+//! SHA-256; `compact` removes segments and adds those that they were merged into; `expire` removes
+//! segments.
 //!
 //! The order of a seal is: segments synced, renamed, their folders synced; then the entry appended
 //! and synced; only then is the journal unlinked. A crash before the entry leaves segments that
 //! no entry names, and the journal; a crash after it leaves a journal that an entry removes. Both
 //! are told apart from the manifest alone.
 //!
-//! Files are numbered, and each opens with a `checkpoint`: all that counted when it was begun and
-//! the hash before. So only the newest is read, and it stays small.
+//! A segment that an entry removed stays for a while, for readers that pinned it before; what waits
+//! to be deleted is part of the state ([`crate::write`], `remove.rs`). When an entry could not be
+//! synced, it is unknown whether it is on disk: the next file is begun, whose checkpoint does not
+//! have it, before anything is written under the names in it.
+//!
+//! Files are numbered, and each opens with a `checkpoint`: all that counted when it was begun, what
+//! waits to be deleted, and the hash before. So only the newest is read, and it stays small.
 //!
 //! - *Torn end.* The last line is incomplete or its hash is wrong. It may never have been synced,
 //!   or it may have been and was damaged since. The writer keeps the bytes as `manifest.torn-<n>`,
 //!   begins a new manifest file, and notes both in a `recovered` entry.
 //! - *Broken middle.* A wrong line with more after it. What comes before it counts.
-//! - In both cases segments that no trusted entry names are looked at: one whose journal is still
-//!   there is a left-over of an unfinished seal; one whose journal is gone, though no trusted entry
-//!   removed it, holds the only copy of its rows and is adopted ([`live`]). Nothing is deleted.
+//! - In both cases segments that no trusted entry names are looked at: each says what it replaces,
+//!   and from what is still there follows which steps were finished and which segments count
+//!   ([`live`]). Nothing is deleted.
 //!
 //! **Invariants:** a manifest file is only ever appended to. A journal is unlinked only after the
 //! entry that removes it is on disk. Journals are sealed in the order of their numbers.

@@ -79,6 +79,8 @@ pub(crate) struct Manifest {
     pub(crate) position: Position,
     /// Number of the file that was read: less than the newest when that one has no checkpoint.
     pub(crate) number: u64,
+    /// Format of that file.
+    pub(crate) format: u32,
     pub(crate) state: State,
     /// Hash of the last trusted entry.
     pub(crate) head: String,
@@ -126,12 +128,12 @@ pub(crate) fn read(dir: &Folder) -> Result<Manifest, ManifestError> {
         }
         let parsed = parse(&path, &content)?;
         if parsed.entries > 0 {
-            let Parsed { state, head, ending, .. } = parsed;
-            return Ok(Manifest { position, number, state, head, ending });
+            let Parsed { format, state, head, ending, .. } = parsed;
+            return Ok(Manifest { position, number, format, state, head, ending });
         }
     }
-    let ending = Ending::Whole;
-    Ok(Manifest { position, number: 0, state: State::default(), head: entry::genesis(), ending })
+    let (state, head, ending) = (State::default(), entry::genesis(), Ending::Whole);
+    Ok(Manifest { position, number: 0, format: FORMAT, state, head, ending })
 }
 
 fn read_file(dir: &Folder, path: &Path) -> Result<Vec<u8>, ManifestError> {
@@ -144,6 +146,7 @@ fn read_file(dir: &Folder, path: &Path) -> Result<Vec<u8>, ManifestError> {
 }
 
 struct Parsed {
+    format: u32,
     state: State,
     head: String,
     entries: usize,
@@ -151,8 +154,13 @@ struct Parsed {
 }
 
 fn parse(path: &Path, content: &[u8]) -> Result<Parsed, ManifestError> {
-    let mut parsed =
-        Parsed { state: State::default(), head: String::new(), entries: 0, ending: Ending::Whole };
+    let mut parsed = Parsed {
+        format: FORMAT,
+        state: State::default(),
+        head: String::new(),
+        entries: 0,
+        ending: Ending::Whole,
+    };
     let mut offset = 0;
     for line in content.split_inclusive(|byte| *byte == b'\n') {
         let Some((hash, entry)) = parse_line(&parsed, line) else {
@@ -161,10 +169,11 @@ fn parse(path: &Path, content: &[u8]) -> Result<Parsed, ManifestError> {
             parsed.ending = ending(offset as u64);
             break;
         };
-        if let Entry::Checkpoint { format, .. } = &entry
-            && *format > FORMAT
-        {
-            return Err(ManifestError::Newer { path: path.to_path_buf(), format: *format });
+        if let Entry::Checkpoint { format, .. } = &entry {
+            if *format > FORMAT {
+                return Err(ManifestError::Newer { path: path.to_path_buf(), format: *format });
+            }
+            parsed.format = *format;
         }
         parsed.state.apply(&entry);
         parsed.head = hash;

@@ -237,12 +237,16 @@ impl Reader {
             let detail = format!("the entry at byte {offset} is wrong, and others follow");
             damage.push(Damage::new(DamageKind::ManifestBroken, "manifest", detail));
         }
+        let whole = manifest.is_whole() && gapless;
         let mut state = manifest.state;
-        let unnamed = live::unnamed(&self.dir, &state, &journals).map_err(list)?;
+        let unnamed = live::unnamed(&self.dir, &state, &journals, whole).map_err(list)?;
         for (name, error) in &unnamed.unreadable {
             damage.push(Damage::new(DamageKind::Segment, name, error));
         }
-        state.add(&unnamed.adopted);
+        unnamed.settle(&mut state);
+        for file in &unnamed.missing {
+            damage.push(Damage::segment_missing(file));
+        }
         Ok(Known { position, state, damage })
     }
 

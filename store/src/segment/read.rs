@@ -8,15 +8,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::reader::{ChunkReader, Length};
 use sha2::{Digest, Sha256};
 
 use crate::disk::{self, DiskFile, Folder};
 use crate::guard::{Unreadable, guarded};
-use crate::manifest::entry::{SegmentEntry, hex};
-use crate::segment::{FORMAT, key};
+use crate::manifest::entry::hex;
 
 /// Bytes read at a time to hash a file.
 const HASH_BYTES: usize = 256 << 10;
@@ -41,6 +41,17 @@ impl SegmentFile {
     /// Reads the footer, without the page index.
     pub(crate) fn metadata(&self) -> Result<Arc<ParquetMetaData>, Unreadable> {
         guarded(|| ParquetMetaDataReader::new().parse_and_finish(self).map(Arc::new))
+    }
+
+    /// Reads the footer and the page index.
+    pub(crate) fn metadata_with_pages(&self) -> Result<ArrowReaderMetadata, Unreadable> {
+        let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
+        guarded(|| ArrowReaderMetadata::load(self, options))
+    }
+
+    /// Its size in bytes.
+    pub(crate) const fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// SHA-256 of the whole file, in hexadecimal.
@@ -115,38 +126,4 @@ impl Read for SegmentStream {
         }
         Ok(count)
     }
-}
-
-/// What a segment says of itself; `name` is its path relative to the data folder.
-pub(crate) fn describe(dir: &Folder, name: &str) -> Result<SegmentEntry, Unreadable> {
-    let failed = |error: io::Error| Unreadable(error.to_string());
-    let file = SegmentFile::open(dir, &dir.join(name)).map_err(failed)?;
-    let metadata = file.metadata()?;
-    let pairs = metadata.file_metadata().key_value_metadata();
-    let text = |key: &str| {
-        let pair = pairs.into_iter().flatten().find(|pair| pair.key == key);
-        pair.and_then(|pair| pair.value.clone())
-            .ok_or_else(|| Unreadable(format!("its metadata has no {key}")))
-    };
-    let number = |key: &str| {
-        let number = text(key)?.parse::<i64>();
-        number.map_err(|error| Unreadable(format!("its {key} is no number: {error}")))
-    };
-    let format = number(key::FORMAT)?;
-    if format > i64::from(FORMAT) {
-        return Err(Unreadable(format!("its format {format} is newer than this program's")));
-    }
-    Ok(SegmentEntry {
-        path: name.to_owned(),
-        table: text(key::TABLE)?,
-        level: u32::try_from(number(key::LEVEL)?).unwrap_or(u32::MAX),
-        journal: number(key::JOURNAL)?.cast_unsigned(),
-        sha256: file.sha256().map_err(failed)?,
-        bytes: file.bytes,
-        rows: number(key::ROWS)?.cast_unsigned(),
-        first_eid: number(key::FIRST_EID)?,
-        last_eid: number(key::LAST_EID)?,
-        min_time_ns: number(key::MIN_TIME)?,
-        max_time_ns: number(key::MAX_TIME)?,
-    })
 }

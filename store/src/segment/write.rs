@@ -1,35 +1,30 @@
-//! Writing a segment.
+//! Writing one segment, in bounded memory.
+//!
+//! Rows come in batches and in order. They are encoded at once, column by column; what waits in
+//! memory is one row group in its encoded and compressed form. A row group of another segment can
+//! be moved in whole: its bytes are copied and its bloom filters, column indexes and offset indexes
+//! are handed over.
 
-use std::collections::HashSet;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, AsArray, DictionaryArray, Int32Array, Int64Array, RecordBatch, StringArray,
-    UInt32Array,
-};
-use arrow::compute::take;
-use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema, UInt32Type, UInt64Type};
-use arrow::error::ArrowError;
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::{Int64Type, SchemaRef};
 use parquet::arrow::ArrowWriter;
-use parquet::basic::Compression;
+use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use parquet::schema::types::ColumnPath;
+use parquet::file::properties::WriterProperties;
+use parquet::file::writer::SerializedFileWriter;
 use sha2::{Digest, Sha256};
 
-use crate::columns;
 use crate::disk::{DiskFile, Folder};
 use crate::layout;
-use crate::limits::{PAGE_ROWS, ROW_GROUP_ROWS};
-use crate::manifest::entry::{SegmentEntry, hex};
-use crate::segment::{BOOT_ID, CLOCK_OFFSET, EID, FORMAT, key};
-use crate::wire::WireTable;
-
-/// Share of values that a bloom filter lets through wrongly.
-const BLOOM_FALSE_POSITIVES: f64 = 0.01;
+use crate::limits::GROUP_BYTES_MAX;
+use crate::manifest::entry::hex;
+use crate::segment::EID;
+use crate::segment::moving::MovableGroup;
 
 /// Why a segment was not written.
 #[derive(Debug, thiserror::Error)]
@@ -38,164 +33,204 @@ pub(crate) enum SegmentWriteError {
     File { path: PathBuf, source: io::Error },
     #[error("cannot encode {path}", path = .path.display())]
     Encode { path: PathBuf, source: ParquetError },
-    #[error("cannot sort the rows of table {table}")]
-    Sort { table: String, source: ArrowError },
+    #[error("{path} does not have the columns of its table", path = .path.display())]
+    Columns { path: PathBuf },
 }
 
-/// Rows of one table, as decoded from a journal.
-pub(crate) struct SegmentRows {
-    pub(crate) table: WireTable,
-    /// The table's columns, in its order.
-    pub(crate) columns: Vec<ArrayRef>,
-    pub(crate) eid: Int64Array,
-    pub(crate) clock_offset_ns: Int64Array,
-    pub(crate) boot_id: [u8; 16],
-    /// Names of the columns that are to have a bloom filter.
-    pub(crate) bloom: Vec<&'static str>,
+/// What is known of the rows written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Extent {
+    pub(super) rows: u64,
+    pub(super) min_time_ns: i64,
+    pub(super) max_time_ns: i64,
+    pub(super) first_eid: i64,
+    pub(super) last_eid: i64,
 }
 
-/// Writes rows of journal `journal` to a segment, which is on disk under its name on return.
-pub(crate) fn write(
-    dir: &Folder,
-    journal: u64,
-    rows: SegmentRows,
-) -> Result<SegmentEntry, SegmentWriteError> {
-    let table = rows.table.name.clone();
-    let name = layout::segment_name(&table, 0, journal);
-    let path = dir.join(&name);
-    let sort = |source| SegmentWriteError::Sort { table: table.clone(), source };
-    let bloom = rows.bloom.clone();
-    let time_column = rows.table.time;
-    let batch = sorted(rows).map_err(sort)?;
-    let mut entry = SegmentEntry {
-        path: name,
-        table,
-        level: 0,
-        journal,
-        sha256: String::new(),
-        bytes: 0,
-        rows: batch.num_rows() as u64,
-        first_eid: 0,
-        last_eid: 0,
-        min_time_ns: 0,
-        max_time_ns: 0,
+impl Extent {
+    const NOTHING: Self = Self {
+        rows: 0,
+        min_time_ns: i64::MAX,
+        max_time_ns: i64::MIN,
+        first_eid: i64::MAX,
+        last_eid: i64::MIN,
     };
-    (entry.min_time_ns, entry.max_time_ns) = bounds(Some(batch.column(time_column)));
-    (entry.first_eid, entry.last_eid) = bounds(batch.column_by_name(EID));
 
-    let failed = |source| SegmentWriteError::File { path: path.clone(), source };
-    if let Some(parent) = path.parent() {
-        dir.create_dir_private(parent).map_err(failed)?;
-        dir.sync_dir(&layout::segments_dir(dir.path())).map_err(failed)?;
+    fn add(&mut self, rows: u64, times: (i64, i64), eids: (i64, i64)) {
+        self.rows += rows;
+        self.min_time_ns = self.min_time_ns.min(times.0);
+        self.max_time_ns = self.max_time_ns.max(times.1);
+        self.first_eid = self.first_eid.min(eids.0);
+        self.last_eid = self.last_eid.max(eids.1);
     }
-    let temporary = path.with_extension(layout::TEMPORARY_EXTENSION);
-    let file = dir.create(&temporary).map_err(failed)?;
-    let encode = |source| SegmentWriteError::Encode { path: path.clone(), source };
-    let written = encode_file(file, &batch, properties(&entry, &batch, &bloom)).map_err(encode)?;
-    written.file.sync().map_err(failed)?;
-    dir.rename_durable(&temporary, &path).map_err(failed)?;
-    entry.bytes = written.bytes;
-    entry.sha256 = hex(&written.hasher.finalize());
-    Ok(entry)
 }
 
-/// The rows in order of time, then eid.
-fn sorted(rows: SegmentRows) -> Result<RecordBatch, ArrowError> {
-    let mut fields = Vec::with_capacity(rows.columns.len() + 3);
-    for column in &rows.table.columns {
-        let data_type = columns::data_type(column.column_type);
-        fields.push(Field::new(&column.name, data_type, column.nullable));
-    }
-    let count = rows.eid.len();
-    let order = order(rows.columns.get(rows.table.time), &rows.eid);
-    let text = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
-    fields.push(Field::new(EID, DataType::Int64, false));
-    fields.push(Field::new(BOOT_ID, text, false));
-    fields.push(Field::new(CLOCK_OFFSET, DataType::Int64, false));
-
-    let boot_ids = Arc::new(StringArray::from_iter_values([hex(&rows.boot_id)]));
-    let boot_keys = Int32Array::from(vec![0; count]);
-    let boot = DictionaryArray::<Int32Type>::try_new(boot_keys, boot_ids)?;
-    let mut arrays = rows.columns;
-    arrays.push(Arc::new(rows.eid));
-    arrays.push(Arc::new(boot));
-    arrays.push(Arc::new(rows.clock_offset_ns));
-    if let Some(order) = order {
-        for array in &mut arrays {
-            *array = take(array, &order, None)?;
-        }
-    }
-    RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)
+/// A segment that is on disk under its temporary name.
+pub(super) struct Finished {
+    pub(super) extent: Extent,
+    pub(super) bytes: u64,
+    pub(super) sha256: String,
 }
 
-/// The order of the rows; `None` when they are in order.
-fn order(time: Option<&ArrayRef>, eid: &Int64Array) -> Option<UInt32Array> {
-    let time = time?.as_primitive_opt::<Int64Type>()?.values();
-    let keys: Vec<(i64, i64)> = time.iter().copied().zip(eid.values().iter().copied()).collect();
-    if keys.is_sorted() {
-        return None;
-    }
-    let mut order: Vec<u32> = (0..keys.len() as u32).collect();
-    order.sort_unstable_by_key(|index| keys[*index as usize]);
-    Some(UInt32Array::from(order))
+/// A segment under construction.
+pub(super) struct SegmentWriter {
+    path: PathBuf,
+    time: usize,
+    eid: usize,
+    schema: SchemaRef,
+    file: SerializedFileWriter<Hashed>,
+    factory: ArrowRowGroupWriterFactory,
+    /// The row group that is being encoded.
+    group: Vec<ArrowColumnWriter>,
+    group_rows: usize,
+    extent: Extent,
 }
 
-fn bounds(column: Option<&ArrayRef>) -> (i64, i64) {
-    let values = column.and_then(|column| column.as_primitive_opt::<Int64Type>());
-    let values = values.map(|array| array.values().iter().copied());
-    let min = values.clone().and_then(Iterator::min);
-    min.zip(values.and_then(Iterator::max)).unwrap_or((0, 0))
-}
-
-fn properties(entry: &SegmentEntry, batch: &RecordBatch, bloom: &[&str]) -> WriterProperties {
-    let metadata = [
-        (key::FORMAT, FORMAT.to_string()),
-        (key::TABLE, entry.table.clone()),
-        (key::LEVEL, entry.level.to_string()),
-        (key::JOURNAL, entry.journal.to_string()),
-        (key::ROWS, entry.rows.to_string()),
-        (key::FIRST_EID, entry.first_eid.to_string()),
-        (key::LAST_EID, entry.last_eid.to_string()),
-        (key::MIN_TIME, entry.min_time_ns.to_string()),
-        (key::MAX_TIME, entry.max_time_ns.to_string()),
-    ];
-    let metadata = metadata.map(|(key, value)| KeyValue::new(key.to_owned(), value));
-    let mut properties = WriterProperties::builder()
-        .set_created_by(concat!("bygone ", env!("CARGO_PKG_VERSION")).to_owned())
-        .set_compression(Compression::ZSTD(parquet::basic::ZstdLevel::default()))
-        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-        .set_data_page_row_count_limit(PAGE_ROWS)
-        .set_statistics_enabled(EnabledStatistics::Page)
-        .set_key_value_metadata(Some(metadata.to_vec()));
-    for name in bloom {
-        let Some(distinct) = batch.column_by_name(name).and_then(distinct) else {
-            continue;
+impl SegmentWriter {
+    /// Begins the segment that is to have the path `path`. `time` is the name of the time column.
+    pub(super) fn create(
+        dir: &Folder,
+        path: PathBuf,
+        schema: SchemaRef,
+        time: &str,
+        properties: WriterProperties,
+    ) -> Result<Self, SegmentWriteError> {
+        let columns = schema.index_of(time).and_then(|time| Ok((time, schema.index_of(EID)?)));
+        let Ok((time, eid)) = columns else {
+            return Err(SegmentWriteError::Columns { path });
         };
-        let path = ColumnPath::from(*name);
-        properties = properties
-            .set_column_bloom_filter_enabled(path.clone(), true)
-            .set_column_bloom_filter_fpp(path.clone(), BLOOM_FALSE_POSITIVES)
-            .set_column_bloom_filter_max_ndv(path, distinct.max(1) as u64);
+        let failed = |source| SegmentWriteError::File { path: path.clone(), source };
+        if let Some(parent) = path.parent()
+            && !dir.exists(parent)
+        {
+            dir.create_dir_private(parent).map_err(failed)?;
+            dir.sync_dir(&layout::segments_dir(dir.path())).map_err(failed)?;
+        }
+        let file = dir.create(&temporary(&path)).map_err(failed)?;
+        let hashed = Hashed { file, hasher: Sha256::new(), bytes: 0 };
+        let begun = ArrowWriter::try_new(hashed, Arc::clone(&schema), Some(properties))
+            .and_then(ArrowWriter::into_serialized_writer);
+        let (file, factory) =
+            begun.map_err(|source| SegmentWriteError::Encode { path: path.clone(), source })?;
+        Ok(Self {
+            path,
+            time,
+            eid,
+            schema,
+            file,
+            factory,
+            group: Vec::new(),
+            group_rows: 0,
+            extent: Extent::NOTHING,
+        })
     }
-    properties.build()
+
+    /// Bytes in the file so far; the row group being encoded is not counted.
+    pub(super) fn bytes(&self) -> u64 {
+        self.file.bytes_written() as u64
+    }
+
+    pub(super) const fn group_rows(&self) -> usize {
+        self.group_rows
+    }
+
+    /// Adds rows to the row group; ends it when its encoded form is long.
+    pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<(), SegmentWriteError> {
+        let (Some(times), Some(eids)) = (bounds(batch, self.time), bounds(batch, self.eid)) else {
+            return Err(SegmentWriteError::Columns { path: self.path.clone() });
+        };
+        self.encode(batch).map_err(|source| self.failed(source))?;
+        self.group_rows += batch.num_rows();
+        self.extent.add(batch.num_rows() as u64, times, eids);
+        let memory: usize = self.group.iter().map(ArrowColumnWriter::memory_size).sum();
+        if memory > GROUP_BYTES_MAX { self.end_group() } else { Ok(()) }
+    }
+
+    fn encode(&mut self, batch: &RecordBatch) -> Result<(), ParquetError> {
+        if self.group.is_empty() {
+            let index = self.file.flushed_row_groups().len();
+            self.group = self.factory.create_column_writers(index)?;
+        }
+        // No column is nested, so each has one writer.
+        let columns = self.schema.fields().iter().zip(batch.columns());
+        for ((field, array), writer) in columns.zip(&mut self.group) {
+            for leaf in compute_leaves(field, array)? {
+                writer.write(&leaf)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the row group that is being encoded, if there is one.
+    pub(super) fn end_group(&mut self) -> Result<(), SegmentWriteError> {
+        if self.group_rows == 0 {
+            return Ok(());
+        }
+        self.group_rows = 0;
+        let group = std::mem::take(&mut self.group);
+        let append = || {
+            let mut out = self.file.next_row_group()?;
+            for writer in group {
+                writer.close()?.append_to_row_group(&mut out)?;
+            }
+            out.close()
+        };
+        append().map_err(|source| self.failed(source))?;
+        Ok(())
+    }
+
+    /// Copies a whole row group of another segment with the same columns.
+    pub(super) fn move_group(&mut self, group: MovableGroup) -> Result<(), SegmentWriteError> {
+        self.end_group()?;
+        let MovableGroup { file, rows, times, eids, columns, .. } = group;
+        let append = || {
+            let mut out = self.file.next_row_group()?;
+            for column in columns {
+                out.append_column(&file, column)?;
+            }
+            out.close()
+        };
+        append().map_err(|source| self.failed(source))?;
+        self.extent.add(rows, times, eids);
+        Ok(())
+    }
+
+    /// Ends the file, which is synced under its temporary name. `metadata` says what its key-value
+    /// metadata is to be.
+    pub(super) fn finish(
+        mut self,
+        metadata: impl FnOnce(&Extent) -> Vec<KeyValue>,
+    ) -> Result<Finished, SegmentWriteError> {
+        self.end_group()?;
+        for pair in metadata(&self.extent) {
+            self.file.append_key_value_metadata(pair);
+        }
+        let Self { path, file, extent, .. } = self;
+        let written = match file.into_inner() {
+            Ok(written) => written,
+            Err(source) => return Err(SegmentWriteError::Encode { path, source }),
+        };
+        if let Err(source) = written.file.sync() {
+            return Err(SegmentWriteError::File { path, source });
+        }
+        Ok(Finished { extent, bytes: written.bytes, sha256: hex(&written.hasher.finalize()) })
+    }
+
+    fn failed(&self, source: ParquetError) -> SegmentWriteError {
+        SegmentWriteError::Encode { path: self.path.clone(), source }
+    }
 }
 
-/// How many values of a column differ; `None` for types that have no bloom filter.
-fn distinct(array: &ArrayRef) -> Option<usize> {
-    match array.data_type() {
-        DataType::Utf8 => {
-            Some(array.as_string::<i32>().iter().flatten().collect::<HashSet<_>>().len())
-        }
-        DataType::UInt32 => {
-            let array = array.as_primitive::<UInt32Type>();
-            Some(array.iter().flatten().collect::<HashSet<_>>().len())
-        }
-        DataType::UInt64 => {
-            let array = array.as_primitive::<UInt64Type>();
-            Some(array.iter().flatten().collect::<HashSet<_>>().len())
-        }
-        _ => None,
-    }
+/// The name of a file under construction.
+pub(super) fn temporary(path: &Path) -> PathBuf {
+    path.with_extension(layout::TEMPORARY_EXTENSION)
+}
+
+/// Smallest and largest value of a column of 64-bit integers.
+fn bounds(batch: &RecordBatch, column: usize) -> Option<(i64, i64)> {
+    let array = batch.columns().get(column)?.as_primitive_opt::<Int64Type>()?;
+    let values = || array.values().iter().copied();
+    values().min().zip(values().max())
 }
 
 /// A file that is hashed as it is written.
@@ -216,15 +251,4 @@ impl Write for Hashed {
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
     }
-}
-
-fn encode_file(
-    file: Box<dyn DiskFile>,
-    batch: &RecordBatch,
-    properties: WriterProperties,
-) -> Result<Hashed, ParquetError> {
-    let hashed = Hashed { file, hasher: Sha256::new(), bytes: 0 };
-    let mut writer = ArrowWriter::try_new(hashed, batch.schema(), Some(properties))?;
-    writer.write(batch)?;
-    writer.into_inner()
 }

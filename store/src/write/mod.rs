@@ -1,11 +1,16 @@
 //! Writing: the one writer of a store, what it finds when it opens it, and the sealer beside it.
 
+mod compact;
 mod error;
 mod losses;
+mod maintain;
+mod merge;
 mod options;
 mod recover;
+mod remove;
 mod seal;
 mod sealer;
+mod window;
 mod writer;
 
 pub use error::{AppendError, HeartbeatError, OpenError, WriteError};

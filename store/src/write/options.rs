@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::damage::Damage;
 use crate::disk::{Disk, RealDisk};
-use crate::limits::{JOURNAL_AGE, JOURNAL_BYTES};
+use crate::limits::{JOURNAL_AGE, JOURNAL_BYTES, READER_GRACE, SEAL_WAIT};
 
 /// How to write.
 #[derive(Clone, Debug)]
@@ -17,6 +17,12 @@ pub struct WriterOptions {
     pub journal_bytes_max: u64,
     /// Age of a journal before the next one is begun; 5 minutes.
     pub journal_age_max: Duration,
+    /// How long a journal that is full by size waits for others to be sealed with it; 2 seconds.
+    pub seal_wait: Duration,
+    /// How long a file that others replace stays for readers that pinned it before; 10 minutes.
+    pub reader_grace: Duration,
+    /// Bytes of the disk that are to stay free: with less, files that others replace go at once.
+    pub min_free: u64,
     /// The disk that the data folder is on.
     pub disk: Arc<dyn Disk>,
 }
@@ -29,6 +35,9 @@ impl WriterOptions {
             boot_id,
             journal_bytes_max: JOURNAL_BYTES,
             journal_age_max: JOURNAL_AGE,
+            seal_wait: SEAL_WAIT,
+            reader_grace: READER_GRACE,
+            min_free: 0,
             disk: Arc::new(RealDisk),
         }
     }

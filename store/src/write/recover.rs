@@ -19,6 +19,7 @@ use crate::manifest::live;
 use crate::manifest::log::ManifestLog;
 use crate::manifest::read::{self as manifest, Ending, Manifest, ManifestError};
 use crate::read::end;
+use crate::segment::read::SegmentFile;
 use crate::slots::{Slots, Stored};
 use crate::write::error::OpenError;
 use crate::write::losses::losses;
@@ -55,6 +56,8 @@ pub(super) fn recover(dir: &Folder) -> Result<(Lock, Recovery), OpenError> {
     };
     remove_sealed(dir, &found.state, &mut numbers)?;
     let manifest = recover_manifest(dir, found, &numbers, &mut opened)?;
+    // An adopted segment may hold the rows of journals that are still there.
+    remove_sealed(dir, &manifest.state, &mut numbers)?;
     let mut last_eids = last_eids(&manifest.state);
     let next_journal = numbers.last().copied().unwrap_or(0).max(manifest.state.sealed_through) + 1;
     report_missing(dir, &manifest.state, &numbers, &mut opened);
@@ -178,7 +181,9 @@ fn recover_manifest(
     opened: &mut Opened,
 ) -> Result<ManifestLog, OpenError> {
     let folder = |source| OpenError::Folder { path: layout::segments_dir(dir.path()), source };
-    let unnamed = live::unnamed(dir, &found.state, journals).map_err(folder)?;
+    let gapless = disk::missing(found.state.sealed_through, journals).is_empty();
+    let whole = found.is_whole() && gapless;
+    let mut unnamed = live::unnamed(dir, &found.state, journals, whole).map_err(folder)?;
     for name in &unnamed.orphans {
         put_aside(dir, name)?;
         let detail = "no entry of the manifest names it; it was moved to orphans";
@@ -188,13 +193,19 @@ fn recover_manifest(
         put_aside(dir, name)?;
         opened.recovered.push(Damage::new(DamageKind::Segment, name, error));
     }
-    for entry in &unnamed.adopted {
+    opened.recovered.extend(unnamed.missing.iter().map(Damage::segment_missing));
+    for entry in &mut unnamed.adopted {
+        let path = dir.join(&entry.path);
+        let hashed = SegmentFile::open(dir, &path).and_then(|file| file.sha256());
+        entry.sha256 = hashed.map_err(|source| OpenError::Folder { path, source })?;
         let detail = "no trusted entry of the manifest names it; it was taken up again";
         opened.recovered.push(Damage::new(DamageKind::Adopted, &entry.path, detail));
     }
     let damaged = keep_damaged(dir, &found).map_err(OpenError::Manifest)?;
     let mut log = ManifestLog::open(dir, found).map_err(OpenError::Manifest)?;
-    if damaged.is_some() || !unnamed.adopted.is_empty() {
+    let missing = unnamed.missing.into_iter().map(|file| file.path);
+    let removes: Vec<String> = unnamed.replaced.into_iter().chain(missing).collect();
+    if damaged.is_some() || !unnamed.adopted.is_empty() || !removes.is_empty() {
         let what = damaged.as_ref().map_or("segments that no entry named", |kept| kept.what);
         let (kept, sha256) = damaged.map(|kept| (kept.name, kept.sha256)).unzip();
         if let Some(kept) = &kept {
@@ -204,7 +215,7 @@ fn recover_manifest(
             opened.recovered.push(Damage::new(kind, "manifest", detail));
         }
         let what = what.to_owned();
-        log.append(&Entry::Recovered { what, kept, sha256, files: unnamed.adopted })
+        log.append(&Entry::Recovered { what, kept, sha256, files: unnamed.adopted, removes })
             .map_err(OpenError::Manifest)?;
     }
     Ok(log)

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::damage::Damage;
 use crate::disk::Folder;
@@ -67,7 +68,7 @@ impl Writer {
         let (number, boot_id) = (recovery.next_journal, options.boot_id);
         let journal = JournalWriter::create(dir, number, boot_id, &wire, u64::MAX, &none)
             .map_err(|source| OpenError::Journal { path: dir.to_path_buf(), source })?;
-        let sealer = Sealer::start(dir, recovery.manifest, tables, recovery.unsealed)?;
+        let sealer = Sealer::start(dir, recovery.manifest, tables, &options, recovery.unsealed)?;
         let writer = Self {
             dir: dir.clone(),
             options,
@@ -150,11 +151,22 @@ impl Writer {
     /// When no new journal can be begun, and the old one is used on; or when the sealer has
     /// failed, so that journals pile up.
     pub fn tick(&mut self) -> Result<(), WriteError> {
-        self.sealer.offer();
         if self.is_due() {
             self.rotate()?;
         }
         if self.sealer.is_gone() { Err(WriteError::Sealer) } else { Ok(()) }
+    }
+
+    /// Begins a new journal and waits until all before it are sealed and all segments merged that
+    /// are to be, at most `timeout`; says whether that is so.
+    ///
+    /// # Errors
+    /// When no new journal can be begun.
+    pub fn settle(&mut self, timeout: Duration) -> Result<bool, WriteError> {
+        if self.journal.frames > 0 {
+            self.rotate()?;
+        }
+        Ok(self.sealer.settle(timeout))
     }
 
     /// What the sealer could not read since the last call: rows that were on disk and are lost.
@@ -440,7 +452,7 @@ mod tests {
     fn a_journal_is_rotated_by_age_and_an_empty_one_is_not() {
         let dir = tempfile::tempdir().unwrap();
         let mut writer = open(dir.path());
-        writer.options.journal_age_max = std::time::Duration::ZERO;
+        writer.options.journal_age_max = Duration::ZERO;
         writer.tick().unwrap();
         assert_eq!(writer.journal.number(), 1);
         writer.append(rows(0..2)).unwrap();

@@ -54,6 +54,7 @@ pub(crate) fn samples(numbers: std::ops::Range<i64>) -> Vec<SampleEvents> {
 pub(crate) fn open_small(dir: &Path, journal_bytes: u64) -> (Writer, Opened) {
     let mut options = WriterOptions::new(BOOT_ID);
     options.journal_bytes_max = journal_bytes;
+    options.seal_wait = std::time::Duration::ZERO;
     Writer::open(dir, TABLES, options).unwrap()
 }
 

@@ -554,14 +554,14 @@ fn long_scans_read_ahead() {
         assert_eq!(snapshot.damage(), []);
     }
 
-    // In the middle of the third row group's notes.
+    // The second half of the third row group's notes, headers of pages included.
     let segment = files(dir.path(), "segments").remove(0);
     let file = std::fs::OpenOptions::new().read(true).write(true).open(&segment).unwrap();
     let metadata = SerializedFileReader::new(file.try_clone().unwrap()).unwrap();
     let notes = metadata.metadata().row_group(2).columns().iter();
     let notes = notes.clone().find(|chunk| chunk.column_path().string() == "note").unwrap();
     let (start, bytes) = notes.byte_range();
-    file.write_all_at(&[0xA5; 64], start + bytes / 2).unwrap();
+    file.write_all_at(&vec![0xA5; bytes as usize / 2], start + bytes / 2).unwrap();
     let snapshot = Reader::open(dir.path()).unwrap().snapshot().unwrap();
     let batches = snapshot.scan(schema, &request(Order::Any)).unwrap();
     let rows: usize = batches.map(|batch| batch.unwrap().len()).sum();

@@ -1,0 +1,255 @@
+//! The thread that seals full journals, and what else is done beside the writer.
+//!
+//! It runs at the lowest priority and does one thing at a time. Journals are taken in the order of
+//! their numbers, since the manifest says up to which number they are sealed; those that cannot be
+//! sealed (a full disk) are tried again after a while, and the others wait. A journal that is full
+//! by size waits a little for others to be sealed with it; one that is full by age does not.
+//!
+//! When nothing is to be sealed, segments are merged, and files deleted that others have replaced
+//! for long enough. A merge is given up when the writer closes: it leaves nothing but time lost.
+
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::disk::Folder;
+use crate::layout;
+use crate::limits::{MAINTAIN_EVERY, SEAL_BYTES_MAX, SEAL_JOURNALS, SEAL_RETRY};
+use crate::manifest::entry::SegmentEntry;
+use crate::manifest::log::ManifestLog;
+use crate::schema::TableSchema;
+use crate::write::compact::{self, CompactError, Job};
+use crate::write::merge::MergeError;
+use crate::write::options::WriterOptions;
+use crate::write::remove;
+use crate::write::seal::{self, Full};
+use crate::write::sealer::{Desk, Shared};
+
+/// Niceness of the thread, from 0 to 19, where it cannot be made to run only when nothing else does.
+#[cfg(target_os = "linux")]
+const NICENESS: i32 = 19;
+
+/// The thread's side.
+pub(super) struct Work {
+    dir: Folder,
+    manifest: ManifestLog,
+    tables: &'static [&'static TableSchema],
+    options: WriterOptions,
+    shared: Arc<Shared>,
+    /// Not to seal before then: the last attempt has failed.
+    retry: Option<Instant>,
+    /// When to look next whether there is something to delete.
+    look: Instant,
+    /// Not to merge before then: the last attempt has failed.
+    merge_from: Instant,
+    /// Paths of segments that cannot be read, and hence not be merged.
+    unfit: BTreeSet<String>,
+}
+
+/// What to do next.
+enum Task {
+    Seal(Vec<Full>),
+    Compact(Job),
+    /// Delete so many files.
+    Delete(usize),
+    /// Wait, at most for so long.
+    Wait(Duration),
+    End,
+}
+
+impl Work {
+    pub(super) fn new(
+        dir: &Folder,
+        manifest: ManifestLog,
+        tables: &'static [&'static TableSchema],
+        options: &WriterOptions,
+        shared: Arc<Shared>,
+    ) -> Self {
+        let (dir, options) = (dir.clone(), options.clone());
+        let now = Instant::now();
+        Self {
+            dir,
+            manifest,
+            tables,
+            options,
+            shared,
+            retry: None,
+            look: now,
+            merge_from: now,
+            unfit: BTreeSet::new(),
+        }
+    }
+
+    pub(super) fn run(mut self) {
+        lower_priority();
+        let shared = Arc::clone(&self.shared);
+        let mut desk = shared.lock();
+        loop {
+            match self.next(&desk) {
+                Task::Seal(journals) => {
+                    drop(desk);
+                    let sealed = self.seal(&journals);
+                    desk = shared.lock();
+                    match sealed {
+                        true => drop(desk.journals.drain(..journals.len())),
+                        // What cannot be sealed at the end is left to the next start.
+                        false if desk.closing => break,
+                        false => self.retry = Some(Instant::now() + SEAL_RETRY),
+                    }
+                }
+                Task::Compact(job) => {
+                    drop(desk);
+                    self.compact(&job);
+                    desk = shared.lock();
+                }
+                Task::Delete(count) => {
+                    drop(desk);
+                    self.delete(count);
+                    desk = shared.lock();
+                }
+                Task::Wait(timeout) => {
+                    let settled = desk.journals.is_empty();
+                    if std::mem::replace(&mut desk.settled, settled) != settled {
+                        shared.changed.notify_all();
+                    }
+                    desk = shared.wait(desk, timeout);
+                }
+                Task::End => break,
+            }
+        }
+    }
+
+    /// What to do next: sealing before anything else.
+    fn next(&mut self, desk: &Desk) -> Task {
+        let retry = self.retry.and_then(|retry| retry.checked_duration_since(Instant::now()));
+        let sealing = match retry {
+            _ if desk.journals.is_empty() && desk.closing => Task::End,
+            _ if desk.journals.is_empty() => Task::Wait(MAINTAIN_EVERY),
+            Some(left) if !desk.closing => Task::Wait(left),
+            _ => self.journals(desk),
+        };
+        let Task::Wait(left) = sealing else {
+            return sealing;
+        };
+        let now_ns = now_ns();
+        if self.merge_from <= Instant::now()
+            && let Some(job) = self.job(now_ns)
+        {
+            return Task::Compact(job);
+        }
+        if self.look <= Instant::now() {
+            self.look = Instant::now() + MAINTAIN_EVERY;
+            let grace = self.options.reader_grace;
+            match remove::due(&self.manifest.state, now_ns, grace, self.is_short()) {
+                0 => {}
+                count => return Task::Delete(count),
+            }
+        }
+        Task::Wait(left.min(self.look.saturating_duration_since(Instant::now())))
+    }
+
+    /// Whether less of the disk is free than is to be.
+    fn is_short(&self) -> bool {
+        self.dir.free_bytes().is_ok_and(|free| free < self.options.min_free)
+    }
+
+    /// What is to be merged, if anything.
+    fn job(&self, now_ns: i64) -> Option<Job> {
+        let known = |file: &SegmentEntry| self.tables.iter().any(|table| table.name == file.table);
+        let skip = |file: &SegmentEntry| self.unfit.contains(&file.path) || !known(file);
+        compact::plan(&self.manifest.state, now_ns, &skip)
+    }
+
+    fn compact(&mut self, job: &Job) {
+        let shared = Arc::clone(&self.shared);
+        let stop = || shared.lock().closing;
+        let (dir, manifest) = (&self.dir, &mut self.manifest);
+        let done = compact::compact(dir, manifest, self.tables, job, now_ns(), &stop);
+        match done {
+            Ok(()) | Err(CompactError::Merge { source: MergeError::Stopped, .. }) => {}
+            Err(error) => {
+                warn("Segments are not merged for now", &error);
+                match error {
+                    CompactError::Merge { source: MergeError::Read { path, .. }, .. }
+                    | CompactError::Merge { source: MergeError::Column { path, .. }, .. } => {
+                        self.unfit.insert(path);
+                    }
+                    _ => self.merge_from = Instant::now() + MAINTAIN_EVERY,
+                }
+            }
+        }
+    }
+
+    fn delete(&mut self, count: usize) {
+        if let Err(error) = remove::delete(&self.dir, &mut self.manifest.state, count) {
+            tracing::warn!(error = %error, "A file that was replaced cannot be deleted for now");
+        }
+    }
+
+    /// Which journals to seal, if any.
+    fn journals(&self, desk: &Desk) -> Task {
+        let mut journals = Vec::new();
+        let mut bytes = 0;
+        let mut full_by_age = false;
+        for waiting in &desk.journals {
+            let path = layout::journal_path(self.dir.path(), waiting.full.number);
+            let more = self.dir.bytes(&path).unwrap_or(0);
+            if !journals.is_empty() && bytes + more > SEAL_BYTES_MAX {
+                break;
+            }
+            full_by_age |= more < self.options.journal_bytes_max;
+            bytes += more;
+            journals.push(waiting.full);
+        }
+        let enough = self.options.journal_bytes_max.saturating_mul(SEAL_JOURNALS);
+        let waited = desk.journals.front().map(|waiting| waiting.since.elapsed());
+        let left = self.options.seal_wait.saturating_sub(waited.unwrap_or_default());
+        if desk.closing || full_by_age || left.is_zero() || bytes >= enough.min(SEAL_BYTES_MAX) {
+            Task::Seal(journals)
+        } else {
+            Task::Wait(left)
+        }
+    }
+
+    fn seal(&mut self, journals: &[Full]) -> bool {
+        let mut damage = Vec::new();
+        let (dir, manifest) = (&self.dir, &mut self.manifest);
+        let sealed = seal::seal(dir, manifest, self.tables, journals, now_ns(), &mut damage);
+        match sealed {
+            Ok(()) => {
+                self.shared.lock().findings.extend(damage);
+                true
+            }
+            Err(error) => {
+                warn("Journals stay unsealed for now", &error);
+                false
+            }
+        }
+    }
+}
+
+/// The present, in nanoseconds since the Unix epoch.
+fn now_ns() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_nanos()).unwrap_or(i64::MAX)
+}
+
+fn warn(what: &str, error: &dyn Error) {
+    let mut causes = Vec::new();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        causes.push(error.to_string());
+        cause = error.source();
+    }
+    tracing::warn!(error = %error, cause = causes.join(": "), "{what}");
+}
+
+/// Makes the calling thread yield to all others. On Linux a priority is a thread's own; on macOS
+/// it would be the whole process's.
+fn lower_priority() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
+        tracing::debug!(error = %error, "The sealer runs at normal priority");
+    }
+}
