@@ -18,6 +18,7 @@ mod bench;
 mod build_ebpf;
 mod check_macos;
 mod ci;
+mod fuzz;
 mod process;
 mod rust_src;
 mod test;
@@ -53,6 +54,15 @@ enum Command {
     },
     /// Type-check the workspace for macOS, with no SDK
     CheckMacos,
+    /// Feed the store's decoders with hostile input
+    Fuzz {
+        /// Run only these targets
+        #[arg(value_name = "TARGET", value_parser = fuzz::TARGETS)]
+        targets: Vec<String>,
+        /// How long each target runs, in seconds
+        #[arg(long, default_value_t = 600)]
+        seconds: u32,
+    },
     /// Build the release program and measure it
     Bench {
         /// Run only these benchmarks
@@ -69,6 +79,7 @@ fn main() -> ExitCode {
         Command::Tools => tools::install_all(),
         Command::BuildEbpf { check } => build_ebpf::run(check),
         Command::CheckMacos => check_macos::run(),
+        Command::Fuzz { targets, seconds } => fuzz::run_named(&targets, seconds),
         Command::Bench { names } => bench::run_named(&names),
     };
     match result {

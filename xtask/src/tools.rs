@@ -25,7 +25,10 @@ pub(crate) const CARGO_DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2"
 /// Finds dependencies that nothing uses.
 pub(crate) const CARGO_MACHETE: Tool = Tool { name: "cargo-machete", version: "0.9.2" };
 
-/// Installs every tool that is absent.
+/// Runs fuzz targets. Only `cargo xtask fuzz` needs it.
+pub(crate) const CARGO_FUZZ: Tool = Tool { name: "cargo-fuzz", version: "0.13.2" };
+
+/// Installs every tool that the checks need and that is absent.
 ///
 /// # Errors
 /// When one cannot be built.

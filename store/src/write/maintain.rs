@@ -92,7 +92,10 @@ impl Work {
                     let sealed = self.seal(&journals);
                     desk = shared.lock();
                     match sealed {
-                        true => drop(desk.journals.drain(..journals.len())),
+                        true => {
+                            self.retry = None;
+                            desk.journals.drain(..journals.len());
+                        }
                         // What cannot be sealed at the end is left to the next start.
                         false if desk.closing => break,
                         false => self.retry = Some(Instant::now() + SEAL_RETRY),
@@ -110,7 +113,9 @@ impl Work {
                 }
                 Task::Wait(timeout) => {
                     let settled = desk.journals.is_empty();
-                    if std::mem::replace(&mut desk.settled, settled) != settled {
+                    let stalled = !settled && self.retry.is_some();
+                    if (desk.settled, desk.stalled) != (settled, stalled) {
+                        (desk.settled, desk.stalled) = (settled, stalled);
                         shared.changed.notify_all();
                     }
                     desk = shared.wait(desk, timeout);

@@ -34,6 +34,8 @@ pub(super) struct Desk {
     pub(super) closing: bool,
     /// Nothing is left to do for now.
     pub(super) settled: bool,
+    /// Sealing has failed and is tried again later.
+    pub(super) stalled: bool,
     /// What could not be read.
     pub(super) findings: Vec<Damage>,
 }
@@ -117,11 +119,12 @@ impl Sealer {
         std::mem::take(&mut self.shared.lock().findings)
     }
 
-    /// Waits until all is sealed and merged that is to be, at most `timeout`; says whether it is.
+    /// Waits until all is sealed and merged that is to be, or sealing has failed, at most `timeout`;
+    /// says whether all is.
     pub(super) fn settle(&self, timeout: Duration) -> bool {
         let until = Instant::now() + timeout;
         let mut desk = self.shared.lock();
-        while !desk.settled && !self.is_gone() {
+        while !desk.settled && !desk.stalled && !self.is_gone() {
             let Some(left) = until.checked_duration_since(Instant::now()) else { break };
             desk = self.shared.wait(desk, left);
         }

@@ -2,8 +2,9 @@
 //! said, and the writer goes on when the disk does.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bygone_store::disk::Disk;
 use bygone_store::{AppendError, Reader, Writer, WriterOptions};
@@ -17,10 +18,13 @@ const EROFS: i32 = 30;
 
 const DIR: &str = "/store";
 
-fn open(disk: Arc<dyn Disk>) -> Option<Writer> {
+/// With no grace, files that others replace go at once, which is only for runs without readers.
+fn open(disk: Arc<dyn Disk>, reader_grace: Duration) -> Option<Writer> {
     let mut options = WriterOptions::new(BOOT_ID);
     options.journal_bytes_max = 1_200;
     options.disk = disk;
+    options.seal_wait = Duration::ZERO;
+    options.reader_grace = reader_grace;
     Writer::open(Path::new(DIR), TABLES, options).ok().map(|(writer, _)| writer)
 }
 
@@ -54,7 +58,7 @@ fn run(disk: &FaultyDisk) -> Run {
     let mut run = Run::default();
     let mut next = 0;
     for _ in 0..2 {
-        let Some(mut writer) = open(Arc::new(disk.clone())) else {
+        let Some(mut writer) = open(Arc::new(disk.clone()), Duration::ZERO) else {
             run.refused += 1;
             continue;
         };
@@ -81,6 +85,10 @@ fn run(disk: &FaultyDisk) -> Run {
                 run.refused += usize::from(!noted);
             }
             run.refused += usize::from(writer.tick().is_err());
+            // Seals and merges on the other thread, where calls fail as well.
+            if batch % 3 == 0 && writer.settle(Duration::from_secs(5)).is_err() {
+                run.refused += 1;
+            }
         }
         run.refused += usize::from(writer.close().is_err());
     }
@@ -91,7 +99,7 @@ fn run(disk: &FaultyDisk) -> Run {
 fn check(fault: Fault) -> Run {
     let memory = MemoryDisk::with_folder(Path::new("/"));
     let run = run(&FaultyDisk::new(Arc::new(memory.clone()), fault));
-    let Some(writer) = open(Arc::new(memory.clone())) else {
+    let Some(writer) = open(Arc::new(memory.clone()), Duration::from_secs(600)) else {
         panic!("{fault:?}: the store cannot be opened any more");
     };
     let found = read(&memory);
@@ -111,11 +119,16 @@ fn check(fault: Fault) -> Run {
 #[test]
 fn one_failing_call_loses_nothing() {
     let memory = MemoryDisk::with_folder(Path::new("/"));
-    let healthy = FaultyDisk::new(Arc::new(memory), Fault::NONE);
+    let healthy = FaultyDisk::new(Arc::new(memory.clone()), Fault::NONE);
     let all = run(&healthy);
     assert_eq!((all.appended.len(), all.refused), (200, 0));
     let calls = healthy.calls();
-    assert!(calls > 200, "{calls} calls are too few to tell");
+    assert!(calls > 500, "{calls} calls are too few to tell");
+    let is_merged = |path: &PathBuf| {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        name.trim_start_matches("late-").starts_with("1-")
+    };
+    assert!(memory.files().iter().any(is_merged), "nothing was merged: {:?}", memory.files());
     let mut failures = 0;
     for from in 0..calls {
         let run = check(Fault { from, calls: 1, errno: EIO });

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bygone_store::{ReadError, Reader, Writer, WriterOptions};
 
@@ -34,6 +35,8 @@ fn work(disk: &MemoryDisk, model: &mut Model, chance: &mut Chance) {
     let mut options = WriterOptions::new(BOOT_ID);
     options.journal_bytes_max = 1_000 + chance.below(4_000);
     options.disk = Arc::new(disk.clone());
+    options.seal_wait = Duration::ZERO;
+    options.reader_grace = Duration::ZERO;
     let Ok((mut writer, opened)) = Writer::open(Path::new(DIR), TABLES, options) else {
         assert!(disk.is_off(), "the store cannot be opened");
         return;
@@ -61,6 +64,11 @@ fn work(disk: &MemoryDisk, model: &mut Model, chance: &mut Chance) {
         }
         if chance.below(4) == 0 && writer.tick().is_err() {
             assert!(disk.is_off());
+        }
+        if chance.below(10) == 0 {
+            // Merges what there is to be merged, on the other thread.
+            let settled = writer.settle(Duration::from_millis(20));
+            assert!(settled.is_ok() || disk.is_off());
         }
         if chance.below(40) == 0 {
             if writer.close().is_ok() {

@@ -1,0 +1,45 @@
+//! `cargo xtask fuzz [TARGET…]`: the fuzz targets of the store, each for a while.
+//!
+//! They stand in a workspace of their own, `store/fuzz`, and are built with the address sanitizer,
+//! which the stable compiler offers to those who set `RUSTC_BOOTSTRAP`. What a run finds goes to
+//! `store/fuzz/artifacts`; new inputs go to `store/fuzz/corpus`, of which only a small selection is
+//! committed: `cargo fuzz cmin` makes it.
+
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+
+use crate::process::{root, run};
+use crate::tools::CARGO_FUZZ;
+
+/// The targets.
+pub(crate) const TARGETS: [&str; 4] = ["journal", "manifest", "segment", "sql"];
+
+/// Bytes of an input; the real files that the targets begin with are shorter.
+const INPUT_BYTES_MAX: u32 = 16 << 10;
+
+/// Megabytes that a target may use.
+const MEMORY_MB_MAX: u32 = 4096;
+
+/// Fuzzes the named targets, or all, for so many seconds each.
+///
+/// # Errors
+/// When one cannot be built, or an input was found that it fails on.
+pub(crate) fn run_named(names: &[String], seconds: u32) -> Result<()> {
+    let cargo_fuzz = CARGO_FUZZ.ensure()?;
+    let all = TARGETS.map(str::to_owned);
+    let names = if names.is_empty() { &all[..] } else { names };
+    for name in names {
+        let mut command = Command::new(&cargo_fuzz);
+        command
+            .current_dir(root().join("store/fuzz"))
+            .env("RUSTC_BOOTSTRAP", "1")
+            .args(["run", "--fuzz-dir", ".", "-O", name, "--"])
+            .arg(format!("-max_total_time={seconds}"))
+            .arg(format!("-max_len={INPUT_BYTES_MAX}"))
+            .arg(format!("-rss_limit_mb={MEMORY_MB_MAX}"))
+            .arg("-print_final_stats=1");
+        run(&mut command).with_context(|| format!("the target {name} failed"))?;
+    }
+    Ok(())
+}
