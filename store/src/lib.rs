@@ -34,6 +34,7 @@ pub mod limits;
 mod lock;
 mod manifest;
 pub mod read;
+mod retention;
 pub mod row;
 mod rows;
 pub mod schema;
@@ -57,6 +58,7 @@ pub use crate::read::{
     Estimate, Filter, FilterColumn, Order, ReadError, Reader, RowParts, Scan, ScanBatch,
     ScanRequest, Snapshot, Test,
 };
+pub use crate::retention::{Expired, Retention, TableRetention};
 pub use crate::schema::TableSchema;
 pub use crate::slots::SlotsError;
 pub use crate::table::{Computed, EventTable, StateTable, ValueRef};

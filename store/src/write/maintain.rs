@@ -5,8 +5,9 @@
 //! sealed (a full disk) are tried again after a while, and the others wait. A journal that is full
 //! by size waits a little for others to be sealed with it; one that is full by age does not.
 //!
-//! When nothing is to be sealed, segments are merged, and files deleted that others have replaced
-//! for long enough. A merge is given up when the writer closes: it leaves nothing but time lost.
+//! When nothing is to be sealed, segments are merged, and what is not to be kept is given up: when
+//! space is short, before anything is merged. Files are deleted when they have not counted for long
+//! enough, or for want of space. A merge is given up when the writer closes: it leaves nothing but time lost.
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -16,8 +17,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crate::disk::Folder;
 use crate::layout;
 use crate::limits::{MAINTAIN_EVERY, SEAL_BYTES_MAX, SEAL_JOURNALS, SEAL_RETRY};
-use crate::manifest::entry::SegmentEntry;
+use crate::manifest::entry::{Entry, SegmentEntry};
 use crate::manifest::log::ManifestLog;
+use crate::retention::{self, Expired, Space};
 use crate::schema::TableSchema;
 use crate::write::compact::{self, CompactError, Job};
 use crate::write::merge::MergeError;
@@ -51,8 +53,8 @@ pub(super) struct Work {
 enum Task {
     Seal(Vec<Full>),
     Compact(Job),
-    /// Delete so many files.
-    Delete(usize),
+    /// Give up segments and delete files.
+    Expire,
     /// Wait, at most for so long.
     Wait(Duration),
     End,
@@ -91,6 +93,7 @@ impl Work {
                     drop(desk);
                     let sealed = self.seal(&journals);
                     desk = shared.lock();
+                    self.look = Instant::now();
                     match sealed {
                         true => {
                             self.retry = None;
@@ -104,11 +107,12 @@ impl Work {
                 Task::Compact(job) => {
                     drop(desk);
                     self.compact(&job);
+                    self.look = Instant::now();
                     desk = shared.lock();
                 }
-                Task::Delete(count) => {
+                Task::Expire => {
                     drop(desk);
-                    self.delete(count);
+                    self.expire();
                     desk = shared.lock();
                 }
                 Task::Wait(timeout) => {
@@ -137,26 +141,52 @@ impl Work {
         let Task::Wait(left) = sealing else {
             return sealing;
         };
-        let now_ns = now_ns();
+        let due = self.look <= Instant::now();
+        if due && self.space().excess(&self.manifest.state, &self.options.retention) > 0 {
+            return Task::Expire;
+        }
         if self.merge_from <= Instant::now()
-            && let Some(job) = self.job(now_ns)
+            && let Some(job) = self.job(now_ns())
         {
             return Task::Compact(job);
         }
-        if self.look <= Instant::now() {
-            self.look = Instant::now() + MAINTAIN_EVERY;
-            let grace = self.options.reader_grace;
-            match remove::due(&self.manifest.state, now_ns, grace, self.is_short()) {
-                0 => {}
-                count => return Task::Delete(count),
-            }
+        match due {
+            true => Task::Expire,
+            false => Task::Wait(left.min(self.look.saturating_duration_since(Instant::now()))),
         }
-        Task::Wait(left.min(self.look.saturating_duration_since(Instant::now())))
     }
 
-    /// Whether less of the disk is free than is to be.
-    fn is_short(&self) -> bool {
-        self.dir.free_bytes().is_ok_and(|free| free < self.options.min_free)
+    /// What the disk holds.
+    fn space(&self) -> Space {
+        let folder = layout::journal_dir(self.dir.path());
+        let names = self.dir.names(&folder).unwrap_or_default();
+        let sizes = names.iter().map(|name| self.dir.bytes(&folder.join(name)).unwrap_or(0));
+        Space { journal_bytes: sizes.sum(), free_bytes: self.dir.free_bytes().ok() }
+    }
+
+    /// Gives up what is not to be kept, and deletes what has waited long enough, or what must go
+    /// for want of space.
+    fn expire(&mut self) {
+        self.look = Instant::now() + MAINTAIN_EVERY;
+        let (space, now_ns, retention) = (self.space(), now_ns(), &self.options.retention);
+        let excess = space.excess(&self.manifest.state, retention);
+        let gone = retention::plan(&self.manifest.state, space, retention, now_ns);
+        let gone: Vec<SegmentEntry> = gone.into_iter().cloned().collect();
+        if !gone.is_empty() {
+            let removes = gone.iter().map(|file| file.path.clone()).collect();
+            match self.manifest.append(&Entry::Expire { at_ns: now_ns, removes }) {
+                Ok(()) => {
+                    let gone: Vec<&SegmentEntry> = gone.iter().collect();
+                    Expired::add(&mut self.shared.lock().expired, &gone);
+                }
+                Err(error) => warn("Old segments are kept for now", &error),
+            }
+        }
+        let (state, grace) = (&self.manifest.state, self.options.reader_grace);
+        let count = remove::due(state, now_ns, grace, excess);
+        if let Err(error) = remove::delete(&self.dir, &mut self.manifest.state, count) {
+            tracing::warn!(error = %error, "A file that no longer counts stays for now");
+        }
     }
 
     /// What is to be merged, if anything.
@@ -183,12 +213,6 @@ impl Work {
                     _ => self.merge_from = Instant::now() + MAINTAIN_EVERY,
                 }
             }
-        }
-    }
-
-    fn delete(&mut self, count: usize) {
-        if let Err(error) = remove::delete(&self.dir, &mut self.manifest.state, count) {
-            tracing::warn!(error = %error, "A file that was replaced cannot be deleted for now");
         }
     }
 

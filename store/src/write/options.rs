@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::damage::Damage;
 use crate::disk::{Disk, RealDisk};
 use crate::limits::{JOURNAL_AGE, JOURNAL_BYTES, READER_GRACE, SEAL_WAIT};
+use crate::retention::Retention;
 
 /// How to write.
 #[derive(Clone, Debug)]
@@ -21,8 +22,8 @@ pub struct WriterOptions {
     pub seal_wait: Duration,
     /// How long a file that others replace stays for readers that pinned it before; 10 minutes.
     pub reader_grace: Duration,
-    /// Bytes of the disk that are to stay free: with less, files that others replace go at once.
-    pub min_free: u64,
+    /// How much is kept; everything.
+    pub retention: Retention,
     /// The disk that the data folder is on.
     pub disk: Arc<dyn Disk>,
 }
@@ -37,7 +38,7 @@ impl WriterOptions {
             journal_age_max: JOURNAL_AGE,
             seal_wait: SEAL_WAIT,
             reader_grace: READER_GRACE,
-            min_free: 0,
+            retention: Retention::default(),
             disk: Arc::new(RealDisk),
         }
     }

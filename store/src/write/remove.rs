@@ -17,14 +17,17 @@ use crate::disk::Folder;
 use crate::manifest::entry::{Removed, State};
 
 /// How many of the files that wait are due. `now_ns` is the present, in nanoseconds since the Unix
-/// epoch; with `short` of space all are. A clock that was set back makes a file due as well, rather
-/// than never.
-pub(super) fn due(state: &State, now_ns: i64, grace: Duration, short: bool) -> usize {
-    let waited = |file: &&Removed| {
+/// epoch; for want of space so many are that `excess` bytes become free. A clock that was set back
+/// makes a file due as well, rather than never.
+pub(super) fn due(state: &State, now_ns: i64, grace: Duration, excess: u64) -> usize {
+    let mut freed = 0;
+    let due = |file: &&Removed| {
         let waited = now_ns.saturating_sub(file.at_ns).unsigned_abs();
-        short || Duration::from_nanos(waited) >= grace
+        let due = freed < excess || Duration::from_nanos(waited) >= grace;
+        freed += file.bytes;
+        due
     };
-    state.removed.iter().take_while(waited).count()
+    state.removed.iter().take_while(due).count()
 }
 
 /// Deletes the first `count` of the files that wait. Stops at the first that cannot be deleted.

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use crate::damage::Damage;
 use crate::disk::Folder;
 use crate::manifest::log::ManifestLog;
+use crate::retention::Expired;
 use crate::schema::TableSchema;
 use crate::write::error::OpenError;
 use crate::write::maintain::Work;
@@ -38,6 +39,8 @@ pub(super) struct Desk {
     pub(super) stalled: bool,
     /// What could not be read.
     pub(super) findings: Vec<Damage>,
+    /// What was given up, a record per table.
+    pub(super) expired: Vec<Expired>,
 }
 
 /// [`Desk`] with what wakes those who wait for it to change.
@@ -117,6 +120,11 @@ impl Sealer {
     /// What could not be read since the last call.
     pub(super) fn take_findings(&self) -> Vec<Damage> {
         std::mem::take(&mut self.shared.lock().findings)
+    }
+
+    /// What was given up since the last call.
+    pub(super) fn take_expired(&self) -> Vec<Expired> {
+        std::mem::take(&mut self.shared.lock().expired)
     }
 
     /// Waits until all is sealed and merged that is to be, or sealing has failed, at most `timeout`;

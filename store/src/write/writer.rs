@@ -12,6 +12,7 @@ use crate::journal::append::{Draft, JournalWriter, Unsynced};
 use crate::lease::Leases;
 use crate::limits::{TABLES_MAX, UNSYNCED_BYTES_MAX};
 use crate::lock::Lock;
+use crate::retention::Expired;
 use crate::schema::TableSchema;
 use crate::segment::{BOOT_ID, CLOCK_OFFSET, EID};
 use crate::slots::Slots;
@@ -173,6 +174,13 @@ impl Writer {
     #[must_use]
     pub fn take_damage(&mut self) -> Vec<Damage> {
         self.sealer.take_findings()
+    }
+
+    /// What was given up since the last call, because of its age or for want of space: a record per
+    /// table.
+    #[must_use]
+    pub fn take_expired(&mut self) -> Vec<Expired> {
+        self.sealer.take_expired()
     }
 
     /// Syncs, seals what is left, and gives back unused row numbers.

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
+mod compaction;
 mod copies;
 mod damage;
 mod disks;
@@ -14,6 +15,7 @@ mod model;
 mod power;
 mod random_damage;
 mod reopen;
+mod retention;
 mod scans;
 mod sealing;
 mod verify;
