@@ -20,6 +20,7 @@ mod check_macos;
 mod ci;
 mod fuzz;
 mod process;
+mod python;
 mod rust_src;
 mod test;
 mod tidy;
@@ -68,6 +69,9 @@ enum Command {
         /// Run only these benchmarks
         #[arg(value_name = "NAME")]
         names: Vec<String>,
+        /// Rows to measure the store with, instead of 1 M and 10 M; may be given several times
+        #[arg(long, value_name = "N")]
+        rows: Vec<u64>,
     },
 }
 
@@ -80,7 +84,7 @@ fn main() -> ExitCode {
         Command::BuildEbpf { check } => build_ebpf::run(check),
         Command::CheckMacos => check_macos::run(),
         Command::Fuzz { targets, seconds } => fuzz::run_named(&targets, seconds),
-        Command::Bench { names } => bench::run_named(&names),
+        Command::Bench { names, rows } => bench::run_named(&names, &rows),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

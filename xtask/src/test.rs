@@ -5,12 +5,15 @@
 //! for both and compiles nothing twice. cargo-nextest runs the tests where it is installed,
 //! cargo's own runner elsewhere.
 
+use std::env;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 
 use crate::process::{Outcome, cargo, run, run_keeping};
+use crate::python;
 
 /// Builds everything and runs the tests; `args` go to the test runner.
 ///
@@ -21,7 +24,8 @@ pub(crate) fn run_all(args: &[String]) -> Result<()> {
     run(cargo().args(["build", "--workspace", "--lib", "--bins", "--tests"])).context("build")?;
     let build_s = start.elapsed().as_secs();
 
-    let mut outcomes = vec![run_tests(args)?];
+    let packages = packages()?;
+    let mut outcomes = vec![run_tests(args, packages.as_deref())?];
     if args.is_empty() {
         let mut doc = cargo();
         doc.args(["test", "--workspace", "--doc", "--no-fail-fast"]);
@@ -40,8 +44,20 @@ pub(crate) fn run_all(args: &[String]) -> Result<()> {
     Ok(())
 }
 
-fn run_tests(args: &[String]) -> Result<Outcome> {
+/// The Python packages of the tests that need some. In CI they are installed; elsewhere the tests
+/// use them where they are, or say that they are not.
+fn packages() -> Result<Option<PathBuf>> {
+    if env::var_os("CI").is_some() {
+        return python::packages().context("Python packages for the tests").map(Some);
+    }
+    python::installed()
+}
+
+fn run_tests(args: &[String], packages: Option<&Path>) -> Result<Outcome> {
     let mut command = cargo();
+    if let Some(packages) = packages {
+        command.env(python::PACKAGES, packages);
+    }
     if has_nextest() {
         command.args(["nextest", "run", "--workspace", "--no-fail-fast"]);
     } else {

@@ -1,4 +1,4 @@
-//! The cargo tools that checks need, each at one version, installed when absent.
+//! The tools that checks need, each at one version, installed when absent.
 //!
 //! They are built without optimization, which takes seconds where a release build takes minutes,
 //! and stand in a cache folder of their own, so that nothing of the user's is replaced.
@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result};
 
 use crate::build_ebpf;
 use crate::process::{cargo, run};
+use crate::python;
 
 /// A tool published on crates.io whose executable has the crate's name.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +37,7 @@ pub(crate) fn install_all() -> Result<()> {
     for tool in [CARGO_DENY, CARGO_MACHETE] {
         println!("{} {}: {}", tool.name, tool.version, tool.ensure()?.display());
     }
+    println!("python packages: {}", python::packages()?.display());
     build_ebpf::install_toolchain()
 }
 

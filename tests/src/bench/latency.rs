@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::Context;
 use serde_json::Value;
 
-use super::print_quantiles;
+use super::{Options, print_quantiles};
 use crate::{Daemon, Session};
 
 const EVENTS: u32 = 300;
@@ -14,7 +14,7 @@ const EVENTS: u32 = 300;
 /// How long the reader rests between two looks; it is part of what is measured.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
-pub(super) fn run() -> anyhow::Result<()> {
+pub(super) fn run(_: &Options) -> anyhow::Result<()> {
     let daemon = Daemon::start();
     let session = Session::open(daemon.data_dir())?;
     let mut latencies = Vec::new();

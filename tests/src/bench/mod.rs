@@ -3,17 +3,33 @@
 //! Absolute figures vary with the machine and with what else runs on it: compare figures of one
 //! run with each other.
 
+pub mod generator;
 mod latency;
 mod rows;
+mod spent;
 mod startup;
+pub mod store;
 mod write;
 
+use std::path::Path;
+
+/// What the benchmarks are told.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Rows to measure the store with, once per entry; those of [`store::ROWS`] when empty.
+    pub rows: Vec<u64>,
+}
+
 /// A benchmark: it prints what it measured.
-pub type Benchmark = fn() -> anyhow::Result<()>;
+pub type Benchmark = fn(&Options) -> anyhow::Result<()>;
 
 /// All benchmarks by name.
-pub const ALL: &[(&str, Benchmark)] =
-    &[("write", write::run), ("latency", latency::run), ("startup", startup::run)];
+pub const ALL: &[(&str, Benchmark)] = &[
+    ("write", write::run),
+    ("latency", latency::run),
+    ("startup", startup::run),
+    ("store", store::run),
+];
 
 #[expect(clippy::print_stdout, reason = "the figures are the program's result")]
 fn print(line: std::fmt::Arguments<'_>) {
@@ -36,4 +52,16 @@ fn print_quantiles(name: &str, unit: &str, mut values: Vec<f64>) {
         quantile(&values, 0.99),
         quantile(&values, 1.0),
     ));
+}
+
+/// Bytes of all files in a folder and below.
+fn bytes_below(folder: &Path) -> anyhow::Result<u64> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        // The sealer may remove a file between the listing and this.
+        let Ok(metadata) = entry.metadata() else { continue };
+        bytes += if metadata.is_dir() { bytes_below(&entry.path())? } else { metadata.len() };
+    }
+    Ok(bytes)
 }

@@ -6,12 +6,12 @@ use std::time::Instant;
 use anyhow::Context;
 use tempfile::TempDir;
 
-use super::{print, print_quantiles};
+use super::{Options, print, print_quantiles};
 use crate::bygone;
 
 const RUNS: u32 = 100;
 
-pub(super) fn run() -> anyhow::Result<()> {
+pub(super) fn run(_: &Options) -> anyhow::Result<()> {
     let folder = TempDir::new()?;
     let mut ours = Vec::new();
     let mut floor = Vec::new();

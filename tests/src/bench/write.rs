@@ -8,10 +8,10 @@ use bygone::tables;
 use bygone::tables::Subscriber;
 use bygone::tables::events::process_events::ProcessEvents;
 use bygone_store::{Writer, WriterOptions};
-use rustix::time::{ClockId, clock_gettime};
 use tempfile::TempDir;
 
-use super::{print, rows};
+use super::spent::{Spent, time};
+use super::{Options, bytes_below, print, rows};
 
 const ROWS: u64 = 1_000_000;
 
@@ -21,7 +21,7 @@ const BATCH: usize = 512;
 /// Events made at a time, so that making them is not measured and they fit in memory.
 const PREPARED: u64 = 50_000;
 
-pub(super) fn run() -> anyhow::Result<()> {
+pub(super) fn run(_: &Options) -> anyhow::Result<()> {
     let append_rows = measure(|writer, events| {
         let rows: Vec<ProcessEvents> = events.iter().filter_map(ProcessEvents::row).collect();
         let mut rows = rows.into_iter();
@@ -29,6 +29,7 @@ pub(super) fn run() -> anyhow::Result<()> {
             while writer.append(rows.by_ref().take(BATCH))?.is_some() {}
             Ok(())
         })
+        .map(|((), spent)| spent)
     })?;
     append_rows.print("rows through Writer::append");
 
@@ -43,16 +44,10 @@ pub(super) fn run() -> anyhow::Result<()> {
             }
             Ok(())
         })
+        .map(|((), spent)| spent)
     })?;
     route.print("events through subscribers and writer");
     Ok(())
-}
-
-/// Wall and CPU time of one thread.
-#[derive(Clone, Copy, Default)]
-struct Spent {
-    wall: Duration,
-    cpu: Duration,
 }
 
 struct Measured {
@@ -77,18 +72,6 @@ impl Measured {
     }
 }
 
-fn time(work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<Spent> {
-    let (wall, cpu) = (Instant::now(), thread_cpu());
-    work()?;
-    Ok(Spent { wall: wall.elapsed(), cpu: thread_cpu().saturating_sub(cpu) })
-}
-
-/// CPU time of the calling thread; the sealer has its own.
-fn thread_cpu() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
-}
-
 fn measure(
     append: impl Fn(&mut Writer, &[ProcessEvent]) -> anyhow::Result<Spent>,
 ) -> anyhow::Result<Measured> {
@@ -101,8 +84,7 @@ fn measure(
     for first in (0..ROWS).step_by(usize::try_from(PREPARED)?) {
         let events: Vec<ProcessEvent> = (first..first + PREPARED).map(rows::exec).collect();
         let part = append(&mut writer, &events)?;
-        spent.wall += part.wall;
-        spent.cpu += part.cpu;
+        spent.add(part);
         if first == 0 {
             journal_bytes = bytes_below(&data_dir)?;
         }
@@ -115,15 +97,4 @@ fn measure(
         journal_bytes_per_row: journal_bytes as f64 / PREPARED as f64,
         segment_bytes_per_row: bytes_below(&data_dir.join("segments"))? as f64 / ROWS as f64,
     })
-}
-
-fn bytes_below(folder: &std::path::Path) -> anyhow::Result<u64> {
-    let mut bytes = 0;
-    for entry in std::fs::read_dir(folder)? {
-        let entry = entry?;
-        // The sealer may remove a file between the listing and this.
-        let Ok(metadata) = entry.metadata() else { continue };
-        bytes += if metadata.is_dir() { bytes_below(&entry.path())? } else { metadata.len() };
-    }
-    Ok(bytes)
 }

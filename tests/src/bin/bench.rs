@@ -1,10 +1,22 @@
-//! The benchmarks behind `cargo xtask bench`: `bygone-bench [write|latency|startup]…`, all when
-//! none is named. Measured figures go to standard output, one table each.
+//! The benchmarks behind `cargo xtask bench`: `bygone-bench [NAME]… [--rows N]…`, all when none is
+//! named. Measured figures go to standard output.
 
-use bygone_tests::bench;
+use anyhow::Context as _;
+use bygone_tests::bench::{self, Options, store};
 
 fn main() -> anyhow::Result<()> {
-    let named: Vec<String> = std::env::args().skip(1).collect();
+    let mut arguments = std::env::args().skip(1);
+    let (mut named, mut options) = (Vec::new(), Options::default());
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--rows" => {
+                let rows = arguments.next().context("--rows needs a number")?;
+                options.rows.push(rows.replace('_', "").parse().context("--rows is no number")?);
+            }
+            store::CHILD => return store::child(&arguments.collect::<Vec<_>>()),
+            _ => named.push(argument),
+        }
+    }
     let known = bench::ALL.iter().map(|(name, _)| *name);
     for name in &named {
         anyhow::ensure!(
@@ -15,7 +27,7 @@ fn main() -> anyhow::Result<()> {
     }
     for (name, run) in bench::ALL {
         if named.is_empty() || named.iter().any(|wanted| wanted == name) {
-            run()?;
+            run(&options)?;
         }
     }
     Ok(())

@@ -1,0 +1,206 @@
+//! Writing the rows, and what that costs.
+//!
+//! Rows are made and appended in turn, and the making is taken out of both figures: CPU of the
+//! appending thread by taking the time around each append, CPU of all threads by subtracting what
+//! the making used.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bygone_store::disk::{Access, Disk, DiskFile, FileInfo, RealDisk};
+use bygone_store::{Writer, WriterOptions};
+
+use super::marks::Marks;
+use super::sqlite::Sqlite;
+use super::stored::TABLES;
+use super::{BATCH, SEED};
+use crate::bench::generator::{Batch, CLOCK_OFFSET_NS, Generator};
+use crate::bench::spent::{Spent, process_cpu, time};
+
+/// The boot that rows are recorded in.
+const BOOT_ID: [u8; 16] = *b"a boot, any boot";
+
+/// Rows that are left in journals while queries are measured, at most a quarter of all: three
+/// journals of 8 MiB, two of them full.
+const LIVE_ROWS: u64 = 140_000;
+
+/// How long sealing and merging may take once all is appended.
+const SETTLE_MAX: Duration = Duration::from_secs(3_600);
+
+/// How often the daemon syncs unless told otherwise.
+const SYNC_EVERY: Duration = Duration::from_secs(1);
+
+/// What writing took.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Written {
+    pub(super) rows: u64,
+    /// Until the rows were with the kernel: the appending thread alone.
+    pub(super) append: Spent,
+    /// All threads, until everything was sealed, or in the database.
+    pub(super) all_cpu: Duration,
+}
+
+/// Writes all rows but the last [`LIVE_ROWS`] to a new store and seals them, then those without
+/// sealing.
+pub(super) fn bygone(dir: &Path, rows: u64, marks: &mut Marks) -> anyhow::Result<Written> {
+    let mut generator = Generator::new(rows, SEED);
+    let mut writer = open(dir, Arc::new(RealDisk))?;
+    let begun = process_cpu();
+    let (mut append, mut making) = (Spent::default(), Spent::default());
+    let mut synced = Instant::now();
+    let sealed = rows - LIVE_ROWS.min(rows / 4);
+    let mut appended = 0;
+    while appended < sealed {
+        let size = (sealed - appended).min(BATCH as u64) as usize;
+        let (batch, spent) = time(|| {
+            let batch = generator.batch(size);
+            marks.note(batch.as_ref().unwrap_or(&Batch::default()));
+            Ok(batch)
+        })?;
+        making.add(spent);
+        let Some(batch) = batch else { break };
+        appended += batch.len() as u64;
+        let ((), spent) = time(|| {
+            append_to(&mut writer, batch)?;
+            writer.tick()?;
+            if synced.elapsed() >= SYNC_EVERY {
+                writer.sync()?;
+                synced = Instant::now();
+            }
+            Ok(())
+        })?;
+        append.add(spent);
+    }
+    settle(&mut writer)?;
+    writer.close()?;
+    let all_cpu = process_cpu().saturating_sub(begun).saturating_sub(making.cpu);
+    let mut writer = open(dir, Arc::new(Unsealing))?;
+    while let Some(batch) = generator.batch(BATCH) {
+        marks.note(&batch);
+        append_to(&mut writer, batch)?;
+    }
+    writer.sync()?;
+    Ok(Written { rows: sealed, append, all_cpu })
+}
+
+/// Seals what [`bygone`] left.
+pub(super) fn seal(dir: &Path) -> anyhow::Result<()> {
+    let mut writer = open(dir, Arc::new(RealDisk))?;
+    settle(&mut writer)?;
+    writer.close()?;
+    Ok(())
+}
+
+/// Waits until all is sealed and merged that is to be.
+fn settle(writer: &mut Writer) -> anyhow::Result<()> {
+    anyhow::ensure!(writer.settle(SETTLE_MAX)?, "sealing and merging take too long");
+    Ok(())
+}
+
+/// Writes the same rows to SQLite.
+pub(super) fn sqlite(path: &Path, rows: u64) -> anyhow::Result<(Sqlite, Written)> {
+    let mut generator = Generator::new(rows, SEED);
+    let database = Sqlite::create(path)?;
+    let begun = process_cpu();
+    let (mut append, mut making) = (Spent::default(), Spent::default());
+    loop {
+        let (batch, spent) = time(|| Ok(generator.batch(BATCH)))?;
+        making.add(spent);
+        let Some(batch) = batch else { break };
+        let ((), spent) = time(|| {
+            database.append(&batch)?;
+            // Freeing the rows is part of appending in Bygone, which takes them.
+            drop(batch);
+            Ok(())
+        })?;
+        append.add(spent);
+    }
+    database.checkpoint()?;
+    let all_cpu = process_cpu().saturating_sub(begun).saturating_sub(making.cpu);
+    Ok((database, Written { rows, append, all_cpu }))
+}
+
+/// Appends at full speed in batches of 512, as long as there are rows: for measuring memory.
+pub(super) fn write_all(dir: &Path, rows: u64) -> anyhow::Result<()> {
+    let mut generator = Generator::new(rows, SEED);
+    let mut writer = open(dir, Arc::new(RealDisk))?;
+    let mut synced = Instant::now();
+    while let Some(batch) = generator.batch(512) {
+        append_to(&mut writer, batch)?;
+        writer.tick()?;
+        if synced.elapsed() >= SYNC_EVERY {
+            writer.sync()?;
+            synced = Instant::now();
+        }
+    }
+    settle(&mut writer)?;
+    writer.close()?;
+    Ok(())
+}
+
+fn open(dir: &Path, disk: Arc<dyn Disk>) -> anyhow::Result<Writer> {
+    let mut options = WriterOptions::new(BOOT_ID);
+    options.disk = disk;
+    let (mut writer, _) = Writer::open(dir, TABLES, options)?;
+    writer.set_clock_offset(CLOCK_OFFSET_NS);
+    Ok(writer)
+}
+
+fn append_to(writer: &mut Writer, batch: Batch) -> anyhow::Result<()> {
+    writer.append(batch.execs)?;
+    writer.append(batch.forks)?;
+    writer.append(batch.exits)?;
+    writer.append(batch.files)?;
+    writer.append(batch.sockets)?;
+    Ok(())
+}
+
+/// A disk on which no segment can be created, so that full journals stay as they are.
+struct Unsealing;
+
+impl fmt::Debug for Unsealing {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Unsealing")
+    }
+}
+
+impl Disk for Unsealing {
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        RealDisk.create_dir(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        RealDisk.sync_dir(path)
+    }
+
+    fn names(&self, path: &Path) -> io::Result<Vec<String>> {
+        RealDisk.names(path)
+    }
+
+    fn info(&self, path: &Path) -> io::Result<FileInfo> {
+        RealDisk.info(path)
+    }
+
+    fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn DiskFile>> {
+        let segment = path.components().any(|part| part.as_os_str() == "segments");
+        if segment && access != Access::Read {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        RealDisk.open(path, access)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        RealDisk.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        RealDisk.remove(path)
+    }
+
+    fn free_bytes(&self, path: &Path) -> io::Result<u64> {
+        RealDisk.free_bytes(path)
+    }
+}
