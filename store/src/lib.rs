@@ -56,7 +56,7 @@ pub use crate::manifest::entry::SegmentEntry;
 pub use crate::manifest::read::ManifestError;
 pub use crate::read::{
     Estimate, Filter, FilterColumn, Order, ReadError, Reader, RowParts, Scan, ScanBatch,
-    ScanRequest, Snapshot, Test,
+    ScanRequest, Snapshot, TableUsage, Test, Usage,
 };
 pub use crate::retention::{Expired, Retention, TableRetention};
 pub use crate::schema::TableSchema;

@@ -13,4 +13,5 @@ mod running;
 mod schema;
 mod snapshot;
 mod sql;
+mod status;
 mod verify;

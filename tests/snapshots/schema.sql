@@ -134,7 +134,7 @@ CREATE TABLE gaps (
     time_ns BIGINT NOT NULL, -- Start of the gap, in nanoseconds since the Unix epoch.
     end_ns BIGINT NOT NULL, -- End of the gap, in nanoseconds since the Unix epoch.
     source TEXT NOT NULL, -- The source that lost them; `*` for all.
-    reason TEXT NOT NULL, -- Why: `ring_full`, `queue_full`, `publisher_stalled`, `source_overflow`, `decode_error`, `publisher_down`, `daemon_down`, `disk_full` or `corrupt`.
+    reason TEXT NOT NULL, -- Why: `ring_full`, `queue_full`, `publisher_stalled`, `source_overflow`, `decode_error`, `publisher_down`, `daemon_down`, `disk_full`, `corrupt` or `expired`.
     lost BIGINT, -- How many events; null when that cannot be known.
     detail TEXT, -- More, in words.
     eid BIGINT HIDDEN NOT NULL, -- The row's number in its table, given when it was appended and never reused.

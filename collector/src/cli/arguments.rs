@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use super::{config, doctor, run, schema, sql, tables, verify};
+use super::{config, doctor, run, schema, sql, status, tables, verify};
 
 /// Records what happens on this host and answers questions about it in SQL
 #[derive(Debug, Parser)]
@@ -30,6 +30,7 @@ enum Command {
     Tables(tables::TablesArguments),
     Schema(schema::SchemaArguments),
     Doctor(doctor::DoctorArguments),
+    Status(status::StatusArguments),
     Verify(verify::VerifyArguments),
     Config(config::ConfigArguments),
 }
@@ -46,6 +47,7 @@ impl Arguments {
             Command::Tables(arguments) => tables::run(&arguments),
             Command::Schema(arguments) => schema::run(&arguments),
             Command::Doctor(arguments) => doctor::run(&arguments),
+            Command::Status(arguments) => status::run(&arguments),
             Command::Verify(arguments) => verify::run(&arguments),
             Command::Config(arguments) => config::run(&arguments),
         }

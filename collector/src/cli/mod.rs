@@ -17,6 +17,7 @@ mod run;
 mod schema;
 mod shell;
 mod sql;
+mod status;
 mod tables;
 mod terminal;
 mod verify;

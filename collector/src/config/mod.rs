@@ -13,5 +13,5 @@ mod values;
 
 pub(crate) use load::state_home;
 pub use load::{DEFAULT_FILE, LoadConfig, default_data_dir};
-pub use settings::{Config, FileConfig, LogConfig, ProcessConfig, StoreConfig};
-pub use values::{LogLevel, Sync};
+pub use settings::{Config, FileConfig, LogConfig, ProcessConfig, RetentionConfig, StoreConfig};
+pub use values::{LogLevel, Sync, TableRetentionConfig};

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::values::{LogLevel, Sync};
+use super::values::{LogLevel, Sync, TableRetentionConfig};
 
 /// One setting, as the reference and the check for unknown keys see it.
 pub(super) struct Setting {
@@ -96,6 +96,21 @@ settings! {
         /// Age at which a journal is sealed into segments; at least one second.
         #[serde(with = "super::values::journal_age")]
         key journal_age: Duration = Duration::from_secs(300);
+    }
+    /// How long and how much is kept. Whole segments go, the oldest first; gaps, ledger and
+    /// capabilities go after what they tell of. What goes is a row of the table gaps.
+    section retention: RetentionConfig {
+        /// The age from which events go; 0s: no age.
+        #[serde(with = "super::values::age")]
+        key max_age: Duration = Duration::from_secs(90 * 24 * 3600);
+        /// Bytes of all events on disk; 0: no bound.
+        key max_bytes: u64 = 10 << 30;
+        /// Bytes of the disk to leave free for others: events go when it has less; 0: none.
+        key min_free: u64 = 1 << 30;
+        /// Bounds of single tables, as in
+        /// file_events = { max_age = "30days", max_bytes = 1000000000 }.
+        /// Such an age takes the place of the one above; a table's bytes count in those of all too.
+        map tables: BTreeMap<String, TableRetentionConfig> = BTreeMap::new();
     }
     /// Processes: exec, fork and exit.
     section process: ProcessConfig {
@@ -237,6 +252,12 @@ mod tests {
         config.store.sync = Sync::Never;
         config.process.ring_bytes = 65536;
         config.log.level = LogLevel::Debug;
+        let day = Some(Duration::from_secs(24 * 3600));
+        let bounds = [(day, None), (None, Some(1_000)), (day, Some(1))];
+        for (number, (max_age, max_bytes)) in bounds.into_iter().enumerate() {
+            let table = TableRetentionConfig { max_age, max_bytes };
+            config.retention.tables.insert(format!("table_{number}"), table);
+        }
         let parsed: Config = toml::from_str(&config.to_toml().unwrap()).unwrap();
         assert_eq!(parsed, config);
     }

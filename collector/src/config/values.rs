@@ -50,6 +50,18 @@ impl<'de> Deserialize<'de> for Sync {
     }
 }
 
+/// How much of one table is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TableRetentionConfig {
+    /// The age from which its rows go.
+    #[serde(with = "optional_age", skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<Duration>,
+    /// Bytes of its rows on disk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_bytes: Option<u64>,
+}
+
 /// How much the collector says about its own work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -124,5 +136,47 @@ pub(super) mod journal_age {
                 &"a duration of at least one second such as \"5m\"",
             )),
         }
+    }
+}
+
+/// A duration in words.
+pub(super) mod age {
+    use super::{Deserialize, Deserializer, Duration, Error, Serializer, Unexpected};
+
+    pub(in super::super) fn serialize<S: Serializer>(
+        age: &Duration,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&humantime::format_duration(*age))
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Duration, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        humantime::parse_duration(&text).map_err(|_not_one| {
+            D::Error::invalid_value(Unexpected::Str(&text), &"a duration such as \"90days\"")
+        })
+    }
+}
+
+/// A duration in words that may be left out.
+mod optional_age {
+    use super::{Deserializer, Duration, Serializer, age};
+
+    pub(super) fn serialize<S: Serializer>(
+        age: &Option<Duration>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match age {
+            Some(age) => age::serialize(age, serializer),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        age::deserialize(deserializer).map(Some)
     }
 }

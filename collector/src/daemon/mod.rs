@@ -13,6 +13,7 @@
 //! fails does not stop the others: its end is a row in `gaps` and in `capabilities`.
 
 mod damage;
+mod expiry;
 mod losses;
 mod run;
 mod sources;
@@ -20,5 +21,6 @@ mod supervise;
 mod time;
 mod writer;
 
+pub use expiry::retention;
 pub use run::run;
 pub use sources::{SourceReport, sources};

@@ -11,6 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 use super::damage;
+use super::expiry;
 use super::sources::{self, Source};
 use super::supervise;
 use super::time::{clock_offset_ns, now_ns};
@@ -35,6 +36,7 @@ pub fn run(config: &Config, data_dir: &Path) -> anyhow::Result<()> {
     let mut options = WriterOptions::new(boot::boot_id().context("reading the boot id")?);
     options.journal_bytes_max = config.store.journal_bytes;
     options.journal_age_max = config.store.journal_age;
+    options.retention = expiry::retention(&config.retention);
     let (writer, opened) = Writer::open(data_dir, tables::event_schemas(), options)?;
     let (sink, batches) = sync_channel(CHANNEL_BATCHES_MAX);
     let (writer_thread, writer_ended) =

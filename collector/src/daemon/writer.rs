@@ -15,9 +15,10 @@ use anyhow::Context;
 use bygone_store::Writer;
 
 use super::damage;
+use super::expiry::Expiry;
 use super::losses::Losses;
 use crate::config::Sync as SyncPolicy;
-use crate::events::{CollectorEvent, GapReason};
+use crate::events::{CollectorEvent, Gap, GapReason};
 use crate::publish::{Batch, Events};
 use crate::tables;
 
@@ -43,6 +44,8 @@ pub(super) struct WriterLoop {
     noted: usize,
     /// Events that the store refused.
     losses: Losses,
+    /// What the store gave up.
+    expiry: Expiry,
     /// Whether the last rotation failed, which is said once.
     rotation_failed: bool,
 }
@@ -60,6 +63,7 @@ impl WriterLoop {
             heartbeat_at: now,
             noted: watermarks.len(),
             losses: Losses::default(),
+            expiry: Expiry::default(),
             rotation_failed: false,
         }
     }
@@ -76,6 +80,7 @@ impl WriterLoop {
             self.keep_up();
         }
         self.tell_losses();
+        self.report_expired(true);
         self.sync();
         self.heartbeat();
         self.writer.close().context("closing the store")?;
@@ -175,6 +180,7 @@ impl WriterLoop {
             Err(_) => {}
         }
         self.report_damage();
+        self.report_expired(false);
         let sync_due = match self.sync {
             SyncPolicy::Always => true,
             SyncPolicy::Every(interval) => self.synced_at.elapsed() >= interval,
@@ -194,14 +200,25 @@ impl WriterLoop {
     /// Makes gaps of what the sealer could not read back.
     fn report_damage(&mut self) {
         let damage = self.writer.take_damage();
-        let gaps: Vec<CollectorEvent> =
-            damage.iter().filter_map(damage::gap).map(CollectorEvent::Gap).collect();
-        if !gaps.is_empty() {
-            let outcome = tables::append(&mut self.writer, &Events::Collector(gaps));
-            self.unsynced |= outcome.rows > 0;
-            if let Some(error) = outcome.error {
-                warn(&error.into(), "Damage could not be recorded");
-            }
+        self.write_gaps(damage.iter().filter_map(damage::gap).collect());
+    }
+
+    /// Makes gaps of what the store gave up.
+    fn report_expired(&mut self, ending: bool) {
+        self.expiry.add(self.writer.take_expired());
+        let gaps = self.expiry.take(ending);
+        self.write_gaps(gaps);
+    }
+
+    fn write_gaps(&mut self, gaps: Vec<Gap>) {
+        if gaps.is_empty() {
+            return;
+        }
+        let gaps = gaps.into_iter().map(CollectorEvent::Gap).collect();
+        let outcome = tables::append(&mut self.writer, &Events::Collector(gaps));
+        self.unsynced |= outcome.rows > 0;
+        if let Some(error) = outcome.error {
+            warn(&error.into(), "What is missing could not be recorded");
         }
     }
 

@@ -21,6 +21,8 @@ pub enum GapReason {
     DiskFull,
     /// Stored rows were damaged.
     Corrupt,
+    /// Stored rows were given up because of their age or for want of space.
+    Expired,
 }
 
 impl GapReason {
@@ -37,6 +39,7 @@ impl GapReason {
             Self::DaemonDown => "daemon_down",
             Self::DiskFull => "disk_full",
             Self::Corrupt => "corrupt",
+            Self::Expired => "expired",
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 #[cfg(test)]
 use crate::disk::RealDisk;
@@ -83,6 +84,11 @@ impl Folder {
     /// Length of a file in bytes.
     pub(crate) fn bytes(&self, path: &Path) -> io::Result<u64> {
         Ok(self.disk.info(path)?.bytes)
+    }
+
+    /// When a file's content last changed; `None` when it is not there or that is unknown.
+    pub(crate) fn modified(&self, path: &Path) -> Option<SystemTime> {
+        self.disk.info(path).ok()?.modified
     }
 
     /// Whether there is something of this name. What cannot be looked at is taken to be there.

@@ -50,6 +50,7 @@ mod segment;
 mod segments;
 mod snapshot;
 mod unordered;
+mod usage;
 
 pub use batch::ScanBatch;
 pub use filter::{Filter, FilterColumn, Order, Test};
@@ -57,3 +58,4 @@ pub(crate) use reader::end;
 pub use reader::{ReadError, Reader};
 pub use scan::{RowParts, Scan, ScanRequest};
 pub use snapshot::{Estimate, Snapshot};
+pub use usage::{TableUsage, Usage};

@@ -13,6 +13,8 @@ use crate::manifest::live;
 use crate::manifest::read::{self as manifest, Ending, Manifest, ManifestError};
 use crate::read::cache::{Cache, Known};
 use crate::read::snapshot::{Pinned, Snapshot};
+use crate::read::usage::{self, Usage};
+use crate::retention::Retention;
 use crate::slots::{self, SlotsError, Stored};
 use crate::verify::{self, Verified, VerifyRequest};
 
@@ -169,6 +171,15 @@ impl Reader {
         }
         let (dir, cache) = (self.dir.clone(), Arc::clone(&self.cache));
         Ok(Some(Snapshot::new(dir, manifest, journals, damage, cache)))
+    }
+
+    /// What the store takes on disk, and what would go under `retention` at the instant `now_ns`, in
+    /// nanoseconds since the Unix epoch.
+    ///
+    /// # Errors
+    /// When the manifest may not be read.
+    pub fn usage(&self, retention: &Retention, now_ns: i64) -> Result<Usage, ReadError> {
+        usage::usage(&self.dir, retention, now_ns)
     }
 
     /// Per source, the watermark up to which every event is stored and on disk: nanoseconds since

@@ -34,7 +34,17 @@ fn old_rows_go_and_are_told() {
     writer.close().unwrap();
 
     let max_age = Some(Duration::from_secs(3_600));
-    let bounded = options(Retention { max_age, ..Retention::default() });
+    let retention = Retention { max_age, ..Retention::default() };
+    let reader = Reader::open(dir.path()).unwrap();
+    let now_ns = 4_000_000_000_000;
+    let usage = reader.usage(&retention, now_ns).unwrap();
+    let [table] = usage.tables.as_slice() else { panic!("{usage:?}") };
+    assert_eq!((table.rows, table.oldest_ns, table.newest_ns), (100, 0, 99_000));
+    let [goes] = usage.goes.as_slice() else { panic!("{usage:?}") };
+    assert_eq!((goes.rows, goes.bytes), (100, table.bytes), "what would go is told and stays");
+    let keeps = reader.usage(&retention, 3_600_000_000_000).unwrap();
+    assert_eq!(keeps.goes, []);
+    let bounded = options(retention);
     let (mut writer, _) = Writer::open(dir.path(), TABLES, bounded).unwrap();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as i64;
     let today = SampleEvents { time_ns: now, ..sample(100) };

@@ -16,7 +16,7 @@ pub struct Gaps {
     /// The source that lost them; `*` for all.
     pub source: String,
     /// Why: `ring_full`, `queue_full`, `publisher_stalled`, `source_overflow`, `decode_error`,
-    /// `publisher_down`, `daemon_down`, `disk_full` or `corrupt`.
+    /// `publisher_down`, `daemon_down`, `disk_full`, `corrupt` or `expired`.
     pub reason: String,
     /// How many events; null when that cannot be known.
     pub lost: Option<u64>,

@@ -1,0 +1,278 @@
+//! `bygone status`: what is stored, and what of it would go.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::Context;
+use bygone_store::sql::{ResultColumn, ResultSink};
+use bygone_store::{Reader, TableUsage, Usage};
+use chrono::{DateTime, Local};
+use clap::Args;
+use rusqlite::types::ValueRef;
+
+use super::data::DataArguments;
+use super::log;
+use super::output::OutputArguments;
+use super::terminal::{Screen, print, stdout};
+use crate::config::LogLevel;
+use crate::daemon;
+
+const DAY_NS: i64 = 24 * 3_600_000_000_000;
+
+/// A heartbeat older than this is of a writer that is gone: it writes one every five seconds.
+const HEARTBEAT_AGE_MAX: Duration = Duration::from_secs(20);
+
+/// Tell what is stored, and whether it is being written
+#[derive(Args, Debug)]
+#[command(after_help = "\
+What is not sealed yet, the last minutes, is counted in bytes alone.
+
+Examples:
+  bygone status
+  bygone status --retention        what each table holds, and what would go now
+  bygone status --retention -o json")]
+pub(super) struct StatusArguments {
+    /// Print a table: what each table holds, and what the configured retention would give up now
+    #[arg(long)]
+    retention: bool,
+    #[command(flatten)]
+    output: OutputArguments,
+    #[command(flatten)]
+    data: DataArguments,
+}
+
+pub(super) fn run(arguments: &StatusArguments) -> anyhow::Result<()> {
+    log::init(LogLevel::Warn);
+    let config = arguments.data.load()?;
+    let data_dir = arguments.data.folder(&config)?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now_ns = i64::try_from(now.as_nanos()).unwrap_or(i64::MAX);
+    let reader = Reader::open(&data_dir)?;
+    let usage = reader.usage(&daemon::retention(&config.retention), now_ns)?;
+    if arguments.retention {
+        let mut sink = arguments.output.format().sink(stdout(), Screen::of_stdout());
+        return Ok(retention(sink.as_mut(), &usage)?);
+    }
+    let gaps = gaps(&arguments.data, now_ns)?;
+    Ok(print(&overview(&data_dir, &usage, &gaps, SystemTime::now()))?)
+}
+
+/// How many gaps of each reason begin or end within the last day.
+fn gaps(data: &DataArguments, now_ns: i64) -> anyhow::Result<BTreeMap<String, u64>> {
+    let from_ns = now_ns.saturating_sub(DAY_NS);
+    let mut counted = Counts::default();
+    let session = data.session()?;
+    let statement = format!(
+        "SELECT reason, count(*) FROM gaps WHERE end_ns >= {from_ns} AND reason != 'expired' \
+         GROUP BY reason"
+    );
+    session.execute(&statement, &mut counted).context("counting gaps")?;
+    Ok(counted.0)
+}
+
+/// Reads the result of the statement above.
+#[derive(Default)]
+struct Counts(BTreeMap<String, u64>);
+
+impl ResultSink for Counts {
+    fn start(&mut self, _columns: &[ResultColumn]) -> std::io::Result<()> {
+        Ok(())
+    }
+
+    fn row(&mut self, values: &[ValueRef<'_>]) -> std::io::Result<()> {
+        if let [ValueRef::Text(reason), ValueRef::Integer(count)] = values {
+            let reason = String::from_utf8_lossy(reason).into_owned();
+            self.0.insert(reason, count.unsigned_abs());
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A few lines about all of it.
+fn overview(
+    data_dir: &Path,
+    usage: &Usage,
+    gaps: &BTreeMap<String, u64>,
+    now: SystemTime,
+) -> String {
+    let rows: u64 = usage.tables.iter().map(|table| table.rows).sum();
+    let segments: u64 = usage.tables.iter().map(|table| table.segments).sum();
+    let sealed: u64 = usage.tables.iter().map(|table| table.bytes).sum();
+    let mut text = format!("data      {}\n", data_dir.display());
+    text += &format!("writer    {}\n", writer(usage.heartbeat, now));
+    text += &format!("sealed    {} in {segments} segments, {rows} rows\n", bytes_in_words(sealed));
+    text +=
+        &format!("journals  {} in {} files\n", bytes_in_words(usage.journal_bytes), usage.journals);
+    if usage.waiting > 0 {
+        let bytes = bytes_in_words(usage.waiting_bytes);
+        text += &format!("waiting   {bytes} in {} files to be deleted\n", usage.waiting);
+    }
+    if let Some(free) = usage.free_bytes {
+        text += &format!("free      {}\n", bytes_in_words(free));
+    }
+    let words: Vec<String> =
+        gaps.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+    let words = if words.is_empty() { "none".to_owned() } else { words.join(", ") };
+    text += &format!("gaps      {words} in the last day\n");
+    let width = usage.tables.iter().map(|table| table.table.len()).max().unwrap_or(0);
+    for table in &usage.tables {
+        text += &format!(
+            "{:width$}  {:>12} rows  {:>10}  from {} to {}\n",
+            table.table,
+            table.rows,
+            bytes_in_words(table.bytes),
+            time_in_words(table.oldest_ns),
+            time_in_words(table.newest_ns),
+        );
+    }
+    text
+}
+
+fn writer(heartbeat: Option<SystemTime>, now: SystemTime) -> String {
+    let Some(at) = heartbeat else {
+        return "has never run".to_owned();
+    };
+    let age = now.duration_since(at).unwrap_or_default();
+    if age <= HEARTBEAT_AGE_MAX {
+        "running".to_owned()
+    } else {
+        let seconds = Duration::from_secs(age.as_secs());
+        format!(
+            "not running; its last sign of life was {} ago",
+            humantime::format_duration(seconds)
+        )
+    }
+}
+
+fn time_in_words(time_ns: i64) -> String {
+    DateTime::from_timestamp_nanos(time_ns).with_timezone(&Local).format("%F %T").to_string()
+}
+
+/// Bytes in the largest unit in which they are at least one.
+fn bytes_in_words(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 1000.0 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    let name = UNITS.get(unit).copied().unwrap_or_default();
+    if unit == 0 { format!("{bytes} {name}") } else { format!("{value:.1} {name}") }
+}
+
+/// A row per table.
+fn retention(sink: &mut dyn ResultSink, usage: &Usage) -> std::io::Result<()> {
+    let names = [
+        "table",
+        "segments",
+        "rows",
+        "bytes",
+        "bytes_per_day",
+        "oldest",
+        "newest",
+        "going_segments",
+        "going_rows",
+        "going_bytes",
+    ];
+    sink.start(&names.map(|name| ResultColumn { name: name.to_owned(), declared_type: None }))?;
+    for table in &usage.tables {
+        let goes = usage.goes.iter().find(|goes| goes.table == table.table);
+        let integer = |value: u64| ValueRef::Integer(i64::try_from(value).unwrap_or(i64::MAX));
+        let (oldest, newest) = (time_in_words(table.oldest_ns), time_in_words(table.newest_ns));
+        sink.row(&[
+            ValueRef::from(table.table.as_str()),
+            integer(table.segments),
+            integer(table.rows),
+            integer(table.bytes),
+            integer(bytes_per_day(table)),
+            ValueRef::from(oldest.as_str()),
+            ValueRef::from(newest.as_str()),
+            integer(goes.map_or(0, |goes| goes.segments)),
+            integer(goes.map_or(0, |goes| goes.rows)),
+            integer(goes.map_or(0, |goes| goes.bytes)),
+        ])?;
+    }
+    sink.end()
+}
+
+/// What a table grows by a day, over the time that it covers; all of it when that is no day.
+fn bytes_per_day(table: &TableUsage) -> u64 {
+    let span = table.newest_ns.saturating_sub(table.oldest_ns).max(DAY_NS);
+    let days = span as f64 / DAY_NS as f64;
+    (table.bytes as f64 / days).round() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(span_ns: i64) -> TableUsage {
+        TableUsage {
+            table: "file_events".to_owned(),
+            segments: 3,
+            rows: 1_000,
+            bytes: 30_000,
+            oldest_ns: 0,
+            newest_ns: span_ns,
+        }
+    }
+
+    #[test]
+    fn growth_is_that_of_a_day() {
+        assert_eq!(bytes_per_day(&table(10 * DAY_NS)), 3_000);
+        assert_eq!(bytes_per_day(&table(1)), 30_000);
+    }
+
+    #[test]
+    fn bytes_are_told_in_their_unit() {
+        let words = [0, 999, 1_000, 1_550_000, 10 << 30].map(bytes_in_words);
+        assert_eq!(words, ["0 B", "999 B", "1.0 kB", "1.6 MB", "10.7 GB"]);
+    }
+
+    #[test]
+    fn the_overview_says_who_writes_and_what_is_missing() {
+        let now = SystemTime::now();
+        let usage = Usage {
+            tables: vec![table(DAY_NS)],
+            journals: 1,
+            journal_bytes: 2_000,
+            heartbeat: Some(now - Duration::from_secs(3)),
+            ..Usage::default()
+        };
+        let gaps = BTreeMap::from([("ring_full".to_owned(), 2)]);
+        let text = overview(Path::new("/data"), &usage, &gaps, now);
+        assert!(text.contains("writer    running\n"), "{text}");
+        assert!(text.contains("gaps      2 ring_full in the last day\n"), "{text}");
+        assert!(text.contains("sealed    30.0 kB in 3 segments, 1000 rows\n"), "{text}");
+        let later = now + Duration::from_secs(87);
+        let text = overview(Path::new("/data"), &usage, &BTreeMap::new(), later);
+        assert!(text.contains("not running; its last sign of life was 1m 30s ago\n"), "{text}");
+        assert!(text.contains("gaps      none in the last day\n"), "{text}");
+    }
+
+    #[test]
+    fn every_table_says_what_goes() {
+        let mut usage = Usage { tables: vec![table(DAY_NS)], ..Usage::default() };
+        usage.goes.push(bygone_store::Expired {
+            table: "file_events".to_owned(),
+            segments: 1,
+            rows: 10,
+            bytes: 300,
+            time_ns: (0, 1),
+        });
+        let mut out = Vec::new();
+        let mut sink = super::super::output::Format::Csv.sink(&mut out, Screen::Pipe);
+        retention(sink.as_mut(), &usage).unwrap();
+        drop(sink);
+        let text = String::from_utf8(out).unwrap();
+        let row = text.lines().nth(1).unwrap();
+        assert!(row.starts_with("file_events,3,1000,30000,30000,"), "{text}");
+        assert!(row.ends_with(",1,10,300"), "{text}");
+    }
+}
