@@ -24,6 +24,7 @@ use crate::read::merge;
 use crate::read::projection::{Projection, Task};
 use crate::read::reader::ReadError;
 use crate::read::segments::{Group, SegmentPart, within};
+use crate::read::stretch::Stretch;
 
 /// Decoded units, within a bound.
 #[derive(Debug)]
@@ -207,7 +208,8 @@ fn groups(
 /// All rows of a row group; `None` when it cannot be read, which is noted.
 fn read_group(group: &Group) -> Option<ScanBatch> {
     let read = guarded(|| {
-        let mut stretch = group.read(std::iter::once(0..group.rows).collect(), group.rows)?;
+        let mut stretch =
+            Stretch::new(group, std::iter::once(0..group.rows).collect(), group.rows)?;
         let batch = stretch.next()?;
         let times = batch.as_ref().and_then(|batch| batch.time_ns.as_ref());
         match times {

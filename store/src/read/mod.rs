@@ -19,7 +19,7 @@
 //! takes them by their earliest or latest time as far as it is asked for rows (`ordered`). Of a
 //! segment, it leaves out row groups and pages by their statistics, bloom filters and page index
 //! (`prune`), decodes the columns that filters look at, and the other wanted ones for the rows that
-//! passed (`segments`). A scan that yields many rows goes on ahead on a thread of its own (`scan`). A
+//! passed (`segments`, `stretch`). A scan that yields many rows goes on ahead on a thread of its own (`scan`). A
 //! snapshot that is asked for many small ranges can keep what it decodes (`kept`).
 //!
 //! What cannot be read is left out and noted in [`Snapshot::damage`]; an error is only what the
@@ -49,6 +49,7 @@ mod scan;
 mod segment;
 mod segments;
 mod snapshot;
+mod stretch;
 mod unordered;
 mod usage;
 

@@ -27,6 +27,7 @@ use crate::read::merge::{self, Place};
 use crate::read::projection::Task;
 use crate::read::reader::ReadError;
 use crate::read::segments::{Group, SegmentPart};
+use crate::read::stretch::Stretch;
 
 /// Rows of a row group that are read first; then four times as many, and so on.
 const FIRST_ROWS: usize = 256;
@@ -290,7 +291,7 @@ impl Ordered {
             (Some(first), _) if self.backwards() => Some(first.start),
             (_, last) => last.map(|last| last.end.saturating_sub(1)),
         };
-        let mut stretch = group.read(taken, BATCH_ROWS)?;
+        let mut stretch = Stretch::new(group, taken, BATCH_ROWS)?;
         let mut batches = Vec::new();
         while let Some(batch) = stretch.next()? {
             ordered(&batch)?;
@@ -311,11 +312,7 @@ impl Ordered {
 }
 
 /// The time at the edge of a stretch of which every row was yielded.
-fn edge_time(
-    batches: &[ScanBatch],
-    stretch: &super::segments::Stretch,
-    backwards: bool,
-) -> Option<i64> {
+fn edge_time(batches: &[ScanBatch], stretch: &Stretch, backwards: bool) -> Option<i64> {
     if !stretch.is_whole() {
         return None;
     }

@@ -10,25 +10,22 @@
 
 use std::ops::Range;
 use std::slice;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch};
-use arrow::buffer::BooleanBuffer;
-use arrow::compute::{concat, filter};
+use arrow::array::Int64Array;
 use arrow::datatypes::DataType;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::statistics::Statistics;
 
 use crate::columns::{self, ColumnArray};
-use crate::guard::{Unreadable, guarded};
+use crate::guard::Unreadable;
 use crate::limits::BATCH_ROWS;
 use crate::manifest::entry::SegmentEntry;
-use crate::read::batch::{Eids, LateEids, Positions, ScanBatch, boot_ids, int64};
+use crate::read::batch::int64;
 use crate::read::filter::FilterColumn;
 use crate::read::predicate::Predicate;
-use crate::read::projection::{Decoded, Slot, Task};
+use crate::read::projection::Task;
 use crate::read::prune::{self, Tested};
 use crate::read::segment::OpenSegment;
 use crate::read::snapshot::overlaps;
@@ -38,22 +35,22 @@ use crate::segment::{BOOT_ID, CLOCK_OFFSET, EID};
 /// A segment as one scan sees it.
 #[derive(Debug)]
 pub(super) struct SegmentPart {
-    task: Arc<Task>,
+    pub(super) task: Arc<Task>,
     pub(super) entry: SegmentEntry,
-    segment: Arc<OpenSegment>,
+    pub(super) segment: Arc<OpenSegment>,
     /// Per slot of the projection, the column in the file.
-    slots: Vec<Option<usize>>,
+    pub(super) slots: Vec<Option<usize>>,
     time: usize,
-    eid: usize,
-    boot_id: usize,
-    clock_offset: usize,
+    pub(super) eid: usize,
+    pub(super) boot_id: usize,
+    pub(super) clock_offset: usize,
     /// The predicates that are to be tested, as indices: those on columns that the file lacks hold
     /// for all rows, or for none.
-    tested: Vec<usize>,
+    pub(super) tested: Vec<usize>,
     /// Columns that predicates look at, ascending.
-    first: Vec<usize>,
+    pub(super) first: Vec<usize>,
     /// Columns that are yielded, ascending.
-    yielded: Vec<usize>,
+    pub(super) yielded: Vec<usize>,
 }
 
 /// A row group that is to be read.
@@ -150,7 +147,7 @@ impl SegmentPart {
     }
 
     /// The predicates with the columns that they look at.
-    fn tested(&self) -> impl Iterator<Item = Tested<'_>> {
+    pub(super) fn tested(&self) -> impl Iterator<Item = Tested<'_>> {
         let projection = &self.task.projection;
         let predicates = self.tested.iter().filter_map(|index| projection.predicates.get(*index));
         predicates.filter_map(|(slot, predicate)| {
@@ -290,7 +287,11 @@ impl Group {
     }
 
     /// A column of numbers for some rows.
-    fn numbers(&self, column: usize, rows: Range<usize>) -> Result<Int64Array, Unreadable> {
+    pub(super) fn numbers(
+        &self,
+        column: usize,
+        rows: Range<usize>,
+    ) -> Result<Int64Array, Unreadable> {
         let count = rows.len().max(1);
         let mut reader =
             self.segment().read(self.index, &[column], slice::from_ref(&rows), count)?;
@@ -299,51 +300,6 @@ impl Group {
         numbers
             .filter(|numbers| numbers.len() == rows.len())
             .ok_or_else(|| Unreadable("a column of numbers is too short".to_owned()))
-    }
-
-    /// Decodes candidates, in batches of at most `batch_rows`.
-    pub(super) fn read(
-        &self,
-        candidates: Vec<Range<usize>>,
-        batch_rows: usize,
-    ) -> Result<Stretch, Unreadable> {
-        let part = &self.part;
-        let bounds = candidates.first().map_or(0, |first| first.start)
-            ..candidates.last().map_or(0, |last| last.end);
-        let late = LateSegmentEids { group: self.clone(), rows: bounds, eids: OnceLock::new() };
-        let mut stretch = Stretch {
-            group: self.clone(),
-            late: Arc::new(late),
-            kept: Vec::new(),
-            rest: Vec::new(),
-            reader: None,
-            positions: Positions::From(0),
-            taken: 0,
-            total: candidates.iter().map(ExactSizeIterator::len).sum(),
-            whole: true,
-        };
-        let count = stretch.total;
-        let candidates = match part.tested.is_empty() {
-            true => candidates,
-            false => stretch.test(&candidates)?,
-        };
-        stretch.whole = stretch.total == count;
-        let rest = part.yielded.iter().copied();
-        let is_kept = |column: &usize| stretch.kept.iter().any(|(kept, _)| kept == column);
-        stretch.rest = rest.filter(|column| !is_kept(column)).collect();
-        stretch.positions = match candidates.as_slice() {
-            [only] => Positions::From(only.start),
-            rows => {
-                let each = rows.iter().cloned().flatten();
-                Positions::Each(each.filter_map(|row| u32::try_from(row).ok()).collect())
-            }
-        };
-        if stretch.total > 0 && !stretch.rest.is_empty() {
-            let batch_rows = stretch.total.min(batch_rows);
-            let reader = part.segment.read(self.index, &stretch.rest, &candidates, batch_rows)?;
-            stretch.reader = Some(reader);
-        }
-        Ok(stretch)
     }
 }
 
@@ -355,184 +311,4 @@ fn out_of_order() -> Unreadable {
 pub(super) fn within(times: &[i64], from: i64, to: i64) -> Range<usize> {
     let start = times.partition_point(|time| *time < from);
     start..times.partition_point(|time| *time <= to).max(start)
-}
-
-/// Rows of a row group on their way.
-pub(super) struct Stretch {
-    group: Group,
-    late: Arc<LateSegmentEids>,
-    /// Columns that are decoded already, for all rows that passed.
-    kept: Vec<(usize, ArrayRef)>,
-    /// The other ones, in the order of the file.
-    rest: Vec<usize>,
-    reader: Option<ParquetRecordBatchReader>,
-    positions: Positions,
-    taken: usize,
-    /// How many rows passed.
-    total: usize,
-    /// Whether all did.
-    whole: bool,
-}
-
-impl std::fmt::Debug for Stretch {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { group, taken, total, .. } = self;
-        write!(f, "Stretch {{ group: {}, taken: {taken}, total: {total} }}", group.index)
-    }
-}
-
-impl Stretch {
-    /// Reads the columns that predicates look at and returns the rows that pass.
-    fn test(&mut self, candidates: &[Range<usize>]) -> Result<Vec<Range<usize>>, Unreadable> {
-        let part = Arc::clone(&self.group.part);
-        let reader = part.segment.read(self.group.index, &part.first, candidates, BATCH_ROWS)?;
-        let mut rows = candidates.iter().cloned().flatten();
-        let mut passed: Vec<Range<usize>> = Vec::new();
-        let mut kept: Vec<Vec<ArrayRef>> = vec![Vec::new(); part.first.len()];
-        self.total = 0;
-        for batch in reader {
-            let batch = batch.map_err(|error| Unreadable(error.to_string()))?;
-            let mask = self.mask(&batch)?;
-            for (row, passes) in rows.by_ref().take(batch.num_rows()).zip(mask.values()) {
-                match passed.last_mut() {
-                    _ if !passes => {}
-                    Some(last) if last.end == row => last.end += 1,
-                    _ => passed.push(row..row + 1),
-                }
-            }
-            let count = mask.true_count();
-            self.total += count;
-            let is_kept = |column: &usize| part.yielded.binary_search(column).is_ok();
-            let columns = batch.columns().iter().zip(&part.first).zip(&mut kept);
-            for ((array, _), kept) in
-                columns.filter(|((_, column), _)| count > 0 && is_kept(column))
-            {
-                let all = count == array.len();
-                kept.push(if all {
-                    Arc::clone(array)
-                } else {
-                    filter(array, &mask).map_err(broken)?
-                });
-            }
-        }
-        for (column, arrays) in part.first.iter().zip(kept) {
-            let arrays: Vec<&dyn Array> = arrays.iter().map(AsRef::as_ref).collect();
-            if let [_, ..] = arrays.as_slice() {
-                self.kept.push((*column, concat(&arrays).map_err(broken)?));
-            }
-        }
-        Ok(passed)
-    }
-
-    /// Whether all rows that were looked at passed.
-    pub(super) const fn is_whole(&self) -> bool {
-        self.whole
-    }
-
-    /// Which rows of a batch pass.
-    fn mask(&self, batch: &RecordBatch) -> Result<BooleanArray, Unreadable> {
-        let part = &self.group.part;
-        let mut all = BooleanBuffer::new_set(batch.num_rows());
-        for tested in part.tested() {
-            let index = part.first.binary_search(&tested.column).ok();
-            let array = index.and_then(|index| batch.columns().get(index));
-            let passes = array.and_then(|array| match tested.predicate.column {
-                FilterColumn::Eid => Some(tested.predicate.eids(&int64(array)?)),
-                FilterColumn::BootId => {
-                    Some(tested.predicate.boot_ids(&boot_ids(array)?, array.len()))
-                }
-                FilterColumn::Stored(_) => {
-                    Some(tested.predicate.column(&ColumnArray::of(array, tested.column_type)?))
-                }
-            });
-            let passes =
-                passes.ok_or_else(|| Unreadable("a column has a wrong type".to_owned()))?;
-            all = &all & &passes;
-        }
-        Ok(BooleanArray::new(all, None))
-    }
-
-    /// The next rows; `None` when there are no more. May panic when the segment is damaged.
-    pub(super) fn next(&mut self) -> Result<Option<ScanBatch>, Unreadable> {
-        let left = self.total - self.taken;
-        if left == 0 {
-            return Ok(None);
-        }
-        let batch = match &mut self.reader {
-            Some(reader) => reader.next().transpose().map_err(broken)?,
-            None => None,
-        };
-        let rows = match (&batch, self.kept.is_empty()) {
-            (Some(batch), _) => batch.num_rows(),
-            (None, _) if self.reader.is_some() => {
-                return Err(Unreadable("a column is too short".to_owned()));
-            }
-            (None, false) => left.min(BATCH_ROWS),
-            (None, true) => left,
-        };
-        let batch = self.batch(batch.as_ref(), rows)?;
-        self.taken += rows;
-        Ok(Some(batch))
-    }
-
-    fn batch(&self, batch: Option<&RecordBatch>, rows: usize) -> Result<ScanBatch, Unreadable> {
-        let part = &self.group.part;
-        let column = |column: usize| {
-            if let Some((_, array)) = self.kept.iter().find(|(kept, _)| *kept == column) {
-                return Some(array.slice(self.taken, rows));
-            }
-            let index = self.rest.binary_search(&column).ok()?;
-            batch?.columns().get(index).map(Arc::clone)
-        };
-        let slot = |index: &Option<usize>| match index {
-            Some(index) => column(*index).map_or(Slot::Unread, Slot::Read),
-            None => Slot::Absent,
-        };
-        let eids = match column(part.eid).filter(|_| part.task.projection.yields_eid()) {
-            Some(eids) => Eids::Read(int64(&eids).ok_or_else(wrong_eids)?),
-            None => {
-                let late = Arc::clone(&self.late);
-                Eids::Unread(late, self.positions.slice(self.taken, rows))
-            }
-        };
-        let parts = part.task.projection.parts;
-        let decoded = Decoded {
-            rows,
-            slots: part.slots.iter().map(slot).collect(),
-            eids,
-            clock_offset_ns: column(part.clock_offset)
-                .filter(|_| parts.boot)
-                .as_ref()
-                .and_then(int64),
-            boot: column(part.boot_id).filter(|_| parts.boot).as_ref().and_then(boot_ids),
-        };
-        decoded.batch(&part.task.projection).map_err(|error| Unreadable(error.to_string()))
-    }
-}
-
-fn wrong_eids() -> Unreadable {
-    Unreadable("its numbers are no integers".to_owned())
-}
-
-fn broken(error: arrow::error::ArrowError) -> Unreadable {
-    Unreadable(error.to_string())
-}
-
-/// The numbers of a stretch of a row group.
-#[derive(Debug)]
-struct LateSegmentEids {
-    group: Group,
-    rows: Range<usize>,
-    eids: OnceLock<Option<Int64Array>>,
-}
-
-impl LateEids for LateSegmentEids {
-    fn at(&self, position: usize) -> Option<i64> {
-        let read = || {
-            let read = guarded(|| self.group.numbers(self.group.part.eid, self.rows.clone()));
-            read.map_err(|error| self.group.report(&error)).ok()
-        };
-        let eids = self.eids.get_or_init(read).as_ref()?;
-        eids.values().get(position.checked_sub(self.rows.start)?).copied()
-    }
 }

@@ -10,7 +10,8 @@ use crate::read::batch::ScanBatch;
 use crate::read::journals::{FRAMES_ROWS, Frames, JournalPart};
 use crate::read::projection::Task;
 use crate::read::reader::ReadError;
-use crate::read::segments::{Group, SegmentPart, Stretch};
+use crate::read::segments::{Group, SegmentPart};
+use crate::read::stretch::Stretch;
 
 /// A scan in no particular order.
 #[derive(Debug)]
@@ -81,7 +82,7 @@ impl Unordered {
         let begun = guarded(|| {
             let candidates = group.candidates()?;
             let wanted = !candidates.is_empty();
-            wanted.then(|| group.read(candidates, BATCH_ROWS)).transpose()
+            wanted.then(|| Stretch::new(&group, candidates, BATCH_ROWS)).transpose()
         });
         match begun {
             Ok(stretch) => self.stretch = stretch.map(|stretch| (group, stretch)),

@@ -11,6 +11,7 @@ mod faults;
 mod fixture;
 mod kill;
 mod manifest;
+mod mixed;
 mod model;
 mod power;
 mod random_damage;
