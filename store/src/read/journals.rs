@@ -1,6 +1,9 @@
 //! Reading the frames of a journal.
 
+use std::fmt::Display;
 use std::sync::Arc;
+
+use arrow::array::BooleanArray;
 
 use crate::damage::Damage;
 use crate::guard::{Unreadable, guarded};
@@ -8,10 +11,12 @@ use crate::journal::index::FrameAt;
 use crate::limits::{BATCH_BYTES, BATCH_ROWS};
 use crate::read::batch::{BootIds, Eids, Positions, ScanBatch};
 use crate::read::filter::FilterColumn;
-use crate::read::projection::{Decoded, Slot, Task};
+use crate::read::projection::{Decoded, Projection, Slot, Task};
+use crate::read::prune;
 use crate::read::reader::ReadError;
 use crate::read::snapshot::Pinned;
 use crate::rows::{self, RowDecoder, Wanted};
+use crate::wire::WireTable;
 
 /// A journal as one scan sees it.
 #[derive(Debug)]
@@ -19,9 +24,37 @@ pub(super) struct JournalPart {
     task: Arc<Task>,
     /// Index into the snapshot's journals.
     journal: usize,
+    /// What tells whether a row is wanted.
+    tested: Columns,
+    /// What is yielded of it.
+    yielded: Columns,
+}
+
+/// Columns that are decoded together.
+#[derive(Debug)]
+struct Columns {
     decoder: RowDecoder<'static>,
     /// Per slot of the projection, its place among what the decoder builds.
     slots: Vec<Option<usize>>,
+}
+
+impl Columns {
+    fn new(table: &WireTable, projection: &Projection, needed: impl Fn(usize) -> bool) -> Self {
+        let mut wanted: Vec<Wanted<'static>> = Vec::new();
+        let slots = projection.slots.iter().enumerate().map(|(slot, column)| {
+            needed(slot).then(|| {
+                wanted.push(*column);
+                wanted.len() - 1
+            })
+        });
+        let slots = slots.collect();
+        Self { decoder: RowDecoder::new(table, wanted), slots }
+    }
+
+    /// Whether all of another's columns are among these.
+    fn include(&self, other: &Self) -> bool {
+        self.slots.iter().zip(&other.slots).all(|(own, other)| own.is_some() || other.is_none())
+    }
 }
 
 /// Frames of one journal that are read together.
@@ -42,35 +75,23 @@ impl JournalPart {
         let Some(journal) = task.snapshot.journals.get(index) else {
             return Vec::new();
         };
-        let mut found = journal.frames(projection.table.name, &projection.time).peekable();
-        let Some(first) = found.peek() else {
+        let frames = journal.frames(projection.table.name, &projection.time);
+        let frames: Vec<&FrameAt> = frames.filter(|frame| may_pass(projection, frame)).collect();
+        let table = frames.first().map(|frame| usize::from(frame.header.table));
+        let table = table.and_then(|table| journal.journal.header.tables.get(table));
+        let Some(table) = table else {
             return Vec::new();
         };
-        let table = usize::from(first.header.table);
-        let Some(table) = journal.journal.header.tables.get(table) else {
-            return Vec::new();
-        };
-        let with_time = projection.yields_time() || tests_time(task) || {
-            let mut frames = journal.frames(projection.table.name, &projection.time);
-            !frames.all(|frame| covers(task, frame))
-        };
-        let needed = |slot: usize| {
-            (slot == 0 && with_time)
-                || projection.requested.contains(&slot)
+        let cut = !frames.iter().all(|frame| covers(task, frame));
+        let tested = Columns::new(table, projection, |slot| {
+            (slot == 0 && cut)
                 || projection.predicates.iter().any(|(tested, _)| *tested == Some(slot))
-        };
-        let mut wanted: Vec<Wanted<'static>> = Vec::new();
-        let slots = projection.slots.iter().enumerate().map(|(slot, column)| {
-            needed(slot).then(|| {
-                wanted.push(*column);
-                wanted.len() - 1
-            })
         });
-        let slots = slots.collect();
-        let decoder = RowDecoder::new(table, wanted);
-        let task = Arc::clone(task);
-        let part = Arc::new(Self { task, journal: index, decoder, slots });
-        together(&part, found, rows_max)
+        let yielded = Columns::new(table, projection, |slot| {
+            (slot == 0 && projection.yields_time()) || projection.requested.contains(&slot)
+        });
+        let part = Arc::new(Self { task: Arc::clone(task), journal: index, tested, yielded });
+        together(&part, frames.into_iter(), rows_max)
     }
 
     fn pinned(&self) -> Option<&Pinned> {
@@ -83,9 +104,13 @@ impl JournalPart {
     }
 }
 
-/// Whether a predicate looks at the time.
-fn tests_time(task: &Task) -> bool {
-    task.projection.predicates.iter().any(|(slot, _)| *slot == Some(0))
+/// Whether a frame can hold a row that passes, by its numbers.
+fn may_pass(projection: &Projection, frame: &FrameAt) -> bool {
+    let (first, last) = (frame.header.first_eid, frame.header.last_eid());
+    projection.predicates.iter().all(|(_, predicate)| match predicate.column {
+        FilterColumn::Eid => prune::integer_may_pass(&predicate.check, first, last),
+        FilterColumn::Stored(_) | FilterColumn::BootId => true,
+    })
 }
 
 fn covers(task: &Task, frame: &FrameAt) -> bool {
@@ -144,7 +169,7 @@ impl Frames {
         let mut frames = self.load(journal)?;
         while !frames.is_empty() {
             match guarded(|| Ok::<_, Unreadable>(self.decode(journal, &frames))) {
-                Ok(Ok(batch)) => return Ok(Some(batch)),
+                Ok(Ok(batch)) => return Ok(batch),
                 // Which frame it was is not known: none of them can be counted on.
                 Err(error) => {
                     for (frame, _) in frames.drain(..) {
@@ -180,44 +205,103 @@ impl Frames {
         Ok(loaded)
     }
 
-    fn decode(&self, journal: &Pinned, frames: &[Loaded]) -> Result<ScanBatch, Undecodable> {
+    /// The rows that are wanted; `None` when there are none.
+    fn decode(
+        &self,
+        journal: &Pinned,
+        frames: &[Loaded],
+    ) -> Result<Option<ScanBatch>, Undecodable> {
         let part = &self.part;
         let projection = &part.task.projection;
-        let headers = || frames.iter().map(|(frame, _)| &frame.header);
-        let mut batch = part.decoder.batch();
-        for (index, (frame, payload)) in frames.iter().enumerate() {
+        let covered = frames.iter().all(|(frame, _)| covers(&part.task, frame));
+        let mut passed: Vec<usize> = (0..frames.len()).collect();
+        let mut mask = None;
+        if !covered || !projection.predicates.is_empty() {
+            let tested = self.decode_columns(&part.tested, journal, frames, &passed)?;
+            mask = tested.mask(projection, covered).map_err(undecodable)?;
+            if part.tested.include(&part.yielded) {
+                let batch = tested.batch(projection).map_err(undecodable)?;
+                return self.finish(batch, mask.as_ref());
+            }
+        }
+        if let Some(all) = &mask {
+            (passed, mask) = frames_of(frames, all);
+            if passed.is_empty() {
+                return Ok(None);
+            }
+        }
+        let yielded = self.decode_columns(&part.yielded, journal, frames, &passed)?;
+        let batch = yielded.batch(projection).map_err(undecodable)?;
+        self.finish(batch, mask.as_ref())
+    }
+
+    /// Decodes some columns of some frames.
+    fn decode_columns(
+        &self,
+        columns: &Columns,
+        journal: &Pinned,
+        frames: &[Loaded],
+        which: &[usize],
+    ) -> Result<Decoded, Undecodable> {
+        let chosen = || which.iter().filter_map(|index| Some((*index, frames.get(*index)?)));
+        let headers = || chosen().map(|(_, (frame, _))| &frame.header);
+        let mut batch = columns.decoder.batch();
+        for (index, (frame, payload)) in chosen() {
             let decoded = batch.decode(payload, frame.header.rows);
             decoded.map_err(|error| Undecodable { index, reason: error.to_string() })?;
         }
-        let tests_boot =
-            projection.predicates.iter().any(|(_, of)| of.column == FilterColumn::BootId);
         let rows = batch.rows();
         let arrays = batch.finish();
         let slot = |place: &Option<usize>| {
             let array = place.and_then(|place| arrays.get(place));
             array.map_or(Slot::Unread, |array| Slot::Read(Arc::clone(array)))
         };
-        let boot = projection.parts.boot || tests_boot;
-        let decoded = Decoded {
+        let boot = self.part.task.projection.parts.boot;
+        let ids = vec![journal.journal.header.boot_id];
+        Ok(Decoded {
             rows,
-            slots: part.slots.iter().map(slot).collect(),
+            slots: columns.slots.iter().map(slot).collect(),
             eids: Eids::Read(rows::eids(headers())),
-            clock_offset_ns: projection.parts.boot.then(|| rows::clock_offsets(headers())),
-            boot: boot.then(|| BootIds { ids: vec![journal.journal.header.boot_id], keys: None }),
-        };
-        let covered = frames.iter().all(|(frame, _)| covers(&part.task, frame));
-        let wrong =
-            |error: &dyn std::fmt::Display| Undecodable { index: 0, reason: error.to_string() };
-        let mask = decoded.mask(projection, covered).map_err(|error| wrong(&error))?;
-        let mut batch = decoded.batch(projection).map_err(|error| wrong(&error))?;
+            clock_offset_ns: boot.then(|| rows::clock_offsets(headers())),
+            boot: Some(BootIds { ids, keys: None }),
+        })
+    }
+
+    /// Leaves out what a mask does not have, and the numbers if they are not wanted.
+    fn finish(
+        &self,
+        mut batch: ScanBatch,
+        mask: Option<&BooleanArray>,
+    ) -> Result<Option<ScanBatch>, Undecodable> {
         if let Some(mask) = mask {
-            batch = batch.keep(&mask).map_err(|error| wrong(&error))?;
+            batch = batch.keep(mask).map_err(undecodable)?;
         }
+        let projection = &self.part.task.projection;
+        batch.boot = batch.boot.filter(|_| projection.parts.boot);
         if !projection.yields_eid()
             && let Eids::Read(eids) = batch.eids
         {
             batch.eids = Eids::Unread(Arc::new(eids), Positions::From(0));
         }
-        Ok(batch)
+        Ok((!batch.is_empty()).then_some(batch))
     }
+}
+
+fn undecodable(error: impl Display) -> Undecodable {
+    Undecodable { index: 0, reason: error.to_string() }
+}
+
+/// The frames with rows in a mask over the rows of all, and the mask over the rows of those.
+fn frames_of(frames: &[Loaded], mask: &BooleanArray) -> (Vec<usize>, Option<BooleanArray>) {
+    let (mut with_rows, mut kept, mut start) = (Vec::new(), Vec::new(), 0);
+    for (index, (frame, _)) in frames.iter().enumerate() {
+        let rows = (frame.header.rows as usize).min(mask.len() - start);
+        let part = mask.slice(start, rows);
+        start += rows;
+        if part.true_count() > 0 {
+            with_rows.push(index);
+            kept.extend(part.values());
+        }
+    }
+    (with_rows, Some(BooleanArray::from(kept)))
 }

@@ -8,12 +8,12 @@
 //! the foremost source is opened. So a scan that stops early has opened little, whatever the store
 //! holds.
 //!
-//! A row group is read in stretches, a short one first.
+//! A row group is read in stretches, a short one first, each four times as long as the one before.
 //!
 //! **Invariant:** rows come by (`time_ns`, `eid`). A source never yields a row before its bound.
 
 use std::cmp::{Ordering, Reverse};
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::BinaryHeap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -26,11 +26,8 @@ use crate::read::journals::{Frames, JournalPart};
 use crate::read::merge::{self, Place};
 use crate::read::projection::Task;
 use crate::read::reader::ReadError;
-use crate::read::segments::{Group, SegmentPart};
+use crate::read::segments::{FIRST_ROWS, Group, SegmentPart, take_first};
 use crate::read::stretch::Stretch;
-
-/// Rows of a row group that are read first; then four times as many, and so on.
-const FIRST_ROWS: usize = 256;
 
 /// Rows of the first batch that is yielded; then twice as many, and so on.
 const FIRST_YIELD_ROWS: usize = 64;
@@ -328,25 +325,6 @@ fn ordered(batch: &ScanBatch) -> Result<(), Unreadable> {
         Some(times) if times.values().is_sorted() => Ok(()),
         _ => Err(Unreadable("its rows are not in order of time".to_owned())),
     }
-}
-
-/// Takes the first rows of a list of ranges.
-fn take_first(rows: &mut Vec<Range<usize>>, count: usize) -> Vec<Range<usize>> {
-    let mut queue: VecDeque<_> = std::mem::take(rows).into();
-    let (mut taken, mut left) = (Vec::new(), count);
-    while left > 0
-        && let Some(mut range) = queue.pop_front()
-    {
-        let part = range.len().min(left);
-        taken.push(range.start..range.start + part);
-        left -= part;
-        range.start += part;
-        if !range.is_empty() {
-            queue.push_front(range);
-        }
-    }
-    *rows = queue.into();
-    taken
 }
 
 /// Takes the last rows of a list of ranges; they stay ascending.

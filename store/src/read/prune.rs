@@ -223,6 +223,14 @@ fn may_lie_within(check: &Check, bounds: &Bounds<'_>) -> bool {
     }
 }
 
+/// Whether an integer from `min` to `max` can pass.
+pub(super) fn integer_may_pass(check: &Check, min: i64, max: i64) -> bool {
+    match check {
+        Check::Null => false,
+        check => may_lie_within(check, &Bounds::Integers(min, max)),
+    }
+}
+
 /// Whether a text from `min` to `max` can begin with a prefix.
 fn may_begin_with(prefix: &[u8], min: &[u8], max: &[u8]) -> bool {
     prefix <= max && (min <= prefix || min.starts_with(prefix))

@@ -8,6 +8,7 @@
 //! What is left is decoded in two passes: the columns that predicates look at first, all others for
 //! the rows that passed. With no predicate there is only the second pass.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::slice;
 use std::sync::Arc;
@@ -31,6 +32,9 @@ use crate::read::segment::OpenSegment;
 use crate::read::snapshot::overlaps;
 use crate::schema::ColumnType;
 use crate::segment::{BOOT_ID, CLOCK_OFFSET, EID};
+
+/// Rows of a row group that are read first, for those who want no more.
+pub(super) const FIRST_ROWS: usize = 256;
 
 /// A segment as one scan sees it.
 #[derive(Debug)]
@@ -205,6 +209,12 @@ impl Group {
         self.part.task.projection.covers(self.times.0, self.times.1)
     }
 
+    /// Whether a few of its rows cost about as much as all: they are tested, or nothing of them is
+    /// decoded.
+    pub(super) fn tests_rows(&self) -> bool {
+        !self.part.tested.is_empty() || self.part.yielded.is_empty()
+    }
+
     /// Memory that its columns take when they are decoded, in bytes, roughly.
     pub(super) fn decoded_bytes(&self) -> usize {
         let chunks = self.segment().groups().get(self.index).map_or(&[][..], |of| of.columns());
@@ -311,4 +321,23 @@ fn out_of_order() -> Unreadable {
 pub(super) fn within(times: &[i64], from: i64, to: i64) -> Range<usize> {
     let start = times.partition_point(|time| *time < from);
     start..times.partition_point(|time| *time <= to).max(start)
+}
+
+/// Takes the first rows of a list of ranges.
+pub(super) fn take_first(rows: &mut Vec<Range<usize>>, count: usize) -> Vec<Range<usize>> {
+    let mut queue: VecDeque<_> = std::mem::take(rows).into();
+    let (mut taken, mut left) = (Vec::new(), count);
+    while left > 0
+        && let Some(mut range) = queue.pop_front()
+    {
+        let part = range.len().min(left);
+        taken.push(range.start..range.start + part);
+        left -= part;
+        range.start += part;
+        if !range.is_empty() {
+            queue.push_front(range);
+        }
+    }
+    *rows = queue.into();
+    taken
 }

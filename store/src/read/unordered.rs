@@ -1,6 +1,7 @@
 //! Scans in whichever order is cheapest: segment by segment, then journal by journal.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::guard::{Unreadable, guarded};
@@ -10,7 +11,7 @@ use crate::read::batch::ScanBatch;
 use crate::read::journals::{FRAMES_ROWS, Frames, JournalPart};
 use crate::read::projection::Task;
 use crate::read::reader::ReadError;
-use crate::read::segments::{Group, SegmentPart};
+use crate::read::segments::{FIRST_ROWS, Group, SegmentPart, take_first};
 use crate::read::stretch::Stretch;
 
 /// A scan in no particular order.
@@ -20,6 +21,10 @@ pub(super) struct Unordered {
     segments: VecDeque<SegmentEntry>,
     /// Row groups of the segment opened last.
     groups: VecDeque<Group>,
+    /// What is left of a row group that was begun.
+    rest: Option<(Group, Vec<Range<usize>>)>,
+    /// Whether no row was read yet.
+    first: bool,
     stretch: Option<(Group, Stretch)>,
     frames: VecDeque<Frames>,
 }
@@ -34,7 +39,15 @@ impl Unordered {
         let frames =
             journals.flat_map(|journal| JournalPart::frames(task, journal, FRAMES_ROWS)).collect();
         let (task, segments) = (Arc::clone(task), segments.into());
-        Self { task, segments, groups: VecDeque::new(), stretch: None, frames }
+        Self {
+            task,
+            segments,
+            groups: VecDeque::new(),
+            rest: None,
+            first: true,
+            stretch: None,
+            frames,
+        }
     }
 
     /// How many rows there are to look at in what is not begun yet.
@@ -49,6 +62,10 @@ impl Unordered {
         loop {
             if let Some(batch) = self.next_of_stretch() {
                 return Ok(Some(batch));
+            }
+            if let Some((group, rows)) = self.rest.take() {
+                self.read(group, rows);
+                continue;
             }
             if let Some(group) = self.groups.pop_front() {
                 self.begin(group);
@@ -79,13 +96,26 @@ impl Unordered {
     }
 
     fn begin(&mut self, group: Group) {
-        let begun = guarded(|| {
-            let candidates = group.candidates()?;
-            let wanted = !candidates.is_empty();
-            wanted.then(|| Stretch::new(&group, candidates, BATCH_ROWS)).transpose()
-        });
-        match begun {
-            Ok(stretch) => self.stretch = stretch.map(|stretch| (group, stretch)),
+        match guarded(|| group.candidates()) {
+            Ok(mut rows) => {
+                // Many a scan wants a few rows only; not so one that looks for something.
+                if self.first && !group.tests_rows() {
+                    let first = take_first(&mut rows, FIRST_ROWS);
+                    self.rest = Some((group.clone(), std::mem::replace(&mut rows, first)));
+                }
+                self.first = false;
+                self.read(group, rows);
+            }
+            Err(error) => group.report(&error),
+        }
+    }
+
+    fn read(&mut self, group: Group, rows: Vec<Range<usize>>) {
+        if rows.is_empty() {
+            return;
+        }
+        match guarded(|| Stretch::new(&group, rows, BATCH_ROWS)) {
+            Ok(stretch) => self.stretch = Some((group, stretch)),
             Err(error) => group.report(&error),
         }
     }
