@@ -9,6 +9,7 @@ mod disk_full;
 mod exits;
 mod files;
 mod markers;
+mod peers;
 mod running;
 mod schema;
 mod snapshot;

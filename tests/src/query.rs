@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 
 use bygone::tables;
+use bygone_store::TableSchema;
 use bygone_store::sql::{ResultColumn, ResultSink, SessionOptions};
 use rusqlite::types::ValueRef;
 use serde_json::{Map, Value};
@@ -71,9 +72,20 @@ impl Session {
     /// # Errors
     /// When SQLite cannot be set up.
     pub fn open(data_dir: &Path) -> anyhow::Result<Self> {
+        Self::open_with(data_dir, tables::event_schemas())
+    }
+
+    /// The same with other tables of events.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub fn open_with(
+        data_dir: &Path,
+        events: &'static [&'static TableSchema],
+    ) -> anyhow::Result<Self> {
         Ok(Self(bygone_store::sql::Session::open(SessionOptions {
             data_dir: data_dir.to_owned(),
-            events: tables::event_schemas(),
+            events,
             states: tables::state_tables(),
         })?))
     }

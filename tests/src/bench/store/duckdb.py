@@ -33,7 +33,7 @@ def measure(connection, sql, runs):
     took = []
     for _ in range(runs):
         began = time.perf_counter()
-        connection.execute(sql).to_arrow_table()
+        connection.sql(sql).to_arrow_table()
         took.append(time.perf_counter() - began)
     return {"ms": statistics.median(took) * 1e3, "digest": answer}
 
