@@ -64,6 +64,6 @@ pub use crate::slots::SlotsError;
 pub use crate::table::{Computed, EventTable, StateTable, ValueRef};
 pub use crate::verify::{Verified, VerifyRequest};
 pub use crate::write::{
-    AppendError, Appended, HeartbeatError, OpenError, Opened, Synced, WriteError, Writer,
+    AppendError, Appended, Clock, HeartbeatError, OpenError, Opened, Synced, WriteError, Writer,
     WriterOptions,
 };

@@ -1,7 +1,7 @@
 //! The journal that is being written, and the rows in it that are not yet on disk for certain.
 
 use std::io::{self, Write as _};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use crate::disk::{self, DiskFile, Folder};
 use crate::journal::frame::{FrameHeader, HEADER_BYTES, JournalKey};
@@ -30,7 +30,8 @@ pub(crate) struct JournalWriter {
 
 impl JournalWriter {
     /// Creates journal `number` with the frames of `replay`, all of it on disk on return.
-    /// `previous_end` is where the journal before it ends.
+    /// `previous_end` is where the journal before it ends, `created_ns` the present in nanoseconds
+    /// since the Unix epoch.
     pub(crate) fn create(
         dir: &Folder,
         number: u64,
@@ -38,16 +39,11 @@ impl JournalWriter {
         tables: &[WireTable],
         previous_end: u64,
         replay: &Unsynced,
+        created_ns: i64,
     ) -> io::Result<Self> {
         let key = JournalKey { number, salt: disk::random_16()? };
-        let created_ns = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let header = JournalHeader {
-            key,
-            boot_id,
-            created_ns: i64::try_from(created_ns.as_nanos()).unwrap_or(i64::MAX),
-            previous_end,
-            tables: tables.to_vec(),
-        };
+        let header =
+            JournalHeader { key, boot_id, created_ns, previous_end, tables: tables.to_vec() };
         let mut content = header.encode();
         let frames = replay.write_again(&key, &mut content);
         let file = dir.create_durable(&layout::journal_path(dir.path(), number), &content)?;

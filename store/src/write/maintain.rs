@@ -12,7 +12,7 @@
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use crate::disk::Folder;
 use crate::layout;
@@ -146,7 +146,7 @@ impl Work {
             return Task::Expire;
         }
         if self.merge_from <= Instant::now()
-            && let Some(job) = self.job(now_ns())
+            && let Some(job) = self.job(self.options.clock.now_ns())
         {
             return Task::Compact(job);
         }
@@ -168,7 +168,8 @@ impl Work {
     /// for want of space.
     fn expire(&mut self) {
         self.look = Instant::now() + MAINTAIN_EVERY;
-        let (space, now_ns, retention) = (self.space(), now_ns(), &self.options.retention);
+        let (now_ns, retention) = (self.options.clock.now_ns(), &self.options.retention);
+        let space = self.space();
         let excess = space.excess(&self.manifest.state, retention);
         let gone = retention::plan(&self.manifest.state, space, retention, now_ns);
         let gone: Vec<SegmentEntry> = gone.into_iter().cloned().collect();
@@ -200,7 +201,8 @@ impl Work {
         let shared = Arc::clone(&self.shared);
         let stop = || shared.lock().closing;
         let (dir, manifest) = (&self.dir, &mut self.manifest);
-        let done = compact::compact(dir, manifest, self.tables, job, now_ns(), &stop);
+        let now_ns = self.options.clock.now_ns();
+        let done = compact::compact(dir, manifest, self.tables, job, now_ns, &stop);
         match done {
             Ok(()) | Err(CompactError::Merge { source: MergeError::Stopped, .. }) => {}
             Err(error) => {
@@ -244,7 +246,8 @@ impl Work {
     fn seal(&mut self, journals: &[Full]) -> bool {
         let mut damage = Vec::new();
         let (dir, manifest) = (&self.dir, &mut self.manifest);
-        let sealed = seal::seal(dir, manifest, self.tables, journals, now_ns(), &mut damage);
+        let now_ns = self.options.clock.now_ns();
+        let sealed = seal::seal(dir, manifest, self.tables, journals, now_ns, &mut damage);
         match sealed {
             Ok(()) => {
                 self.shared.lock().findings.extend(damage);
@@ -256,12 +259,6 @@ impl Work {
             }
         }
     }
-}
-
-/// The present, in nanoseconds since the Unix epoch.
-fn now_ns() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_nanos()).unwrap_or(i64::MAX)
 }
 
 fn warn(what: &str, error: &dyn Error) {

@@ -14,5 +14,5 @@ mod window;
 mod writer;
 
 pub use error::{AppendError, HeartbeatError, OpenError, WriteError};
-pub use options::{Appended, Opened, Synced, WriterOptions};
+pub use options::{Appended, Clock, Opened, Synced, WriterOptions};
 pub use writer::Writer;

@@ -1,7 +1,8 @@
 //! What the writer is told and what it answers.
 
+use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::damage::Damage;
 use crate::disk::{Disk, RealDisk};
@@ -26,6 +27,8 @@ pub struct WriterOptions {
     pub retention: Retention,
     /// The disk that the data folder is on.
     pub disk: Arc<dyn Disk>,
+    /// What tells the time: which rows are late, which hours and days are over, how old files are.
+    pub clock: Clock,
 }
 
 impl WriterOptions {
@@ -40,7 +43,41 @@ impl WriterOptions {
             reader_grace: READER_GRACE,
             retention: Retention::default(),
             disk: Arc::new(RealDisk),
+            clock: Clock::default(),
         }
+    }
+}
+
+/// Tells the present, in nanoseconds since the Unix epoch. The system's clock, unless a benchmark or
+/// test lets months pass in minutes.
+#[derive(Clone)]
+pub struct Clock(Arc<dyn Fn() -> i64 + Send + Sync>);
+
+impl Clock {
+    /// A clock that shows what `now_ns` returns.
+    #[must_use]
+    pub fn new(now_ns: impl Fn() -> i64 + Send + Sync + 'static) -> Self {
+        Self(Arc::new(now_ns))
+    }
+
+    /// The present.
+    pub(crate) fn now_ns(&self) -> i64 {
+        (self.0)()
+    }
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self::new(|| {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            i64::try_from(now.as_nanos()).unwrap_or(i64::MAX)
+        })
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Clock({})", self.now_ns())
     }
 }
 

@@ -67,7 +67,8 @@ impl Writer {
 
         let none = Unsynced::default();
         let (number, boot_id) = (recovery.next_journal, options.boot_id);
-        let journal = JournalWriter::create(dir, number, boot_id, &wire, u64::MAX, &none)
+        let now_ns = options.clock.now_ns();
+        let journal = JournalWriter::create(dir, number, boot_id, &wire, u64::MAX, &none, now_ns)
             .map_err(|source| OpenError::Journal { path: dir.to_path_buf(), source })?;
         let sealer = Sealer::start(dir, recovery.manifest, tables, &options, recovery.unsealed)?;
         let writer = Self {
@@ -298,7 +299,8 @@ impl Writer {
     /// Creates the next journal. `end` is where the present one ends; what is unsynced goes over.
     fn create_next(&self, end: u64) -> io::Result<JournalWriter> {
         let (number, boot_id) = (self.journal.number() + 1, self.options.boot_id);
-        JournalWriter::create(&self.dir, number, boot_id, &self.wire, end, &self.unsynced)
+        let now_ns = self.options.clock.now_ns();
+        JournalWriter::create(&self.dir, number, boot_id, &self.wire, end, &self.unsynced, now_ns)
     }
 }
 

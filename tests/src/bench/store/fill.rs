@@ -3,21 +3,26 @@
 //! Rows are made and appended in turn, and the making is taken out of both figures: CPU of the
 //! appending thread by taking the time around each append, CPU of all threads by subtracting what
 //! the making used.
+//!
+//! The store's clock shows the times of the rows, as if the days passed while they are written: so
+//! hours and days end, are merged, and what they replace is deleted. Only journals do not end by
+//! age.
 
 use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use bygone_store::disk::{Access, Disk, DiskFile, FileInfo, RealDisk};
-use bygone_store::{Writer, WriterOptions};
+use bygone_store::{Clock, Writer, WriterOptions};
 
 use super::marks::Marks;
 use super::sqlite::Sqlite;
 use super::stored::TABLES;
 use super::{BATCH, SEED};
-use crate::bench::generator::{Batch, CLOCK_OFFSET_NS, Generator};
+use crate::bench::generator::{Batch, CLOCK_OFFSET_NS, Generator, START_NS};
 use crate::bench::spent::{Spent, process_cpu, time};
 
 /// The boot that rows are recorded in.
@@ -44,10 +49,11 @@ pub(super) struct Written {
 }
 
 /// Writes all rows but the last [`LIVE_ROWS`] to a new store and seals them, then those without
-/// sealing.
-pub(super) fn bygone(dir: &Path, rows: u64, marks: &mut Marks) -> anyhow::Result<Written> {
+/// sealing. The time that has come then is returned too.
+pub(super) fn bygone(dir: &Path, rows: u64, marks: &mut Marks) -> anyhow::Result<(Written, Now)> {
     let mut generator = Generator::new(rows, SEED);
-    let mut writer = open(dir, Arc::new(RealDisk))?;
+    let now = Now::default();
+    let mut writer = open(dir, Arc::new(RealDisk), &now)?;
     let begun = process_cpu();
     let (mut append, mut making) = (Spent::default(), Spent::default());
     let mut synced = Instant::now();
@@ -63,6 +69,7 @@ pub(super) fn bygone(dir: &Path, rows: u64, marks: &mut Marks) -> anyhow::Result
         making.add(spent);
         let Some(batch) = batch else { break };
         appended += batch.len() as u64;
+        now.pass(&batch);
         let ((), spent) = time(|| {
             append_to(&mut writer, batch)?;
             writer.tick()?;
@@ -77,18 +84,19 @@ pub(super) fn bygone(dir: &Path, rows: u64, marks: &mut Marks) -> anyhow::Result
     settle(&mut writer)?;
     writer.close()?;
     let all_cpu = process_cpu().saturating_sub(begun).saturating_sub(making.cpu);
-    let mut writer = open(dir, Arc::new(Unsealing))?;
+    let mut writer = open(dir, Arc::new(Unsealing), &now)?;
     while let Some(batch) = generator.batch(BATCH) {
         marks.note(&batch);
+        now.pass(&batch);
         append_to(&mut writer, batch)?;
     }
     writer.sync()?;
-    Ok(Written { rows: sealed, append, all_cpu })
+    Ok((Written { rows: sealed, append, all_cpu }, now))
 }
 
 /// Seals what [`bygone`] left.
-pub(super) fn seal(dir: &Path) -> anyhow::Result<()> {
-    let mut writer = open(dir, Arc::new(RealDisk))?;
+pub(super) fn seal(dir: &Path, now: &Now) -> anyhow::Result<()> {
+    let mut writer = open(dir, Arc::new(RealDisk), now)?;
     settle(&mut writer)?;
     writer.close()?;
     Ok(())
@@ -126,9 +134,11 @@ pub(super) fn sqlite(path: &Path, rows: u64) -> anyhow::Result<(Sqlite, Written)
 /// Appends at full speed in batches of 512, as long as there are rows: for measuring memory.
 pub(super) fn write_all(dir: &Path, rows: u64) -> anyhow::Result<()> {
     let mut generator = Generator::new(rows, SEED);
-    let mut writer = open(dir, Arc::new(RealDisk))?;
+    let now = Now::default();
+    let mut writer = open(dir, Arc::new(RealDisk), &now)?;
     let mut synced = Instant::now();
     while let Some(batch) = generator.batch(512) {
+        now.pass(&batch);
         append_to(&mut writer, batch)?;
         writer.tick()?;
         if synced.elapsed() >= SYNC_EVERY {
@@ -141,9 +151,30 @@ pub(super) fn write_all(dir: &Path, rows: u64) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn open(dir: &Path, disk: Arc<dyn Disk>) -> anyhow::Result<Writer> {
+/// The present, by the times of the rows that were made.
+#[derive(Clone, Debug)]
+pub(super) struct Now(Arc<AtomicI64>);
+
+impl Default for Now {
+    fn default() -> Self {
+        Self(Arc::new(AtomicI64::new(START_NS)))
+    }
+}
+
+impl Now {
+    /// Lets the time of a batch come.
+    fn pass(&self, batch: &Batch) {
+        if let Some(last) = batch.exits.last() {
+            self.0.fetch_max(last.time_ns, Ordering::Relaxed);
+        }
+    }
+}
+
+fn open(dir: &Path, disk: Arc<dyn Disk>, now: &Now) -> anyhow::Result<Writer> {
     let mut options = WriterOptions::new(BOOT_ID);
     options.disk = disk;
+    let now = Arc::clone(&now.0);
+    options.clock = Clock::new(move || now.load(Ordering::Relaxed));
     let (mut writer, _) = Writer::open(dir, TABLES, options)?;
     writer.set_clock_offset(CLOCK_OFFSET_NS);
     Ok(writer)

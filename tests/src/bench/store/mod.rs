@@ -104,7 +104,7 @@ fn run_with(rows: u64, folder: &Path) -> anyhow::Result<Value> {
     let (ours, theirs) = (data.path().join("bygone"), data.path().join("other.sqlite"));
     print(format_args!("\n{rows} rows, seed {SEED}; SQLite: {}", sqlite::SETTINGS));
     let mut marks = Marks::default();
-    let written = fill::bygone(&ours, rows, &mut marks)?;
+    let (written, now) = fill::bygone(&ours, rows, &mut marks)?;
     let (sqlite, written_sqlite) = fill::sqlite(&theirs, rows)?;
     let mut measures = appending(&written, &written_sqlite);
     let sqlite_bytes = sqlite.bytes()?;
@@ -125,7 +125,7 @@ fn run_with(rows: u64, folder: &Path) -> anyhow::Result<Value> {
     drop(sqlite);
     fs::remove_file(&theirs).context("remove SQLite's database")?;
 
-    fill::seal(&ours)?;
+    fill::seal(&ours, &now)?;
     let database = data.path().join("other.duckdb");
     let duckdb = duckdb::ask(&ours, &database, &questions)?;
     let duckdb_bytes = duckdb.as_ref().map(|duckdb| duckdb.bytes);
