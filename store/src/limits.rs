@@ -52,6 +52,9 @@ pub const SEAL_WAIT: Duration = Duration::from_secs(2);
 /// Bytes of journals that are sealed together, one journal at least.
 pub const SEAL_BYTES_MAX: u64 = 64 << 20;
 
+/// Rows of journals that are decoded at a time to be sealed, as far as frames allow.
+pub const WINDOW_BATCH_ROWS: usize = 4 * 1024;
+
 /// Rows that wait, in memory, until no earlier row can follow. When more must wait, the segment
 /// ends and another is begun.
 pub const WINDOW_ROWS_MAX: usize = 64 * 1024;
@@ -70,7 +73,7 @@ pub const SEAL_RETRY: Duration = Duration::from_secs(10);
 pub const ROW_GROUP_ROWS: usize = 128 * 1024;
 
 /// Bytes of a row group in its encoded form, as it waits in memory; it ends when it is longer.
-pub const GROUP_BYTES_MAX: usize = 12 << 20;
+pub const GROUP_BYTES_MAX: usize = 10 << 20;
 
 /// Rows from which a row group is moved whole when segments are merged; smaller ones are encoded
 /// anew.

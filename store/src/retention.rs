@@ -20,7 +20,8 @@ pub struct Retention {
     pub max_age: Option<Duration>,
     /// Bytes of the data folder's journals and segments.
     pub max_bytes: Option<u64>,
-    /// Bytes of the disk that are to stay free; 0 to use it up.
+    /// Bytes of the disk that are to stay free; 0 to use it up. On a disk that is small for that,
+    /// half of what is free or taken by the store.
     pub min_free: u64,
     /// Bounds of single tables, in place of or beside those of all.
     pub tables: Vec<TableRetention>,
@@ -70,8 +71,14 @@ impl Space {
         let waiting: u64 = state.removed.iter().map(|file| file.bytes).sum();
         let used = live_bytes(state) + self.journal_bytes + waiting;
         let over = retention.max_bytes.map_or(0, |max| used.saturating_sub(max));
-        let lacking = self.free_bytes.map_or(0, |free| retention.min_free.saturating_sub(free));
-        over.max(lacking)
+        over.max(self.lacking(used, 0, retention))
+    }
+
+    /// How many bytes too few are free, when `used` are taken by the store, `freed` of which go.
+    fn lacking(self, used: u64, freed: u64, retention: &Retention) -> u64 {
+        let Some(free) = self.free_bytes else { return 0 };
+        let reserve = retention.min_free.min(free.saturating_add(used) / 2);
+        reserve.saturating_sub(free.saturating_add(freed))
     }
 }
 
@@ -103,10 +110,11 @@ pub(crate) fn plan<'a>(
     // What waits to be deleted goes first, and frees its space too.
     let waiting: u64 = state.removed.iter().map(|file| file.bytes).sum();
     let freed = waiting + gone.iter().map(|file| file.bytes).sum::<u64>();
-    let lacking = space.free_bytes.map_or(0, |free| {
-        let lacking = retention.min_free.saturating_sub(free.saturating_add(freed));
-        if lacking > 0 { lacking + retention.min_free / SLACK } else { 0 }
-    });
+    let used = live_bytes(state) + space.journal_bytes + waiting;
+    let lacking = match space.lacking(used, freed, retention) {
+        0 => 0,
+        lacking => lacking + lacking / SLACK,
+    };
     drop_bytes(&mut kept, &mut gone, over.max(lacking), &|_| true);
     gone
 }
@@ -290,14 +298,19 @@ mod tests {
 
     #[test]
     fn want_of_space_takes_the_oldest_too() {
+        let space = Space { journal_bytes: 30, free_bytes: Some(100) };
         let by_free = |bytes| Retention { min_free: bytes, ..retention() };
-        assert_eq!(gone(&state(), &by_free(1_000)), [] as [u64; 0]);
-        assert_eq!(gone(&state(), &by_free(1_050)), [1]);
+        let gone = |state: &State, min_free| -> Vec<u64> {
+            let gone = plan(state, space, &by_free(min_free), 10 * DAY_NS);
+            gone.iter().map(|file| file.journal).collect()
+        };
+        assert_eq!(gone(&state(), 100), [] as [u64; 0]);
+        assert_eq!(gone(&state(), 150), [1]);
+        assert_eq!(gone(&state(), 1 << 40), [1, 4, 2], "250 of the 500 bytes, and a little");
         let mut waiting = state();
         let (path, at_ns) = ("segments/events/1-1.parquet".to_owned(), 0);
         waiting.removed.push(crate::manifest::entry::Removed { path, bytes: 60, at_ns });
-        assert_eq!(gone(&waiting, &by_free(1_050)), [] as [u64; 0], "what waits frees space");
-        let space = Space { journal_bytes: 0, free_bytes: Some(1_000) };
-        assert_eq!(space.excess(&waiting, &by_free(1_050)), 50);
+        assert_eq!(gone(&waiting, 150), [] as [u64; 0], "what waits frees space");
+        assert_eq!(space.excess(&waiting, &by_free(150)), 50);
     }
 }

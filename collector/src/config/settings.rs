@@ -105,7 +105,8 @@ settings! {
         key max_age: Duration = Duration::from_secs(90 * 24 * 3600);
         /// Bytes of all events on disk; 0: no bound.
         key max_bytes: u64 = 10 << 30;
-        /// Bytes of the disk to leave free for others: events go when it has less; 0: none.
+        /// Bytes of the disk to leave free for others: events go when it has less; 0: none. On a
+        /// small disk half of what is free or theirs is left.
         key min_free: u64 = 1 << 30;
         /// Bounds of single tables, as in
         /// file_events = { max_age = "30days", max_bytes = 1000000000 }.

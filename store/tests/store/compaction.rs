@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bygone_store::verify::VerifyRequest;
 use bygone_store::{DamageKind, Reader, Snapshot, Writer, WriterOptions};
 
 use crate::disks::{Chance, MemoryDisk};
@@ -49,6 +50,13 @@ fn numbers(snapshot: &Snapshot) -> Vec<u32> {
     rows.into_iter().map(|(_, row)| row.pid).collect()
 }
 
+/// What `verify` finds wrong.
+fn faults(dir: &Path) -> Vec<String> {
+    let reader = Reader::open(dir).unwrap();
+    let verified = reader.verify(&VerifyRequest::default(), |_, _| {}).unwrap();
+    verified.faults.iter().map(ToString::to_string).collect()
+}
+
 #[test]
 fn merged_segments_hold_the_same_rows() {
     let dir = tempfile::tempdir().unwrap();
@@ -56,6 +64,7 @@ fn merged_segments_hold_the_same_rows() {
     assert_eq!(rows(dir.path()), samples(0..200));
     writer.close().unwrap();
     assert_eq!(levels(dir.path()), [0, 0, 0, 0, 1, 1]);
+    assert_eq!(faults(dir.path()), [] as [String; 0], "what was deleted is not missed");
     let (writer, opened) = Writer::open(dir.path(), TABLES, options(Duration::ZERO)).unwrap();
     assert_eq!(opened.recovered, []);
     writer.close().unwrap();
@@ -141,6 +150,7 @@ fn a_merged_segment_that_is_taken_away_is_told() {
     for _ in 0..2 {
         let (found, damage) = read(dir.path());
         assert_eq!(found.len(), 120);
+        assert_eq!(faults(dir.path()).len(), 1);
         let kinds: Vec<_> = damage.iter().map(|damage| damage.kind).collect();
         assert_eq!(kinds, [DamageKind::SegmentMissing]);
         let (writer, opened) = Writer::open(dir.path(), TABLES, options(Duration::ZERO)).unwrap();
