@@ -1,5 +1,7 @@
 //! The store against a vector: whatever is done to it, it holds what was appended.
 
+use std::time::Duration;
+
 use bygone_store::Reader;
 use proptest::prelude::*;
 
@@ -10,6 +12,8 @@ enum Step {
     Append(Vec<SampleEvents>),
     Sync,
     Tick,
+    /// Rotation, sealing, and merging of what is to be merged.
+    Settle,
     /// A clean stop.
     Close,
     /// Gone without a word.
@@ -28,6 +32,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => prop::collection::vec(row(), 0..40).prop_map(Step::Append),
         1 => Just(Step::Sync),
         1 => Just(Step::Tick),
+        1 => Just(Step::Settle),
         1 => Just(Step::Close),
         1 => Just(Step::Drop),
         3 => (-60i64..60, -60i64..60).prop_map(|(from, to)| Step::Read(from, to)),
@@ -63,6 +68,7 @@ proptest! {
                 }
                 Step::Sync => drop(open.sync().unwrap()),
                 Step::Tick => open.tick().unwrap(),
+                Step::Settle => prop_assert!(open.settle(Duration::from_secs(60)).unwrap()),
                 Step::Close => writer.take().unwrap().close().unwrap(),
                 Step::Drop => drop(writer.take()),
                 Step::Read(from, to) => {

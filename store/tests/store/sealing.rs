@@ -1,10 +1,13 @@
 //! Rotation and sealing beside readers.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bygone_store::{EventTable, Reader};
+use bygone_store::{EventTable, Reader, Writer, WriterOptions};
 
-use crate::fixture::{SampleEvents, count, files, open_small, read_snapshot, rows, samples};
+use crate::fixture::{
+    BOOT_ID, SampleEvents, TABLES, count, files, open_small, read_snapshot, rows, sample, samples,
+};
 
 /// Readers at work while journals rotate, are sealed and go: each snapshot is a prefix of what
 /// was appended, holds all that was acknowledged before it was taken, and is never shorter than
@@ -113,4 +116,48 @@ fn segments_are_plain_parquet() {
         }
     }
     assert_eq!(last, 2_999_000);
+}
+
+/// Rows far out of time go to segments of their own, so that they stretch the range of no other.
+#[test]
+fn rows_far_out_of_time_lie_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, _) = open_small(dir.path(), 8 << 20);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as i64;
+    let minute = 60_000_000_000;
+    let times = [now, 0, now - 5 * minute, now - 20 * minute, now + 60 * minute, now - 1];
+    let rows = times.map(|time_ns| SampleEvents { time_ns, ..sample(1) });
+    writer.append(rows).unwrap();
+    writer.close().unwrap();
+    let snapshot = Reader::open(dir.path()).unwrap().snapshot().unwrap();
+    let mut found: Vec<_> = snapshot
+        .segments()
+        .map(|file| (file.late, file.rows, file.min_time_ns, file.max_time_ns))
+        .collect();
+    found.sort_unstable();
+    let in_time = (false, 3, now - 5 * minute, now);
+    assert_eq!(found, [in_time, (true, 3, 0, now + 60 * minute)]);
+    assert_eq!(count(&snapshot, i64::MIN, i64::MAX), 6);
+    assert_eq!(count(&snapshot, now - minute, now), 2);
+}
+
+/// Journals that fill up quickly are sealed together, in one entry.
+#[test]
+fn full_journals_are_sealed_together() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = WriterOptions::new(BOOT_ID);
+    options.journal_bytes_max = 8 << 10;
+    options.seal_wait = Duration::from_secs(3_600);
+    let (mut writer, _) = Writer::open(dir.path(), TABLES, options).unwrap();
+    for start in (0..3_000).step_by(50) {
+        writer.append(samples(start..start + 50)).unwrap();
+    }
+    assert!(writer.settle(Duration::from_secs(60)).unwrap());
+    let snapshot = Reader::open(dir.path()).unwrap().snapshot().unwrap();
+    let journals: u64 = snapshot.segments().map(|file| file.journal).max().unwrap();
+    let segments = snapshot.segments().count() as u64;
+    assert!(segments * 3 < journals, "{segments} segments of {journals} journals");
+    assert!(snapshot.segments().all(|file| file.first_journal <= file.journal));
+    writer.close().unwrap();
+    assert_eq!(rows(dir.path()), samples(0..3_000));
 }
