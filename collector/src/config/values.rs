@@ -143,10 +143,18 @@ pub(super) mod journal_age {
 pub(super) mod age {
     use super::{Deserialize, Deserializer, Duration, Error, Serializer, Unexpected};
 
+    /// Seconds of a day.
+    const DAY: u64 = 24 * 3600;
+
     pub(in super::super) fn serialize<S: Serializer>(
         age: &Duration,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
+        let seconds = age.as_secs();
+        // As days it is plainer than as months, which are no whole number of days.
+        if seconds > 0 && seconds.is_multiple_of(DAY) && age.subsec_nanos() == 0 {
+            return serializer.collect_str(&format_args!("{}days", seconds / DAY));
+        }
         serializer.collect_str(&humantime::format_duration(*age))
     }
 
