@@ -44,13 +44,13 @@ pub const COLUMNS_MAX: usize = 1024;
 
 /// Journals that are full by size are sealed together once so many wait, so that row groups are
 /// large, or when the first has waited for [`SEAL_WAIT`].
-pub const SEAL_JOURNALS: u64 = 4;
+pub const SEAL_JOURNALS: u64 = 32;
 
 /// How long a journal that is full by size waits for others to be sealed with it.
-pub const SEAL_WAIT: Duration = Duration::from_secs(2);
+pub const SEAL_WAIT: Duration = Duration::from_secs(5);
 
 /// Bytes of journals that are sealed together, one journal at least.
-pub const SEAL_BYTES_MAX: u64 = 64 << 20;
+pub const SEAL_BYTES_MAX: u64 = 256 << 20;
 
 /// Rows of journals that are decoded at a time to be sealed, as far as frames allow.
 pub const WINDOW_BATCH_ROWS: usize = 4 * 1024;

@@ -19,7 +19,7 @@ pub struct WriterOptions {
     pub journal_bytes_max: u64,
     /// Age of a journal before the next one is begun; 5 minutes.
     pub journal_age_max: Duration,
-    /// How long a journal that is full by size waits for others to be sealed with it; 2 seconds.
+    /// How long a journal that is full by size waits for others to be sealed with it; 5 seconds.
     pub seal_wait: Duration,
     /// How long a file that others replace stays for readers that pinned it before; 10 minutes.
     pub reader_grace: Duration,
