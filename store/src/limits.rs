@@ -176,3 +176,7 @@ pub const WINDOWS_MAX: usize = 3;
 
 /// Members of one `IN` that a scan takes over; with more, SQLite checks every row.
 pub const IN_VALUES_MAX: usize = 1 << 20;
+
+/// Memory, in bytes, for the distinct values of one grouping. With more values, a part of them is
+/// counted at a time, each with a scan of its own.
+pub const GROUPS_BYTES_MAX: usize = 256 << 20;

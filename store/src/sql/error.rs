@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use rusqlite::types::ValueRef;
 use thiserror::Error;
@@ -83,6 +84,24 @@ pub enum SqlError {
         /// The text.
         text: String,
     },
+    /// The statement needs more memory than it may have.
+    #[error(
+        "the statement needs more than {} of memory; narrow its range of time or raise \
+         --max-memory", size(*.bytes_max)
+    )]
+    TooMuchMemory {
+        /// How much it may have, in bytes.
+        bytes_max: usize,
+    },
+    /// The statement ran longer than it may.
+    #[error(
+        "the statement ran longer than {}; narrow its range of time or raise --timeout",
+        span(*.timeout)
+    )]
+    TimedOut {
+        /// How long it may run.
+        timeout: Duration,
+    },
     /// The statement was interrupted.
     #[error("interrupted")]
     Interrupted,
@@ -106,6 +125,19 @@ impl SqlError {
         };
         Self::NotATime { column, text }
     }
+}
+
+/// Bytes in words; whole units only.
+fn size(bytes: usize) -> String {
+    const UNITS: [(usize, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    let unit = UNITS.iter().find(|(unit, _)| bytes >= *unit && bytes.is_multiple_of(*unit));
+    unit.map_or_else(|| format!("{bytes} bytes"), |(unit, name)| format!("{} {name}", bytes / unit))
+}
+
+/// A span in words: `5s`, `250ms`, `1.5s`.
+fn span(span: Duration) -> String {
+    let millis = span.as_millis();
+    if millis < 1000 { format!("{millis}ms") } else { format!("{}s", span.as_secs_f64()) }
 }
 
 fn meant(nearest: Option<&str>, otherwise: &str) -> String {

@@ -95,6 +95,13 @@ impl Layout {
         })
     }
 
+    /// The layout of scans that read these columns and nothing else.
+    pub(super) fn bare(schema: &TableSchema, reads: &[usize]) -> Self {
+        let mut layout = Self::new(schema, reads);
+        layout.parts.eid = false;
+        layout
+    }
+
     /// What to ask the store for.
     pub(super) fn request(
         &self,
@@ -132,6 +139,14 @@ impl EventBlock {
         let before = before.map_or(&[][..], |before| before.batch.columns());
         let columns = self.batch.columns().iter().enumerate();
         parts + columns.map(|(at, column)| column_bytes(column, before.get(at))).sum::<usize>()
+    }
+
+    /// The values of a stored column that is read.
+    pub(super) fn stored_column(&self, column: usize) -> Option<&ColumnArray> {
+        match self.layout.sources.get(column).copied().flatten()? {
+            Source::Stored(index) => self.batch.columns().get(index),
+            _ => None,
+        }
     }
 
     fn stored(&self, index: usize, row: usize) -> ValueRef<'_> {

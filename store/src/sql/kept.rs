@@ -12,14 +12,16 @@
 //! **Invariant:** what a statement keeps of events stays within its memory; an index that does not
 //! fit is left out, and its rows are looked for one by one.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, Hasher};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{self, AtomicUsize};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ahash::RandomState;
 
 use crate::sql::bounds::TimeRange;
+use crate::sql::order::OrderedBy;
 use crate::sql::rows::{Block, Cell, Key};
 
 /// Values looked for: columns and the value in each.
@@ -146,7 +148,7 @@ impl Kept {
 
     /// Memory of the indexes, in bytes.
     pub(super) fn index_bytes(&self) -> usize {
-        self.index_bytes.load(Ordering::Relaxed)
+        self.index_bytes.load(atomic::Ordering::Relaxed)
     }
 
     /// How many rows.
@@ -165,6 +167,23 @@ impl Kept {
         self.at(row).is_some_and(|(block, row)| {
             wants.iter().all(|(column, key)| block.cell(*column, row).equals(key))
         })
+    }
+
+    /// How two rows are ordered by some columns; null comes first.
+    pub(super) fn compare(&self, left: u32, right: u32, by: &[OrderedBy]) -> Ordering {
+        let cell =
+            |row: u32, column| self.at(row as usize).map(|(block, row)| block.cell(column, row));
+        for by in by {
+            let Some(column) = by.column else { continue };
+            let order = match (cell(left, column), cell(right, column)) {
+                (Some(left), Some(right)) => left.compare(&right),
+                _ => Ordering::Equal,
+            };
+            if order != Ordering::Equal {
+                return if by.descending { order.reverse() } else { order };
+            }
+        }
+        Ordering::Equal
     }
 
     /// The rows whose times lie in a range. The rows must be in order of time.
@@ -213,7 +232,7 @@ impl Kept {
             indexes.insert(columns, Asked::TooLarge);
             return None;
         }
-        self.index_bytes.fetch_add(Index::bytes(rows), Ordering::Relaxed);
+        self.index_bytes.fetch_add(Index::bytes(rows), atomic::Ordering::Relaxed);
         let index = Arc::new(Index::build(self, &columns));
         indexes.insert(columns, Asked::Built(Arc::clone(&index)));
         Some(index)

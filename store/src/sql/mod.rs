@@ -17,10 +17,14 @@
 
 mod authorizer;
 mod bounds;
+mod budget;
+mod clock;
 mod cost;
 mod error;
 mod event;
 mod functions;
+mod grouped;
+mod groups;
 mod hash;
 mod kept;
 mod operator;

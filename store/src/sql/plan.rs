@@ -97,7 +97,7 @@ impl Plan {
         let reads =
             (0..schema.columns.len()).filter(|index| is_used(wish.columns_used, *index)).collect();
         let mut plan = Self { terms, reads, shape: Shape::Any, limit: wish.limit };
-        plan.shape = wish.shape(schema, &plan.reads, &taken);
+        plan.shape = wish.shape(schema, &plan.reads, offers, &taken);
         (plan, taken)
     }
 

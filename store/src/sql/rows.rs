@@ -1,5 +1,7 @@
 //! Rows in memory, of either kind of table, and the keys by which equality finds them.
 
+use std::cmp::Ordering;
+
 use rusqlite::types::{Null, ToSql, ToSqlOutput, ValueRef as SqlValue};
 
 use crate::guid::{guid, parse_guid};
@@ -45,6 +47,18 @@ impl Cell<'_> {
             }
             (_, Key::Integer(key)) => self.integer() == Some(*key),
             _ => false,
+        }
+    }
+
+    /// How two values of one column of integers or text are ordered; null comes first.
+    pub(super) fn compare(&self, other: &Self) -> Ordering {
+        match (self, other) {
+            (Self::Value(ValueRef::Text(left)), Self::Value(ValueRef::Text(right))) => {
+                left.cmp(right)
+            }
+            (Self::Value(ValueRef::Text(_)), _) => Ordering::Greater,
+            (_, Self::Value(ValueRef::Text(_))) => Ordering::Less,
+            (left, right) => left.integer().cmp(&right.integer()),
         }
     }
 

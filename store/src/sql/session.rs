@@ -1,10 +1,12 @@
 //! The way in: a session runs statements and hands their rows to a sink.
 
+use std::ffi::c_int;
 use std::io;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::fallible_iterator::FallibleIterator as _;
@@ -20,6 +22,9 @@ use crate::sql::state::StateTableEntry;
 use crate::sql::statement::Context;
 use crate::sql::walk::Shown;
 use crate::sql::{authorizer, functions, vtab};
+
+/// Steps of SQLite's machine between two looks at the clock: about a millisecond.
+const PROGRESS_STEPS: c_int = 20_000;
 
 /// What a session shows.
 #[derive(Clone, Debug)]
@@ -151,6 +156,33 @@ impl Session {
         self
     }
 
+    /// Sets how much memory, in bytes, one grouping may use for its distinct values;
+    /// [`crate::limits::GROUPS_BYTES_MAX`] unless set. With less, rows are read several times, a
+    /// part of the values at each.
+    #[must_use]
+    pub fn with_groups_bytes_max(self, bytes: usize) -> Self {
+        self.context.set_groups_bytes_max(bytes);
+        self
+    }
+
+    /// Sets how long each statement may run, from its preparation to its last row; no limit unless
+    /// set. One that runs longer ends with [`SqlError::TimedOut`].
+    #[must_use]
+    pub fn with_timeout(self, timeout: Duration) -> Self {
+        self.context.clock().set_timeout(timeout);
+        self
+    }
+
+    /// Sets how much memory, in bytes, a statement may take; no limit unless set. One that needs
+    /// more ends with [`SqlError::TooMuchMemory`]. Counted are rows and values held for it and
+    /// SQLite's own memory, which SQLite counts for the whole process: set it only in a process that
+    /// runs one statement at a time.
+    #[must_use]
+    pub fn with_memory_max(self, bytes: usize) -> Self {
+        self.context.set_memory_max(bytes);
+        self
+    }
+
     /// The data folder.
     #[must_use]
     pub fn data_dir(&self) -> &Path {
@@ -184,7 +216,10 @@ impl Session {
             self.context.begin();
             let ran = match batch.next() {
                 Ok(Some(mut statement)) => self.run(&mut statement, sink),
-                Ok(None) => break,
+                Ok(None) => {
+                    self.context.end();
+                    break;
+                }
                 Err(error) => Err(Stopped::Sqlite(error)),
             };
             ran.map_err(|stopped| self.explain(stopped, sql))?;
@@ -221,8 +256,9 @@ impl Session {
     fn explain(&self, stopped: Stopped, sql: &str) -> SqlError {
         let failure = self.context.take_failure();
         let refused = self.context.take_refused();
+        let timed_out = self.context.clock().check().err();
         // Lets go of the snapshot and the rows kept.
-        self.context.begin();
+        self.context.end();
         let error = match stopped {
             Stopped::Output(error) => return SqlError::Output(error),
             Stopped::Sqlite(error) => error,
@@ -233,8 +269,12 @@ impl Session {
         if let Some(what) = refused {
             return SqlError::NotAllowed { what };
         }
-        if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) {
-            return SqlError::Interrupted;
+        match error.sqlite_error_code() {
+            Some(ErrorCode::OperationInterrupted) => {
+                return timed_out.unwrap_or(SqlError::Interrupted);
+            }
+            Some(ErrorCode::OutOfMemory) => return self.context.too_much(),
+            _ => {}
         }
         match error {
             rusqlite::Error::SqlInputError { msg, sql: rest, offset, .. } => {
@@ -319,6 +359,8 @@ fn connect(tables: &[Shown], context: &Arc<Context>) -> rusqlite::Result<Connect
     for table in tables {
         vtab::register(&connection, *table, context)?;
     }
+    let clock = Arc::clone(context);
+    connection.progress_handler(PROGRESS_STEPS, Some(move || clock.clock().check().is_err()))?;
     let context = Arc::clone(context);
     connection.authorizer(Some(move |asked: AuthContext<'_>| {
         let decision = authorizer::decide(&asked.action);

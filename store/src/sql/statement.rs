@@ -3,14 +3,16 @@
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Local};
 
-use crate::limits::{KEPT_BYTES_MAX, RANGES_MAX, SCANS_REMEMBERED_MAX};
+use crate::limits::{RANGES_MAX, SCANS_REMEMBERED_MAX};
 use crate::schema::TableSchema;
 use crate::sql::bounds::TimeRange;
+use crate::sql::budget::{Budget, Use};
+use crate::sql::clock::Clock;
 use crate::sql::error::SqlError;
 use crate::sql::event::{EventBlock, Layout};
 use crate::sql::kept::Kept;
@@ -26,7 +28,8 @@ const ROW_BYTES: usize = 64;
 pub(super) struct Context {
     data_dir: PathBuf,
     boot_id: Mutex<Option<[u8; 16]>>,
-    kept_bytes_max: AtomicUsize,
+    budget: Mutex<Budget>,
+    clock: Clock,
     reader: Mutex<Option<Reader>>,
     statement: Mutex<Statement>,
     /// Set by the interrupt handle.
@@ -39,7 +42,6 @@ struct Statement {
     snapshot: Option<Snapshot>,
     scans: HashMap<ScanKey, Repeated>,
     states: HashMap<&'static str, Arc<Kept>>,
-    kept_bytes: usize,
     scanned: HashMap<&'static str, Vec<TimeRange>>,
     /// Why a virtual table failed; SQLite carries only a message.
     failure: Option<SqlError>,
@@ -75,7 +77,6 @@ impl Statement {
             snapshot: None,
             scans: HashMap::new(),
             states: HashMap::new(),
-            kept_bytes: 0,
             scanned: HashMap::new(),
             failure: None,
             refused: None,
@@ -93,7 +94,8 @@ impl Context {
         Self {
             data_dir,
             boot_id: Mutex::default(),
-            kept_bytes_max: AtomicUsize::new(KEPT_BYTES_MAX),
+            budget: Mutex::new(Budget::new()),
+            clock: Clock::new(),
             reader: Mutex::default(),
             statement: Mutex::new(Statement::new()),
             interrupted: Arc::default(),
@@ -104,11 +106,22 @@ impl Context {
     pub(super) fn begin(&self) {
         self.interrupted.store(false, Ordering::Release);
         *self.statement() = Statement::new();
+        self.budget().begin();
+        self.clock.begin();
+    }
+
+    /// Lets go of what a statement shared.
+    pub(super) fn end(&self) {
+        *self.statement() = Statement::new();
+        self.budget().end();
+        self.clock.end();
     }
 
     /// Ends a statement and says what it read.
     pub(super) fn finish(&self) -> Finished {
         let statement = std::mem::replace(&mut *self.statement(), Statement::new());
+        self.budget().end();
+        self.clock.end();
         let mut scanned: Vec<_> = statement
             .scanned
             .into_iter()
@@ -131,7 +144,19 @@ impl Context {
     }
 
     pub(super) fn set_kept_bytes_max(&self, bytes: usize) {
-        self.kept_bytes_max.store(bytes, Ordering::Relaxed);
+        self.budget().kept_max = bytes;
+    }
+
+    pub(super) fn set_groups_bytes_max(&self, bytes: usize) {
+        self.budget().groups_max = bytes;
+    }
+
+    pub(super) fn set_memory_max(&self, bytes: usize) {
+        self.budget().memory_max = Some(bytes);
+    }
+
+    pub(super) const fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     pub(super) fn interrupt_flag(&self) -> Arc<AtomicBool> {
@@ -139,9 +164,12 @@ impl Context {
     }
 
     /// # Errors
-    /// When the statement was interrupted.
+    /// When the statement was interrupted or has run too long.
     pub(super) fn check_interrupt(&self) -> Result<(), SqlError> {
-        if self.interrupted.load(Ordering::Acquire) { Err(SqlError::Interrupted) } else { Ok(()) }
+        if self.interrupted.load(Ordering::Acquire) {
+            return Err(SqlError::Interrupted);
+        }
+        self.clock.check()
     }
 
     /// Keeps an error whole and gives SQLite its words.
@@ -235,7 +263,7 @@ impl Context {
                 }
                 None => return Ok(None),
                 Some(repeated) => {
-                    let rows_max = self.kept_bytes_max.load(Ordering::Relaxed) / ROW_BYTES;
+                    let rows_max = self.budget().kept_max / ROW_BYTES;
                     match repeated.again(request, rows, rows_max as u64) {
                         Answer::Scan => return Ok(None),
                         Answer::Kept(near) => return Ok(Some(near)),
@@ -258,7 +286,7 @@ impl Context {
         if read.is_none() {
             // Other windows of this scan may take the room.
             let freed = self.statement().scans.get_mut(&key).map_or(0, Repeated::let_go);
-            self.give_back(freed);
+            self.give_back(Use::Kept, freed);
             if freed > 0 {
                 read = self.read_all(scan, &keep)?;
             }
@@ -270,25 +298,25 @@ impl Context {
             return Ok(None);
         };
         let (near, freed) = repeated.keep(Arc::new(kept), keep, bytes);
-        statement.kept_bytes = statement.kept_bytes.saturating_sub(freed);
+        self.give_back(Use::Kept, freed);
         Ok(Some(near))
     }
 
-    /// Takes memory for what is kept; false when it is too much.
-    pub(super) fn charge(&self, bytes: usize) -> bool {
-        let mut statement = self.statement();
-        let total = statement.kept_bytes.saturating_add(bytes);
-        let fits = total <= self.kept_bytes_max.load(Ordering::Relaxed);
-        if fits {
-            statement.kept_bytes = total;
-        }
-        fits
+    /// That a statement needs more memory than it may have.
+    pub(super) fn too_much(&self) -> SqlError {
+        let budget = self.budget();
+        let bytes_max = budget.memory_max.unwrap_or(budget.groups_max);
+        SqlError::TooMuchMemory { bytes_max }
+    }
+
+    /// Takes memory; false when it is too much.
+    pub(super) fn take(&self, what: Use, bytes: usize) -> bool {
+        self.budget().take(what, bytes)
     }
 
     /// Gives memory back that was taken.
-    pub(super) fn give_back(&self, bytes: usize) {
-        let mut statement = self.statement();
-        statement.kept_bytes = statement.kept_bytes.saturating_sub(bytes);
+    pub(super) fn give_back(&self, what: Use, bytes: usize) {
+        self.budget().give_back(what, bytes);
     }
 
     /// All rows of a scan and their memory, which is taken; `None` when there is not enough.
@@ -309,8 +337,8 @@ impl Context {
             let batch = batch.map_err(|source| SqlError::Read { table, source })?;
             let block = EventBlock::new(batch, Arc::clone(&layout));
             let more = block.bytes(blocks.last());
-            if !self.charge(more) {
-                self.give_back(bytes);
+            if !self.take(Use::Kept, more) {
+                self.give_back(Use::Kept, bytes);
                 return Ok(None);
             }
             bytes += more;
@@ -331,6 +359,10 @@ impl Context {
         let kept = Arc::new(Kept::new(vec![block]));
         self.statement().states.insert(table, Arc::clone(&kept));
         Ok(kept)
+    }
+
+    fn budget(&self) -> MutexGuard<'_, Budget> {
+        lock(&self.budget)
     }
 
     fn statement(&self) -> MutexGuard<'_, Statement> {

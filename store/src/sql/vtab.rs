@@ -18,6 +18,7 @@
 //! | `=` | `uptime`, `boot_ns` | index once repeated | yes |
 //! | all | reals; text under a collation other than `BINARY`; others | | yes |
 //! | `ORDER BY` `time`, `time_ns`, `eid` in that order, all in one direction; `GROUP BY`, `DISTINCT` of these | | order of the scan (`order`) | no |
+//! | the same of stored integers and text, when SQLite reads little else | | rows counted per value (`grouped`) | no |
 //! | `LIMIT`, `OFFSET` | | a guess at the rows wanted | yes |
 //!
 //! Of a state table, `=` on integers, guids and text, and the values of `IN` on integers and guids
@@ -199,8 +200,14 @@ fn wish(schema: &TableSchema, info: &IndexInfo) -> Wish {
         column: column_of(schema, by.column()),
         descending: by.is_order_by_desc(),
     });
-    let grouped = matches!(info.distinct(), DistinctMode::Grouped | DistinctMode::Distinct);
-    Wish { columns_used: info.col_used(), order: order.collect(), grouped, limit: limit(info) }
+    let mode = info.distinct();
+    Wish {
+        columns_used: info.col_used(),
+        order: order.collect(),
+        grouped: matches!(mode, DistinctMode::Grouped | DistinctMode::Distinct),
+        distinct: matches!(mode, DistinctMode::Distinct | DistinctMode::DistinctOrdered),
+        limit: limit(info),
+    }
 }
 
 /// How many rows are likely to be wanted: the `LIMIT` and the `OFFSET` before it. SQLite counts
@@ -297,12 +304,13 @@ unsafe impl VTabCursor for Cursor {
     }
 
     fn column(&self, cell: &mut Cell, index: c_int) -> rusqlite::Result<()> {
-        let value = usize::try_from(index).map(|index| self.walk.cell(index));
-        value.map_or(Ok(()), |value| cell.set_result(value))
+        let Ok(index) = usize::try_from(index) else { return Ok(()) };
+        let set = self.walk.with_cell(index, |value| cell.set_result(value));
+        set.map_err(|error| self.context.fail(error))?
     }
 
     fn rowid(&self) -> rusqlite::Result<i64> {
-        Ok(self.walk.rowid())
+        self.walk.rowid().map_err(|error| self.context.fail(error))
     }
 }
 

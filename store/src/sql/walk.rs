@@ -3,6 +3,7 @@
 //! Within a block the cursor only counts; which rows match was settled for the whole block by the
 //! store's scan.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use rusqlite::fallible_streaming_iterator::FallibleStreamingIterator as _;
@@ -12,10 +13,13 @@ use rusqlite::vtab::Filters;
 use crate::limits::IN_VALUES_MAX;
 use crate::schema::TableSchema;
 use crate::sql::bounds::TimeRange;
+use crate::sql::budget::Use;
 use crate::sql::error::SqlError;
 use crate::sql::event::{EventBlock, Layout};
+use crate::sql::grouped::{Grouped, Task};
 use crate::sql::kept::{Kept, Wants};
 use crate::sql::operator::Operator;
+use crate::sql::order::{Grouping, Shape};
 use crate::sql::plan::{Plan, Term, column_index, name};
 use crate::sql::repeated::{Argument, Near, Request, owned};
 use crate::sql::rows::{Block, Cell, KeyKind, Wanted};
@@ -49,9 +53,9 @@ pub(super) struct Walk {
     context: Arc<Context>,
     prepared: Option<Prepared>,
     rows: Rows,
-    /// The current row's place in a streamed block.
+    /// The current row's place in a streamed block or a group.
     row: usize,
-    /// How many rows follow in that block.
+    /// How many rows follow in that block or group.
     left: usize,
     /// Kept rows that answered the scan before this one.
     near: Option<Near>,
@@ -89,8 +93,10 @@ enum Rows {
     Streamed(Box<Streamed>),
     /// Kept rows.
     Kept(Span),
-    /// Kept rows that an index found; the current one is the last.
+    /// Some kept rows; the current one is the last.
     Found { kept: Arc<Kept>, found: Vec<u32> },
+    /// Rows grouped.
+    Grouped(Box<RefCell<Grouped>>),
 }
 
 /// A scan of the store under way.
@@ -169,19 +175,37 @@ impl Walk {
         let backwards = self.order() == Order::Descending;
         let range = near.is_wider(request.range).then_some(request.range);
         let kept = Arc::clone(&near.kept);
-        self.rows = match kept.index(&wants, true, |bytes| self.context.charge(bytes)) {
-            Some(index) => {
+        let found =
+            kept.index(&wants, true, |bytes| self.context.take(Use::Kept, bytes)).map(|index| {
                 let mut found = index.rows(&kept, &wants);
                 if let Some(range) = range {
                     let rows = kept.range(range);
                     found.retain(|row| rows.contains(&(*row as usize)));
                 }
-                let found = if backwards { found } else { reversed(found) };
+                found
+            });
+        self.rows = match (found, self.grouping()) {
+            (found, Some(grouping)) => {
+                let mut found = found.unwrap_or_else(|| {
+                    let rows = range.map_or(0..kept.len(), |range| kept.range(range));
+                    rows.filter_map(|row| u32::try_from(row).ok()).collect()
+                });
+                found.sort_by(|left, right| kept.compare(*right, *left, &grouping.columns));
                 Rows::Found { kept, found }
             }
-            None => Rows::Kept(Span::new(kept, wants, range, backwards)),
+            (Some(found), None) => {
+                Rows::Found { kept, found: if backwards { found } else { reversed(found) } }
+            }
+            (None, None) => Rows::Kept(Span::new(kept, wants, range, backwards)),
         };
         self.settle()
+    }
+
+    fn grouping(&self) -> Option<&Grouping> {
+        match &self.prepared.as_ref()?.plan.shape {
+            Shape::Grouped(grouping) => Some(grouping),
+            _ => None,
+        }
     }
 
     fn order(&self) -> Order {
@@ -210,6 +234,22 @@ impl Walk {
         let Some(prepared) = &self.prepared else { return Ok(()) };
         let arguments: Vec<_> = request.arguments.iter().cloned().map(Some).collect();
         let filters = prepared.filters(&arguments);
+        if let Some(grouping) = self.grouping() {
+            let columns: Vec<usize> = grouping.columns.iter().filter_map(|by| by.column).collect();
+            let task = Task {
+                schema,
+                keys: Arc::new(Layout::bare(schema, &columns)),
+                whole: Arc::clone(&prepared.layout),
+                grouping: grouping.clone(),
+                range: request.range,
+                filters,
+            };
+            if let Some(grouped) = Grouped::begin(Arc::clone(&self.context), task)? {
+                (self.row, self.left) = (0, following(&grouped));
+                self.rows = Rows::Grouped(Box::new(RefCell::new(grouped)));
+            }
+            return Ok(());
+        }
         let asked = prepared.layout.request(request.range, filters, self.order());
         let mut scan = self.context.scan(schema, &asked)?;
         if let Some(block) = next_block(&self.context, schema, &mut scan, &prepared.layout)? {
@@ -264,6 +304,15 @@ impl Walk {
                 span.step();
                 self.settle()
             }
+            Rows::Grouped(grouped) => {
+                let grouped = grouped.get_mut();
+                if grouped.next()? {
+                    (self.row, self.left) = (0, following(grouped));
+                } else {
+                    self.rows = Rows::End;
+                }
+                Ok(())
+            }
             Rows::Streamed(streamed) => {
                 let Some(prepared) = &self.prepared else { return Ok(()) };
                 let (schema, layout) = (self.shown.schema(), &prepared.layout);
@@ -283,7 +332,7 @@ impl Walk {
     fn settle(&mut self) -> Result<(), SqlError> {
         let found = match &mut self.rows {
             Rows::End => false,
-            Rows::Streamed(_) => true,
+            Rows::Streamed(_) | Rows::Grouped(_) => true,
             Rows::Found { found, .. } => !found.is_empty(),
             Rows::Kept(span) => span.settle(&self.context)?,
         };
@@ -299,31 +348,59 @@ impl Walk {
         matches!(self.rows, Rows::End)
     }
 
-    /// The value of a column of the current row; null at the end.
+    /// Hands over the value of a column of the current row; null at the end.
+    ///
+    /// # Errors
+    /// When the row is one of a group and cannot be read.
     #[inline]
-    pub(super) fn cell(&self, column: usize) -> Cell<'_> {
+    pub(super) fn with_cell<T>(
+        &self,
+        column: usize,
+        take: impl FnOnce(Cell<'_>) -> T,
+    ) -> Result<T, SqlError> {
         if let Rows::Streamed(streamed) = &self.rows {
-            return streamed.block.cell(column, self.row);
+            return Ok(take(streamed.block.cell(column, self.row)));
         }
         let null = Cell::Value(ValueRef::Null);
-        self.kept_row().map_or(null, |(block, row)| block.cell(column, row))
+        if let Rows::Grouped(grouped) = &self.rows {
+            let mut grouped = grouped.borrow_mut();
+            if let Some(key) = grouped.key(column) {
+                return Ok(take(key));
+            }
+            let row = grouped.row(self.row)?;
+            return Ok(take(row.map_or(null, |(block, row)| block.cell(column, row))));
+        }
+        Ok(take(self.kept_row().map_or(null, |(block, row)| block.cell(column, row))))
     }
 
     /// The number of the current row; 0 at the end.
-    pub(super) fn rowid(&self) -> i64 {
-        if let Rows::Streamed(streamed) = &self.rows {
-            return streamed.block.rowid(self.row);
+    ///
+    /// # Errors
+    /// As [`Self::with_cell`].
+    pub(super) fn rowid(&self) -> Result<i64, SqlError> {
+        match &self.rows {
+            Rows::Streamed(streamed) => Ok(streamed.block.rowid(self.row)),
+            Rows::Grouped(grouped) => {
+                let mut grouped = grouped.borrow_mut();
+                let row = grouped.row(self.row)?;
+                Ok(row.map_or(0, |(block, row)| block.rowid(row)))
+            }
+            _ => Ok(self.kept_row().map_or(0, |(block, row)| block.rowid(row))),
         }
-        self.kept_row().map_or(0, |(block, row)| block.rowid(row))
     }
 
     fn kept_row(&self) -> Option<(&dyn Block, usize)> {
         match &self.rows {
-            Rows::End | Rows::Streamed(_) => None,
+            Rows::End | Rows::Streamed(_) | Rows::Grouped(_) => None,
             Rows::Kept(span) => span.kept.at(span.current),
             Rows::Found { kept, found } => kept.at(*found.last()? as usize),
         }
     }
+}
+
+/// How many rows follow the first of a group.
+fn following(grouped: &Grouped) -> usize {
+    usize::try_from(grouped.times().saturating_sub(1)).unwrap_or(usize::MAX)
 }
 
 fn reversed(mut found: Vec<u32>) -> Vec<u32> {

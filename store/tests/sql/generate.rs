@@ -139,6 +139,9 @@ struct Source {
 
 /// A statement, and whether its rows have an order.
 pub(crate) fn statement(chance: &mut Chance) -> (String, bool) {
+    if chance.one_in(4) {
+        return grouping(chance);
+    }
     let (from, sources) = from(chance);
     let mut sql = String::new();
     let aggregate = chance.one_in(4);
@@ -166,6 +169,69 @@ pub(crate) fn statement(chance: &mut Chance) -> (String, bool) {
         order(chance, &sources, &mut sql);
     }
     (sql, ordered)
+}
+
+/// Columns that rows are grouped or sorted by and hardly anything else of the rows, and whether the
+/// order is total: by all that is selected.
+fn grouping(chance: &mut Chance) -> (String, bool) {
+    let (from, sources) = if chance.one_in(3) {
+        from(chance)
+    } else {
+        ("FROM samples a".to_owned(), vec![Source { alias: "a", columns: SAMPLES }])
+    };
+    let source = sources[chance.below(sources.len())];
+    let plain = ["pid", "name", "level", "start_ns", "name", "label", "flag", "time_ns", "time"];
+    let known: Vec<&str> =
+        plain.into_iter().filter(|column| source.columns.contains(column)).collect();
+    let columns: Vec<String> = (0..=chance.below(3))
+        .map(|_| format!("{}.{}", source.alias, chance.pick(&known)))
+        .collect();
+    let list = columns.join(", ");
+    let condition = if chance.one_in(3) {
+        String::new()
+    } else {
+        let alias = source.alias;
+        let first = match chance.below(6) {
+            0 => format!("{alias}.time_ns > {}", chance.pick(LITERALS)),
+            1 => format!("{alias}.time < ns('@5')"),
+            2 => format!("{alias}.name IN ('a', 'abc', '5')"),
+            3 => format!("{alias}.name = 'a'"),
+            4 => format!("{alias}.rowid > 3"),
+            _ => condition(chance, &sources, 1),
+        };
+        if chance.one_in(4) {
+            format!(" WHERE {first} AND {}", condition(chance, &sources, 1))
+        } else {
+            format!(" WHERE {first}")
+        }
+    };
+    let directions: Vec<String> =
+        columns.iter().map(|column| format!("{column}{}", chance.pick(&["", " DESC"]))).collect();
+    let order = directions.join(", ");
+    let other = column(chance, &sources);
+    match chance.below(9) {
+        0 => (format!("SELECT DISTINCT {list} {from}{condition}"), false),
+        1 => (format!("SELECT DISTINCT {list} {from}{condition} ORDER BY {order}"), true),
+        2 => (format!("SELECT count(DISTINCT {}) {from}{condition}", columns[0]), false),
+        3 => (format!("SELECT {list} {from}{condition} ORDER BY {order} LIMIT 9"), true),
+        4 => (format!("SELECT {list} {from}{condition} ORDER BY {order}"), true),
+        5 => {
+            let sums = format!("count(*), max({other}), count(DISTINCT {other})");
+            (format!("SELECT {list}, {sums} {from}{condition} GROUP BY {list}"), false)
+        }
+        6 => {
+            let sums = format!("count(*), sum({}.rowid)", source.alias);
+            (format!("SELECT {list}, {sums} {from}{condition} GROUP BY {list}"), false)
+        }
+        7 => {
+            let counted = format!("SELECT {list}, count(*) {from}{condition} GROUP BY {list}");
+            (format!("{counted} ORDER BY {order}"), true)
+        }
+        _ => {
+            let having = if chance.one_in(2) { " HAVING count(*) > 1" } else { "" };
+            (format!("SELECT {list}, count(*) {from}{condition} GROUP BY {list}{having}"), false)
+        }
+    }
 }
 
 /// A total order, and perhaps a limit.

@@ -161,6 +161,46 @@ fn an_order_by_time_needs_no_sort() {
 }
 
 #[test]
+fn groups_are_counted_and_not_sorted() {
+    let cases = [
+        ("name, count(*)", "", "GROUP BY name", "READS name GROUPED BY name"),
+        ("name, count(*)", "", "GROUP BY name ORDER BY name", "READS name SORTED BY name"),
+        ("name, count(*)", "", "GROUP BY name ORDER BY 2", "READS name GROUPED BY name"),
+        (
+            "pid, name, count(*)",
+            "WHERE time_ns > 5",
+            "GROUP BY name, pid",
+            "time_ns>? READS pid, name, time_ns GROUPED BY name, pid",
+        ),
+        ("DISTINCT name", "", "", "READS name ONCE EACH name"),
+        (
+            "DISTINCT name, pid",
+            "",
+            "ORDER BY pid DESC, name",
+            "READS pid, name SORTED ONCE EACH pid DESC, name",
+        ),
+        ("DISTINCT name", "WHERE pid = 5", "", "pid=? READS pid, name GROUPED BY name"),
+        ("name", "", "ORDER BY name DESC LIMIT 3", "READS name SORTED BY name DESC LIMIT 3"),
+    ];
+    let session = store().session();
+    for (columns, condition, order, expected) in cases {
+        let sql = format!("SELECT {columns} FROM samples {condition} {order}");
+        let lines = plan(&session, &sql);
+        assert!(lines[0].ends_with(expected), "{sql}: {lines:?}");
+    }
+    let not = [
+        "SELECT name, max(pid) FROM samples GROUP BY name",
+        "SELECT name, count(*) FROM samples WHERE pid + 0 > 5 GROUP BY name",
+        "SELECT score, count(*) FROM samples GROUP BY score",
+        "SELECT name COLLATE NOCASE, count(*) FROM samples GROUP BY 1",
+        "SELECT id, count(*) FROM letters GROUP BY id",
+    ];
+    for sql in not {
+        assert!(sorts(sql), "{sql}");
+    }
+}
+
+#[test]
 fn joins_look_up_the_inner_side() {
     check(
         "SELECT s.name FROM samples s JOIN others o ON s.guid = o.guid WHERE o.time >= 3",
