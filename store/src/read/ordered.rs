@@ -155,7 +155,10 @@ impl Ordered {
                 }
                 // What is ready goes out before more is read.
                 _ if places.len() * 4 >= self.yield_rows => break,
-                _ => self.open()?,
+                _ => {
+                    self.task.snapshot.check_stop()?;
+                    self.open()?;
+                }
             }
         }
         if places.is_empty() {

@@ -69,6 +69,9 @@ pub enum ReadError {
         /// How many there are.
         journals: usize,
     },
+    /// The reader was told to stop.
+    #[error("stopped")]
+    Stopped,
     /// A requested column is not a stored one.
     #[error("table {table} has no stored column {index}")]
     Column {

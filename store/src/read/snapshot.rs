@@ -1,5 +1,6 @@
 //! One state of the store, pinned.
 
+use std::fmt;
 use std::io;
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -72,9 +73,28 @@ pub(super) struct Inner {
     damage: Mutex<Vec<Damage>>,
     pub(super) cache: Arc<Cache>,
     kept: OnceLock<Kept>,
+    stop: OnceLock<Stop>,
+}
+
+/// Says whether scans are to stop.
+struct Stop(Box<dyn Fn() -> bool + Send + Sync>);
+
+impl fmt::Debug for Stop {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Stop")
+    }
 }
 
 impl Inner {
+    /// # Errors
+    /// When scans are to stop.
+    pub(super) fn check_stop(&self) -> Result<(), ReadError> {
+        match self.stop.get() {
+            Some(Stop(stop)) if stop() => Err(ReadError::Stopped),
+            _ => Ok(()),
+        }
+    }
+
     /// Notes a finding, unless it is known already.
     pub(super) fn report(&self, damage: Damage) {
         let mut known = self.damage.lock().unwrap_or_else(PoisonError::into_inner);
@@ -105,6 +125,7 @@ impl Snapshot {
             damage: Mutex::new(damage),
             cache,
             kept: OnceLock::new(),
+            stop: OnceLock::new(),
         };
         inner.manifest.damage.iter().cloned().for_each(|damage| inner.report(damage));
         for journal in &inner.journals {
@@ -149,6 +170,13 @@ impl Snapshot {
     /// columns: worth while when many scans over small ranges follow. Only the first call counts.
     pub fn keep_decoded(&self, bytes_max: usize) {
         self.inner.kept.get_or_init(|| Kept::new(bytes_max));
+    }
+
+    /// Makes scans end with [`ReadError::Stopped`] once `stop` says so. It is asked before each
+    /// row group and each run of frames, also by scans that find no rows, and on other threads.
+    /// Only the first call counts.
+    pub fn stop_when(&self, stop: impl Fn() -> bool + Send + Sync + 'static) {
+        self.inner.stop.get_or_init(|| Stop(Box::new(stop)));
     }
 
     /// What a scan of a table over a range of times would cost.

@@ -63,6 +63,7 @@ impl Unordered {
             if let Some(batch) = self.next_of_stretch() {
                 return Ok(Some(batch));
             }
+            self.task.snapshot.check_stop()?;
             if let Some((group, rows)) = self.rest.take() {
                 self.read(group, rows);
                 continue;

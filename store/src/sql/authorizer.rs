@@ -17,15 +17,30 @@ const PRAGMAS: [&str; 8] = [
     "table_xinfo",
 ];
 
-/// Functions that reach outside the statement.
-const REFUSED_FUNCTIONS: [&str; 4] = ["fts3_tokenizer", "load_extension", "readfile", "writefile"];
+/// Functions that a statement may call, in order: SQLite's that neither reach outside the statement
+/// nor belong to tables that are not there, and the session's own.
+const FUNCTIONS: &str = "\
+    -> ->> abs acos acosh asin asinh atan atan2 atanh avg ceil ceiling char coalesce concat \
+    concat_ws cos cosh count cume_dist current_date current_time current_timestamp date datetime \
+    degrees dense_rank exp first_value floor format glob group_concat hex if ifnull iif instr iso \
+    json json_array json_array_insert json_array_length json_error_position json_extract \
+    json_group_array json_group_object json_insert json_object json_patch json_pretty json_quote \
+    json_remove json_replace json_set json_type json_valid jsonb jsonb_array jsonb_array_insert \
+    jsonb_extract jsonb_group_array jsonb_group_object jsonb_insert jsonb_object jsonb_patch \
+    jsonb_remove jsonb_replace jsonb_set julianday lag last_value lead length like likelihood \
+    likely ln log log10 log2 lower ltrim max median min mod ns nth_value ntile nullif octet_length \
+    percent_rank percentile percentile_cont percentile_disc pi pow power printf quote radians \
+    random randomblob rank replace round row_count row_number rtrim sign sin sinh soundex \
+    sqlite_compileoption_get sqlite_compileoption_used sqlite_source_id sqlite_version sqrt \
+    strftime string_agg substr substring subtype sum tan tanh time timediff total trim trunc \
+    typeof unhex unicode unistr unistr_quote unixepoch unlikely upper zeroblob";
 
 /// Whether a statement may do this.
 pub(super) fn decide(action: &AuthAction<'_>) -> Authorization {
     let allowed = match action {
         AuthAction::Select | AuthAction::Read { .. } | AuthAction::Recursive => true,
         AuthAction::Function { function_name } => {
-            !REFUSED_FUNCTIONS.iter().any(|refused| refused.eq_ignore_ascii_case(function_name))
+            FUNCTIONS.split(' ').any(|known| known.eq_ignore_ascii_case(function_name))
         }
         AuthAction::Pragma { pragma_name, .. } => {
             PRAGMAS.iter().any(|known| known.eq_ignore_ascii_case(pragma_name))
@@ -48,5 +63,61 @@ pub(super) fn describe(action: &AuthAction<'_>) -> String {
         AuthAction::Analyze { .. } => "ANALYZE".to_owned(),
         AuthAction::Reindex { .. } => "REINDEX".to_owned(),
         _ => "changing the schema".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decide_function(function_name: &str) -> Authorization {
+        decide(&AuthAction::Function { function_name })
+    }
+
+    #[test]
+    fn functions_are_listed() {
+        assert!(FUNCTIONS.split(' ').is_sorted());
+        assert_eq!(decide_function("SUBSTR"), Authorization::Allow);
+        let refused = ["load_extension", "fts3_tokenizer", "readfile", "sqlite_log", "edit"];
+        for name in refused {
+            assert_eq!(decide_function(name), Authorization::Deny, "{name}");
+        }
+    }
+
+    /// Each function of the bundled SQLite is allowed or one of these.
+    #[test]
+    fn every_function_of_sqlite_was_considered() {
+        let refused = [
+            "bm25",
+            "changes",
+            "fts3_tokenizer",
+            "fts5",
+            "fts5_get_locale",
+            "fts5_insttoken",
+            "fts5_locale",
+            "fts5_source_id",
+            "highlight",
+            "last_insert_rowid",
+            "load_extension",
+            "match",
+            "matchinfo",
+            "offsets",
+            "optimize",
+            "rtreecheck",
+            "rtreedepth",
+            "rtreenode",
+            "snippet",
+            "sqlite_log",
+            "sqlite_offset",
+            "total_changes",
+        ];
+        let connection = rusqlite::Connection::open_in_memory().unwrap();
+        let mut names =
+            connection.prepare("SELECT DISTINCT name FROM pragma_function_list").unwrap();
+        let names = names.query_map([], |row| row.get(0)).unwrap();
+        for name in names.map(Result::<String, _>::unwrap) {
+            let allowed = decide_function(&name) == Authorization::Allow;
+            assert!(allowed != refused.contains(&name.as_str()), "{name}");
+        }
     }
 }

@@ -38,8 +38,7 @@ impl Layout {
         let mut layout = Self {
             sources: vec![None; schema.columns.len()],
             columns: Vec::new(),
-            // The rowid, which SQLite may ask for at any row.
-            parts: RowParts { eid: true, ..RowParts::default() },
+            parts: RowParts::default(),
         };
         for &index in reads {
             let Some(column) = schema.columns.get(index) else {
@@ -74,7 +73,10 @@ impl Layout {
                 self.parts.boot = true;
                 Source::BootId
             }
-            Computation::Eid => Source::Eid,
+            Computation::Eid => {
+                self.parts.eid = true;
+                Source::Eid
+            }
             Computation::Guid { pid, start_ns } => {
                 self.parts.boot = true;
                 Source::Guid { pid: self.place(pid), start_ns: self.place(start_ns) }
@@ -93,13 +95,6 @@ impl Layout {
             self.columns.push(column);
             self.columns.len() - 1
         })
-    }
-
-    /// The layout of scans that read these columns and nothing else.
-    pub(super) fn bare(schema: &TableSchema, reads: &[usize]) -> Self {
-        let mut layout = Self::new(schema, reads);
-        layout.parts.eid = false;
-        layout
     }
 
     /// What to ask the store for.
@@ -196,7 +191,8 @@ impl Block for EventBlock {
     }
 
     fn rowid(&self, row: usize) -> i64 {
-        self.batch.eid().and_then(|eid| value(eid, row)).unwrap_or(0)
+        // SQLite may ask for it at any row, and hardly ever does.
+        self.batch.eid_at(row).unwrap_or(0)
     }
 
     fn time_ns(&self, row: usize) -> Option<i64> {

@@ -1,4 +1,4 @@
-//! SQL functions: instants from text and to text.
+//! SQL functions: instants from text and to text, and counts without reading.
 
 use std::sync::Arc;
 
@@ -7,20 +7,70 @@ use rusqlite::Connection;
 use rusqlite::functions::{Context as Call, FunctionFlags};
 use rusqlite::types::ValueRef;
 
+use crate::schema::TableSchema;
+use crate::sql::bounds::TimeRange;
+use crate::sql::error::{SqlError, nearest};
+use crate::sql::math;
 use crate::sql::statement::Context;
 use crate::sql::time::parse_time;
 
-/// Both keep their value within a statement, where `now` stands still, so that SQLite computes
-/// them once when their argument is a constant.
+/// All keep their value within a statement, where `now` and the snapshot stand still, so that SQLite
+/// computes them once when their arguments are constants.
 const FLAGS: FunctionFlags = FunctionFlags::SQLITE_UTF8
     .union(FunctionFlags::SQLITE_DETERMINISTIC)
     .union(FunctionFlags::SQLITE_INNOCUOUS);
 
 /// Adds the functions to a connection.
-pub(super) fn register(connection: &Connection, context: &Arc<Context>) -> rusqlite::Result<()> {
+pub(super) fn register(
+    connection: &Connection,
+    events: Vec<&'static TableSchema>,
+    context: &Arc<Context>,
+) -> rusqlite::Result<()> {
+    math::register(connection)?;
     connection.create_scalar_function("iso", 1, FLAGS, |call| iso(call))?;
-    let context = Arc::clone(context);
-    connection.create_scalar_function("ns", 1, FLAGS, move |call| ns(call, &context))
+    let shared = Arc::clone(context);
+    connection.create_scalar_function("ns", 1, FLAGS, move |call| ns(call, &shared))?;
+    let shared = Arc::clone(context);
+    connection.create_scalar_function("row_count", 3, FLAGS, move |call| {
+        row_count(call, &events, &shared)
+    })
+}
+
+/// `row_count(table, from_ns, to_ns)`: how many events the table has from one instant on and before
+/// another, in nanoseconds since the Unix epoch; null is no bound. It is answered from what files
+/// say of themselves, so that it costs hardly anything at any size; only where the range begins or
+/// ends within a file are its times read.
+fn row_count(
+    call: &Call<'_>,
+    events: &[&'static TableSchema],
+    context: &Context,
+) -> rusqlite::Result<i64> {
+    let name = match call.get_raw(0) {
+        ValueRef::Text(text) => String::from_utf8_lossy(text),
+        other => return Err(refuse("row_count() takes the name of a table of events", other)),
+    };
+    let Some(schema) = events.iter().find(|schema| schema.name.eq_ignore_ascii_case(&name)) else {
+        let nearest = nearest(&name, events.iter().map(|schema| schema.name));
+        return Err(context.fail(SqlError::NoSuchTable { name: name.into_owned(), nearest }));
+    };
+    let bound = |index| match call.get_raw(index) {
+        ValueRef::Null => Ok(None),
+        ValueRef::Integer(time_ns) => Ok(Some(time_ns)),
+        other => Err(refuse("row_count() takes whole nanoseconds since 1970 or null", other)),
+    };
+    let range = TimeRange {
+        min: bound(1)?.unwrap_or(i64::MIN),
+        max: match bound(2)? {
+            None => i64::MAX,
+            Some(i64::MIN) => return Ok(0),
+            Some(time_ns) => time_ns - 1,
+        },
+    };
+    if range.is_empty() {
+        return Ok(0);
+    }
+    let count = context.count(schema, range).map_err(|error| context.fail(error))?;
+    Ok(i64::try_from(count).unwrap_or(i64::MAX))
 }
 
 /// `iso(ns)`: nanoseconds since the Unix epoch as RFC 3339 in UTC, with as many digits of the

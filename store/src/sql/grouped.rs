@@ -140,7 +140,7 @@ impl Grouped {
         let table = self.task.schema.name;
         for batch in self.context.scan(self.task.schema, &request)? {
             self.context.check_interrupt()?;
-            let batch = batch.map_err(|source| SqlError::Read { table, source })?;
+            let batch = batch.map_err(|source| self.context.read_error(table, source))?;
             let columns: Vec<&ColumnArray> = batch.columns().iter().collect();
             self.groups.count(&columns);
             let more = self.groups.bytes().saturating_sub(self.charged);
@@ -238,7 +238,7 @@ impl Grouped {
         let table = self.task.schema.name;
         for batch in self.context.scan(self.task.schema, &request)? {
             self.context.check_interrupt()?;
-            let batch = batch.map_err(|source| SqlError::Read { table, source })?;
+            let batch = batch.map_err(|source| self.context.read_error(table, source))?;
             let block = EventBlock::new(batch, Arc::clone(&self.task.whole));
             let more = block.bytes(blocks.last()) + block.len() * PLACE_BYTES;
             if !self.context.take(Use::Rows, more) {

@@ -27,6 +27,7 @@ mod grouped;
 mod groups;
 mod hash;
 mod kept;
+mod math;
 mod operator;
 mod order;
 mod plan;

@@ -54,8 +54,6 @@ pub(super) struct Wish {
     pub(super) grouped: bool,
     /// Whether of rows that are equal in all columns used, one is enough.
     pub(super) distinct: bool,
-    /// How many rows are likely to be wanted.
-    pub(super) limit: Option<u64>,
 }
 
 const ASCENDING: &str = " BY TIME";

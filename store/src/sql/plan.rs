@@ -2,10 +2,7 @@
 //!
 //! The text is what `EXPLAIN QUERY PLAN` shows, e.g. `time>=? AND name=? READS time, name BY TIME`.
 //! Its terms name the arguments in order; what follows `READS` are the columns that are decoded,
-//! `*` those of `SELECT *`, then the order in which rows come, where it matters, and how many are
-//! likely to be wanted.
-
-use std::fmt::Write as _;
+//! `*` those of `SELECT *`, then the order in which rows come, where it matters.
 
 use rusqlite::types::{Value, ValueRef as SqlValue};
 
@@ -61,8 +58,6 @@ pub(super) struct Plan {
     pub(super) reads: Vec<usize>,
     /// How rows come.
     pub(super) shape: Shape,
-    /// How many rows are likely to be wanted; more may be.
-    pub(super) limit: Option<u64>,
 }
 
 /// Terms in one plan; further comparisons are left to SQLite.
@@ -73,7 +68,6 @@ const EXACT_MAX: usize = 16;
 
 const READS: &str = " READS ";
 const AND: &str = " AND ";
-const LIMIT: &str = " LIMIT ";
 
 impl Plan {
     /// The plan that takes every offer it can use.
@@ -96,7 +90,7 @@ impl Plan {
         let terms = taken.iter().map(|taken| taken.term).collect();
         let reads =
             (0..schema.columns.len()).filter(|index| is_used(wish.columns_used, *index)).collect();
-        let mut plan = Self { terms, reads, shape: Shape::Any, limit: wish.limit };
+        let mut plan = Self { terms, reads, shape: Shape::Any };
         plan.shape = wish.shape(schema, &plan.reads, offers, &taken);
         (plan, taken)
     }
@@ -149,9 +143,6 @@ impl Plan {
             text.push_str(&names.join(", "));
         }
         self.shape.write(schema, &mut text);
-        if let Some(limit) = self.limit {
-            write!(text, "{LIMIT}{limit}").expect("a string takes every write");
-        }
         text
     }
 
@@ -160,17 +151,13 @@ impl Plan {
         let (terms, rest) = text.split_once(READS)?;
         let terms = terms.split(AND).filter(|term| !term.is_empty());
         let terms = terms.map(|term| parse_term(schema, term)).collect::<Option<_>>()?;
-        let (rest, limit) = match rest.split_once(LIMIT) {
-            Some((rest, limit)) => (rest, Some(limit.parse().ok()?)),
-            None => (rest, None),
-        };
         let (reads, shape) = Shape::parse(schema, rest)?;
         let reads = match reads {
             "nothing" => Vec::new(),
             "*" => shown(schema).collect(),
             names => names.split(", ").map(|name| schema.column(name)).collect::<Option<_>>()?,
         };
-        Some(Self { terms, reads, shape, limit })
+        Some(Self { terms, reads, shape })
     }
 }
 
@@ -367,10 +354,10 @@ mod tests {
         for operator in Operator::ALL {
             let offers =
                 ["time_ns", "eid", "path", "guid"].map(|column| offer(column, operator, None));
-            for (columns_used, limit) in [(0, None), (1, Some(7)), (u64::MAX, None)] {
+            for columns_used in [0, 1, u64::MAX] {
                 for shape in &shapes {
                     let (mut plan, _) = choose(&offers, columns_used);
-                    (plan.shape, plan.limit) = (shape.clone(), limit);
+                    plan.shape = shape.clone();
                     let text = plan.to_text(Samples::SCHEMA);
                     assert_eq!(Plan::parse(Samples::SCHEMA, &text), Some(plan), "{text}");
                 }

@@ -355,7 +355,11 @@ fn connect(tables: &[Shown], context: &Arc<Context>) -> rusqlite::Result<Connect
     connection.pragma_update(None, "query_only", true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
-    functions::register(&connection, context)?;
+    let events = tables.iter().filter_map(|table| match table {
+        Shown::Events(schema) => Some(*schema),
+        Shown::State(_) => None,
+    });
+    functions::register(&connection, events.collect(), context)?;
     for table in tables {
         vtab::register(&connection, *table, context)?;
     }

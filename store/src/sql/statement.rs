@@ -29,7 +29,7 @@ pub(super) struct Context {
     data_dir: PathBuf,
     boot_id: Mutex<Option<[u8; 16]>>,
     budget: Mutex<Budget>,
-    clock: Clock,
+    clock: Arc<Clock>,
     reader: Mutex<Option<Reader>>,
     statement: Mutex<Statement>,
     /// Set by the interrupt handle.
@@ -95,7 +95,7 @@ impl Context {
             data_dir,
             boot_id: Mutex::default(),
             budget: Mutex::new(Budget::new()),
-            clock: Clock::new(),
+            clock: Arc::new(Clock::new()),
             reader: Mutex::default(),
             statement: Mutex::new(Statement::new()),
             interrupted: Arc::default(),
@@ -155,7 +155,7 @@ impl Context {
         self.budget().memory_max = Some(bytes);
     }
 
-    pub(super) const fn clock(&self) -> &Clock {
+    pub(super) fn clock(&self) -> &Clock {
         &self.clock
     }
 
@@ -200,6 +200,8 @@ impl Context {
             ReadError::NotAStore { path } => SqlError::NoStore { path },
             source => SqlError::Read { table, source },
         })?;
+        let (interrupted, clock) = (Arc::clone(&self.interrupted), Arc::clone(&self.clock));
+        snapshot.stop_when(move || interrupted.load(Ordering::Acquire) || clock.check().is_err());
         self.statement().snapshot = Some(snapshot.clone());
         Ok(snapshot)
     }
@@ -240,7 +242,27 @@ impl Context {
     ) -> Result<Scan, SqlError> {
         self.snapshot(schema.name)?
             .scan(schema, request)
-            .map_err(|source| SqlError::Read { table: schema.name, source })
+            .map_err(|source| self.read_error(schema.name, source))
+    }
+
+    /// How many rows a table has in a range.
+    pub(super) fn count(
+        &self,
+        schema: &'static TableSchema,
+        range: TimeRange,
+    ) -> Result<u64, SqlError> {
+        self.note_scan(schema.name, range);
+        self.snapshot(schema.name)?
+            .count(schema, &range.inclusive())
+            .map_err(|source| self.read_error(schema.name, source))
+    }
+
+    /// Why a table could not be read, or why it was not.
+    pub(super) fn read_error(&self, table: &'static str, source: ReadError) -> SqlError {
+        match (source, self.check_interrupt()) {
+            (ReadError::Stopped, Err(why)) => why,
+            (source, _) => SqlError::Read { table, source },
+        }
     }
 
     /// The rows of a repeated scan of events; `None` when it did not run often enough yet, or when
@@ -295,11 +317,23 @@ impl Context {
         let Some(repeated) = statement.scans.get_mut(&key) else { return Ok(None) };
         let Some((kept, bytes)) = read else {
             repeated.refuse();
+            drop(statement);
+            self.keep_decoded(scan.schema.name)?;
             return Ok(None);
         };
         let (near, freed) = repeated.keep(Arc::new(kept), keep, bytes);
         self.give_back(Use::Kept, freed);
         Ok(Some(near))
+    }
+
+    /// Lets the store keep what it decodes: a repeated scan of which not all rows fit reads much of
+    /// it again and again.
+    fn keep_decoded(&self, table: &'static str) -> Result<(), SqlError> {
+        let bytes = self.budget().kept_max / 2;
+        if self.take(Use::Kept, bytes) {
+            self.snapshot(table)?.keep_decoded(bytes);
+        }
+        Ok(())
     }
 
     /// That a statement needs more memory than it may have.
@@ -334,7 +368,7 @@ impl Context {
         for batch in self.scan(scan.schema, &request)? {
             self.check_interrupt()?;
             let table = scan.schema.name;
-            let batch = batch.map_err(|source| SqlError::Read { table, source })?;
+            let batch = batch.map_err(|source| self.read_error(table, source))?;
             let block = EventBlock::new(batch, Arc::clone(&layout));
             let more = block.bytes(blocks.last());
             if !self.take(Use::Kept, more) {

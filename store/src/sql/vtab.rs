@@ -19,7 +19,7 @@
 //! | all | reals; text under a collation other than `BINARY`; others | | yes |
 //! | `ORDER BY` `time`, `time_ns`, `eid` in that order, all in one direction; `GROUP BY`, `DISTINCT` of these | | order of the scan (`order`) | no |
 //! | the same of stored integers and text, when SQLite reads little else | | rows counted per value (`grouped`) | no |
-//! | `LIMIT`, `OFFSET` | | a guess at the rows wanted | yes |
+//! | `LIMIT`, `OFFSET` | | no: a scan in order reads a few rows at first, and more as it is asked | SQLite does it |
 //!
 //! Of a state table, `=` on integers, guids and text, and the values of `IN` on integers and guids
 //! one by one, are looked up in an index.
@@ -206,26 +206,7 @@ fn wish(schema: &TableSchema, info: &IndexInfo) -> Wish {
         order: order.collect(),
         grouped: matches!(mode, DistinctMode::Grouped | DistinctMode::Distinct),
         distinct: matches!(mode, DistinctMode::Distinct | DistinctMode::DistinctOrdered),
-        limit: limit(info),
     }
-}
-
-/// How many rows are likely to be wanted: the `LIMIT` and the `OFFSET` before it. SQLite counts
-/// them itself, so that it does no harm when it checks rows again.
-fn limit(info: &IndexInfo) -> Option<u64> {
-    let (mut limit, mut offset) = (None, 0);
-    for (index, constraint) in info.constraints().enumerate() {
-        let value = || match info.rhs_value(index) {
-            Ok(Some(rusqlite::types::ValueRef::Integer(value))) => u64::try_from(value).ok(),
-            _ => None,
-        };
-        match constraint.operator() {
-            IndexConstraintOp::SQLITE_INDEX_CONSTRAINT_LIMIT => limit = value(),
-            IndexConstraintOp::SQLITE_INDEX_CONSTRAINT_OFFSET => offset = value()?,
-            _ => {}
-        }
-    }
-    limit?.checked_add(offset)
 }
 
 const fn operator(operator: &IndexConstraintOp) -> Option<Operator> {

@@ -238,7 +238,7 @@ impl Walk {
             let columns: Vec<usize> = grouping.columns.iter().filter_map(|by| by.column).collect();
             let task = Task {
                 schema,
-                keys: Arc::new(Layout::bare(schema, &columns)),
+                keys: Arc::new(Layout::new(schema, &columns)),
                 whole: Arc::clone(&prepared.layout),
                 grouping: grouping.clone(),
                 range: request.range,
@@ -542,7 +542,7 @@ fn next_block(
 ) -> Result<Option<EventBlock>, SqlError> {
     for batch in scan {
         context.check_interrupt()?;
-        let batch = batch.map_err(|source| SqlError::Read { table: schema.name, source })?;
+        let batch = batch.map_err(|source| context.read_error(schema.name, source))?;
         if !batch.is_empty() {
             return Ok(Some(EventBlock::new(batch, Arc::clone(layout))));
         }

@@ -227,12 +227,12 @@ fn check(round: u64, journal_bytes_max: u64, memory: Memory, statements: u64) {
 
 #[test]
 fn generated_statements_agree_over_a_journal() {
-    check(1, u64::MAX, ENOUGH, 1500);
+    check(1, u64::MAX, ENOUGH, 2000);
 }
 
 #[test]
 fn generated_statements_agree_over_many_segments() {
-    check(2, 1024, ENOUGH, 1500);
+    check(2, 1024, ENOUGH, 700);
 }
 
 #[test]

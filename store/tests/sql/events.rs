@@ -4,8 +4,8 @@ use std::io;
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
-use bygone_store::EventTable;
 use bygone_store::sql::{ResultColumn, ResultSink};
+use bygone_store::{DamageKind, EventTable};
 use rusqlite::types::{Value, ValueRef};
 
 use crate::fixture::{
@@ -227,4 +227,55 @@ fn damage_is_told() {
     assert!(!sink.rows.contains(&vec![Value::Integer(9)]));
     let [damage] = &*executed.damage else { panic!("{:?}", executed.damage) };
     assert_eq!(damage.table.as_deref(), Some("samples"));
+}
+
+/// Takes the segments away at the first row.
+struct Vanishing<'a> {
+    store: &'a Store,
+    rows: usize,
+}
+
+impl ResultSink for Vanishing<'_> {
+    fn start(&mut self, _: &[ResultColumn]) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn row(&mut self, _: &[ValueRef<'_>]) -> io::Result<()> {
+        if self.rows == 0 {
+            std::fs::remove_dir_all(self.store.dir.path().join("segments/samples"))?;
+        }
+        self.rows += 1;
+        Ok(())
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn segments_that_vanish_are_told_and_the_rest_is_given() {
+    let mut store = Store::new(4 << 10);
+    for first in (0..1000_u32).step_by(100) {
+        store.append((first..first + 100).map(|pid| sample(i64::from(pid), pid)).collect());
+        store.writer.tick().unwrap();
+    }
+    store.append((0..10).map(|pid| other(0, pid)).collect());
+    let folder = store.dir.path().join("segments/samples");
+    let sealed = || std::fs::read_dir(&folder).map_or(0, Iterator::count) > 0;
+    let begun = Instant::now();
+    while !sealed() {
+        assert!(begun.elapsed() < JOIN_MAX, "nothing is sealed");
+        store.writer.tick().unwrap();
+    }
+    let session = store.session();
+    let mut sink = Vanishing { store: &store, rows: 0 };
+    // The snapshot is pinned by the first row, and the segments are opened after it.
+    let sql = "SELECT pid FROM others UNION ALL SELECT pid FROM samples";
+    let executed = session.execute(sql, &mut sink).unwrap();
+    assert!(sink.rows >= 10 && sink.rows < 1010, "{}", sink.rows);
+    assert!(!executed.damage.is_empty());
+    for damage in &executed.damage {
+        assert_eq!(damage.kind, DamageKind::SegmentMissing, "{damage}");
+    }
 }

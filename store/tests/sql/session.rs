@@ -2,12 +2,13 @@
 
 use std::io;
 use std::sync::mpsc::sync_channel;
+use std::time::Duration;
 
 use bygone_store::sql::{ResultColumn, ResultSink, SqlError};
 use rusqlite::types::{Value, ValueRef};
 use tempfile::TempDir;
 
-use crate::fixture::{Store, rows, run, sample, session};
+use crate::fixture::{Samples, Store, rows, run, sample, session};
 
 fn error(sql: &str) -> String {
     let dir = TempDir::new().unwrap();
@@ -40,6 +41,8 @@ fn only_reading_is_allowed() {
         "PRAGMA case_sensitive_like = 1",
         "PRAGMA reverse_unordered_selects = 1",
         "SELECT load_extension('x')",
+        "SELECT sqlite_log(1, 'x')",
+        "SELECT total_changes()",
         "WITH w AS (SELECT 1) INSERT INTO letters (id) SELECT * FROM w",
     ];
     let dir = TempDir::new().unwrap();
@@ -195,6 +198,7 @@ fn functions() {
         ("SELECT ns('-10m') - ns('10 minutes ago')", Value::Integer(0)),
         ("SELECT ns('now') - ns('-90s')", Value::Integer(90_000_000_000)),
         ("SELECT iso(ns('2026-11-24T03:12:05Z'))", text("2026-11-24T03:12:05Z")),
+        ("SELECT sqrt(2)", Value::Real(std::f64::consts::SQRT_2)),
         ("SELECT sqrt(16)", Value::Real(4.0)),
         ("SELECT floor(log2(1024))", Value::Real(10.0)),
     ];
@@ -206,6 +210,87 @@ fn functions() {
         "iso() takes whole nanoseconds since 1970, not a value of type Text"
     );
     assert!(error("SELECT ns('soon')").starts_with("`soon` is no time; write 2026-11-24"));
+}
+
+#[test]
+fn rows_are_counted_without_reading_them() {
+    let mut store = Store::new(4 << 10);
+    for first in 0..5 {
+        store.append((0..100).map(|pid| sample(first * 100 + i64::from(pid), pid)).collect());
+        store.writer.tick().unwrap();
+    }
+    let session = store.session();
+    let cases = [
+        ("row_count('samples', NULL, NULL)", 500),
+        ("row_count('SAMPLES', 0, 500)", 500),
+        ("row_count('samples', 7, 350)", 343),
+        ("row_count('samples', 499, NULL)", 1),
+        ("row_count('samples', 5, 5)", 0),
+        ("row_count('samples', NULL, -9223372036854775808)", 0),
+        ("row_count('others', NULL, NULL)", 0),
+    ];
+    for (expression, expected) in cases {
+        let sql = format!("SELECT {expression}");
+        assert_eq!(rows(&session, &sql), [[Value::Integer(expected)]], "{expression}");
+    }
+    let (_, executed) = run(&session, "SELECT row_count('samples', 7, 350)").unwrap();
+    assert_eq!(executed.scanned, [("samples", 7..=349)]);
+    let error = |sql: &str| run(&session, sql).map(|_| ()).unwrap_err().to_string();
+    let unknown = error("SELECT row_count('sample', NULL, NULL)");
+    assert_eq!(unknown, "no such table: sample; did you mean samples?");
+    assert!(error("SELECT row_count('letters', NULL, NULL)").starts_with("no such table: letters"));
+    assert!(error("SELECT row_count('samples', 'x', NULL)").contains("whole nanoseconds"));
+}
+
+#[test]
+fn a_statement_that_runs_too_long_is_ended() {
+    let mut store = Store::new(16 << 10);
+    store.append((0..5000).map(|pid| sample(i64::from(pid), pid)).collect());
+    let endless =
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n";
+    // A join of all with all, none of which match.
+    let silent =
+        "SELECT 1 FROM samples a, samples b, samples c WHERE b.pid + c.pid = a.pid - 10000";
+    let session = store.session().with_timeout(Duration::from_millis(250));
+    for sql in [endless, silent] {
+        let error = run(&session, sql).map(|_| ()).expect_err(sql);
+        let expected =
+            "the statement ran longer than 250ms; narrow its range of time or raise --timeout";
+        assert_eq!(error.to_string(), expected, "{sql}");
+    }
+    assert_eq!(rows(&session, "SELECT 1"), [[Value::Integer(1)]], "the session goes on");
+}
+
+#[test]
+fn a_scan_without_rows_is_ended_too() {
+    let mut store = Store::new(u64::MAX);
+    store.append((0..100).map(|pid| sample(i64::from(pid), pid)).collect());
+    let session = store.session().with_timeout(Duration::ZERO);
+    let error = run(&session, "SELECT 1 FROM samples WHERE name = 'none'").map(|_| ()).unwrap_err();
+    assert!(matches!(error, SqlError::TimedOut { .. }), "{error:?}");
+}
+
+#[test]
+fn a_statement_that_needs_too_much_memory_is_ended() {
+    let mut store = Store::new(u64::MAX);
+    for first in 0..40 {
+        let long = |pid: u32| Samples {
+            name: format!("{pid} {}", "long ".repeat(200)),
+            ..sample(i64::from(pid), pid)
+        };
+        store.append((first * 250..(first + 1) * 250).map(long).collect());
+    }
+    let session = store.session().with_memory_max(6 << 20);
+    let expected = "the statement needs more than 6 MiB of memory; narrow its range of time or \
+                    raise --max-memory";
+    let sorted = "SELECT name, start_ns FROM samples ORDER BY start_ns % 97";
+    let error = run(&session, sorted).map(|_| ()).unwrap_err();
+    assert_eq!(error.to_string(), expected);
+    // As many distinct values are counted in parts, which needs less.
+    let (sink, _) = run(&session, "SELECT name, count(*) FROM samples GROUP BY name").unwrap();
+    assert_eq!(sink.rows.len(), 10_000);
+    let count = "SELECT count(*) FROM samples";
+    assert_eq!(rows(&session, count), [[Value::Integer(10_000)]], "the session goes on");
 }
 
 #[test]
