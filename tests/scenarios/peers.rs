@@ -1,13 +1,14 @@
 //! Our segments as others read them: DuckDB and pyarrow find in the files what `bygone sql` and the
 //! store find.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use bygone::tables;
 use bygone_store::schema::ColumnType;
-use bygone_store::{EventTable, TableSchema, Writer, WriterOptions};
+use bygone_store::{EventTable, Reader, TableSchema, Writer, WriterOptions};
 use bygone_tests::bench::generator::{Batch, CLOCK_OFFSET_NS, Generator, SocketEvents};
 use bygone_tests::{Session, sql_rows};
 use serde_json::{Map, Value, json};
@@ -134,7 +135,11 @@ fn peers(data_dir: &Path, tables: &[&'static TableSchema]) -> Value {
             (table.name.to_owned(), columns.into())
         })
         .collect();
-    let asked = json!({ "segments": data_dir.join("segments"), "tables": described });
+    let mut files: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    for segment in Reader::open(data_dir).unwrap().snapshot().unwrap().segments() {
+        files.entry(segment.table.clone()).or_default().push(data_dir.join(&segment.path));
+    }
+    let asked = json!({ "files": files, "tables": described });
     let mut child = python(SCRIPT).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(asked.to_string().as_bytes()).unwrap();

@@ -9,12 +9,16 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::Arc;
+use std::slice;
+use std::sync::{Arc, OnceLock};
 
+use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::{DataType, Field, Fields};
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, RowGroups, RowSelection};
-use parquet::arrow::{ProjectionMask, parquet_to_arrow_field_levels, parquet_to_arrow_schema};
+use parquet::arrow::{
+    FieldLevels, ProjectionMask, parquet_to_arrow_field_levels, parquet_to_arrow_schema,
+};
 use parquet::basic::Encoding;
 use parquet::bloom_filter::Sbbf;
 use parquet::column::page::{PageIterator, PageReader};
@@ -37,6 +41,8 @@ pub(super) struct OpenSegment {
     /// The columns with the types that they have in memory, text without a dictionary.
     fields: Fields,
     columns: HashMap<String, usize>,
+    /// Per column, how it is decoded alone: plain, and with a dictionary.
+    levels: Vec<(OnceLock<FieldLevels>, OnceLock<FieldLevels>)>,
 }
 
 /// The pages of one column of a row group.
@@ -59,13 +65,14 @@ impl OpenSegment {
         }
         let names = fields.iter().enumerate();
         let columns = names.map(|(index, field)| (field.name().clone(), index)).collect();
-        Ok(Self { file, metadata, fields, columns })
+        let levels = fields.iter().map(|_| <(OnceLock<_>, OnceLock<_>)>::default()).collect();
+        Ok(Self { file, metadata, fields, columns, levels })
     }
 
     /// Memory that it takes, in bytes, roughly.
     pub(super) fn bytes(&self) -> usize {
-        // A field with its name, and the name again.
-        self.metadata.memory_size() + self.fields.len() * 256
+        // A field with its name, the name again, and how it is decoded.
+        self.metadata.memory_size() + self.fields.len() * 1024
     }
 
     pub(super) fn groups(&self) -> &[RowGroupMetaData] {
@@ -138,8 +145,8 @@ impl OpenSegment {
         usize::try_from(rows).unwrap_or(0)
     }
 
-    /// Decodes some columns of some rows of a row group, which are ascending, in the order of the
-    /// file. The result has the columns in the file's order, too.
+    /// Decodes some columns of some rows of a row group, batch by batch. The rows are ascending; the
+    /// result has the columns in the file's order.
     pub(super) fn read(
         &self,
         group: usize,
@@ -147,27 +154,82 @@ impl OpenSegment {
         rows: &[Range<usize>],
         batch_rows: usize,
     ) -> Result<ParquetRecordBatchReader, Unreadable> {
-        let schema = self.metadata.file_metadata().schema_descr();
+        let levels = self.levels(columns, |column| self.is_dictionary(group, column))?;
+        self.reader(group, &levels, rows, batch_rows)
+    }
+
+    /// Decodes some columns of some rows of a row group at once, one column after the other: each
+    /// has a decompressor of its own, and for few rows the memory of many of them at a time costs
+    /// more than the decoding. The result is in the order of the columns.
+    pub(super) fn read_at_once(
+        &self,
+        group: usize,
+        columns: &[usize],
+        rows: &[Range<usize>],
+    ) -> Result<Vec<ArrayRef>, Unreadable> {
+        let count: usize = rows.iter().map(ExactSizeIterator::len).sum();
+        let mut arrays = Vec::with_capacity(columns.len());
+        for column in columns {
+            let dictionary = self.is_dictionary(group, *column);
+            let known = self.levels.get(*column).map(|both| match dictionary {
+                true => &both.1,
+                false => &both.0,
+            });
+            let known = known.ok_or_else(|| Unreadable("it lacks a column".to_owned()))?;
+            let levels = match known.get() {
+                Some(levels) => levels,
+                None => {
+                    let levels = self.levels(slice::from_ref(column), |_| dictionary)?;
+                    known.get_or_init(|| levels)
+                }
+            };
+            let mut reader = self.reader(group, levels, rows, count.max(1))?;
+            let batch = reader.next().transpose();
+            let batch = batch.map_err(|error| Unreadable(error.to_string()))?;
+            let array = batch.and_then(|batch| batch.columns().first().map(Arc::clone));
+            let array = array.filter(|array| array.len() == count);
+            arrays.push(array.ok_or_else(|| Unreadable("a column is too short".to_owned()))?);
+        }
+        Ok(arrays)
+    }
+
+    fn is_dictionary(&self, group: usize, column: usize) -> bool {
+        let is_text = self.fields.get(column).is_some_and(|of| *of.data_type() == DataType::Utf8);
+        is_text && self.chunk(group, column).is_some_and(is_dictionary)
+    }
+
+    /// How columns are decoded.
+    fn levels(
+        &self,
+        columns: &[usize],
+        is_dictionary: impl Fn(usize) -> bool,
+    ) -> Result<FieldLevels, Unreadable> {
         let fields = self.fields.iter().enumerate().map(|(index, field)| {
-            let dictionary = *field.data_type() == DataType::Utf8
-                && columns.contains(&index)
-                && self.chunk(group, index).is_some_and(is_dictionary);
-            match dictionary {
+            match columns.contains(&index) && is_dictionary(index) {
                 true => Arc::new(Field::new(field.name(), text_dictionary(), field.is_nullable())),
                 false => Arc::clone(field),
             }
         });
         let fields: Fields = fields.collect();
+        let schema = self.metadata.file_metadata().schema_descr();
         let mask = ProjectionMask::leaves(schema, columns.iter().copied());
-        let levels = parquet_to_arrow_field_levels(schema, mask, Some(&fields));
+        parquet_to_arrow_field_levels(schema, mask, Some(&fields)).map_err(unreadable)
+    }
+
+    fn reader(
+        &self,
+        group: usize,
+        levels: &FieldLevels,
+        rows: &[Range<usize>],
+        batch_rows: usize,
+    ) -> Result<ParquetRecordBatchReader, Unreadable> {
         let total = self.rows(group);
         let whole = matches!(rows, [all] if *all == (0..total));
         let selection =
             (!whole).then(|| RowSelection::from_consecutive_ranges(rows.iter().cloned(), total));
         let selected: usize = rows.iter().map(ExactSizeIterator::len).sum();
         let pages = GroupPages { segment: self, group, by_location: selected < total / 2 };
-        let levels = levels.map_err(unreadable)?;
-        ParquetRecordBatchReader::try_new_with_row_groups(&levels, &pages, batch_rows, selection)
+        ParquetRecordBatchReader::try_new_with_row_groups(levels, &pages, batch_rows, selection)
             .map_err(unreadable)
     }
 }

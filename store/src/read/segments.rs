@@ -302,14 +302,9 @@ impl Group {
         column: usize,
         rows: Range<usize>,
     ) -> Result<Int64Array, Unreadable> {
-        let count = rows.len().max(1);
-        let mut reader =
-            self.segment().read(self.index, &[column], slice::from_ref(&rows), count)?;
-        let batch = reader.next().transpose().map_err(|error| Unreadable(error.to_string()))?;
-        let numbers = batch.and_then(|batch| int64(batch.columns().first()?));
-        numbers
-            .filter(|numbers| numbers.len() == rows.len())
-            .ok_or_else(|| Unreadable("a column of numbers is too short".to_owned()))
+        let read = self.segment().read_at_once(self.index, &[column], slice::from_ref(&rows))?;
+        let numbers = read.first().and_then(int64);
+        numbers.ok_or_else(|| Unreadable("a number is null".to_owned()))
     }
 }
 

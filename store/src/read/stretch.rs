@@ -29,6 +29,7 @@ pub(super) struct Stretch {
     reader: Option<ParquetRecordBatchReader>,
     positions: Positions,
     taken: usize,
+    batch_rows: usize,
     /// How many rows passed.
     total: usize,
     /// Whether all did.
@@ -62,6 +63,7 @@ impl Stretch {
             reader: None,
             positions: Positions::From(0),
             taken: 0,
+            batch_rows,
             total: count,
             whole: true,
         };
@@ -80,8 +82,11 @@ impl Stretch {
                 Positions::Each(each.filter_map(|row| u32::try_from(row).ok()).collect())
             }
         };
-        if stretch.total > 0 && !stretch.rest.is_empty() {
-            let batch_rows = stretch.total.min(batch_rows);
+        if stretch.total > 0 && stretch.total <= batch_rows {
+            let rest = std::mem::take(&mut stretch.rest);
+            let arrays = part.segment.read_at_once(group.index, &rest, &passed)?;
+            stretch.kept.extend(rest.into_iter().zip(arrays));
+        } else if stretch.total > 0 && !stretch.rest.is_empty() {
             let reader = part.segment.read(group.index, &stretch.rest, &passed, batch_rows)?;
             stretch.reader = Some(reader);
         }
@@ -173,7 +178,7 @@ impl Stretch {
             (None, _) if self.reader.is_some() => {
                 return Err(Unreadable("a column is too short".to_owned()));
             }
-            (None, false) => left.min(BATCH_ROWS),
+            (None, false) => left.min(self.batch_rows),
             (None, true) => left,
         };
         let batch = self.batch(batch.as_ref(), rows)?;

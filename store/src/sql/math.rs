@@ -13,8 +13,11 @@ const FLAGS: FunctionFlags = FunctionFlags::SQLITE_UTF8
     .union(FunctionFlags::SQLITE_DETERMINISTIC)
     .union(FunctionFlags::SQLITE_INNOCUOUS);
 
+type Unary = fn(f64) -> f64;
+type Binary = fn(f64, f64) -> f64;
+
 /// Functions of one real.
-const UNARY: [(&str, fn(f64) -> f64); 21] = [
+const UNARY: [(&str, Unary); 21] = [
     ("acos", f64::acos),
     ("acosh", f64::acosh),
     ("asin", f64::asin),
@@ -39,7 +42,7 @@ const UNARY: [(&str, fn(f64) -> f64); 21] = [
 ];
 
 /// Functions of two reals.
-const BINARY: [(&str, fn(f64, f64) -> f64); 5] = [
+const BINARY: [(&str, Binary); 5] = [
     ("atan2", f64::atan2),
     ("log", |base, value| {
         let base = logarithm(base, f64::ln);
@@ -52,11 +55,11 @@ const BINARY: [(&str, fn(f64, f64) -> f64); 5] = [
 ];
 
 /// Functions that leave integers as they are.
-const ROUNDING: [(&str, fn(f64) -> f64); 4] =
+const ROUNDING: [(&str, Unary); 4] =
     [("ceil", f64::ceil), ("ceiling", f64::ceil), ("floor", f64::floor), ("trunc", f64::trunc)];
 
 /// Of what is not positive there is none.
-fn logarithm(value: f64, of: fn(f64) -> f64) -> f64 {
+fn logarithm(value: f64, of: Unary) -> f64 {
     if value > 0.0 { of(value) } else { f64::NAN }
 }
 

@@ -261,13 +261,7 @@ fn segments_that_vanish_are_told_and_the_rest_is_given() {
         store.writer.tick().unwrap();
     }
     store.append((0..10).map(|pid| other(0, pid)).collect());
-    let folder = store.dir.path().join("segments/samples");
-    let sealed = || std::fs::read_dir(&folder).map_or(0, Iterator::count) > 0;
-    let begun = Instant::now();
-    while !sealed() {
-        assert!(begun.elapsed() < JOIN_MAX, "nothing is sealed");
-        store.writer.tick().unwrap();
-    }
+    assert!(store.writer.settle(JOIN_MAX).unwrap(), "nothing is sealed");
     let session = store.session();
     let mut sink = Vanishing { store: &store, rows: 0 };
     // The snapshot is pinned by the first row, and the segments are opened after it.

@@ -43,8 +43,8 @@ def main():
     answers = {"version": duckdb.__version__, "own": {}, "parquet": {}}
     own = duckdb.connect(asked["database"])
     parquet = duckdb.connect()
-    for table in asked["tables"]:
-        files = f"read_parquet('{asked['segments']}/{table}/*.parquet')"
+    for table, paths in asked["files"].items():
+        files = f"read_parquet({paths!r})"
         parquet.execute(f"CREATE VIEW {table} AS SELECT * FROM {files}")
         own.execute(f"CREATE TABLE {table} AS SELECT * FROM {files} ORDER BY time_ns")
     own.execute("CHECKPOINT")

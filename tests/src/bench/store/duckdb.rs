@@ -5,15 +5,15 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::Context as _;
+use bygone_store::Reader;
 use serde_json::{Value, json};
 
 use super::digest::Digest;
 use super::queries::Query;
-use super::stored::TABLES;
 use crate::bench::print;
 
 /// Names the folder that the Python packages are in.
@@ -50,11 +50,9 @@ pub(super) fn ask(
 ) -> anyhow::Result<Option<Answers>> {
     let questions: Vec<(&str, &str)> =
         queries.iter().map(|query| (query.name, query.other_sql())).collect();
-    let tables: Vec<&str> = TABLES.iter().map(|table| table.name).collect();
     let asked = json!({
-        "segments": data_dir.join("segments"),
+        "files": live_files(data_dir)?,
         "database": database,
-        "tables": tables,
         "queries": questions,
         "runs": RUNS,
     });
@@ -75,6 +73,15 @@ pub(super) fn ask(
     anyhow::ensure!(output.status.success(), "DuckDB's part failed");
     let answers: Value = serde_json::from_slice(&output.stdout).context("DuckDB's answers")?;
     parse(&answers).context("an answer of DuckDB lacks a part").map(Some)
+}
+
+/// The files of each table that are live. Those that others have replaced stay for a while.
+fn live_files(data_dir: &Path) -> anyhow::Result<BTreeMap<String, Vec<PathBuf>>> {
+    let mut files: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    for segment in Reader::open(data_dir)?.snapshot()?.segments() {
+        files.entry(segment.table.clone()).or_default().push(data_dir.join(&segment.path));
+    }
+    Ok(files)
 }
 
 fn python(arguments: &[&str]) -> Command {

@@ -25,11 +25,12 @@ use std::process::Stdio;
 use std::time::Instant;
 
 use anyhow::Context as _;
+use bygone_store::Reader;
 use bygone_store::sql::{Session, SessionOptions};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{Options, bytes_below, print, quantile};
+use super::{Options, print, quantile};
 use crate::bygone;
 use digest::Digest;
 use fill::Written;
@@ -181,7 +182,8 @@ fn appending(ours: &Written, theirs: &Written) -> Vec<Measure> {
     ]
 }
 
-/// Bytes per row on disk.
+/// Bytes per row on disk: of Bygone those of the segments that are live, since files that others
+/// have replaced go after a while.
 fn sizes(
     ours: &Path,
     rows: u64,
@@ -189,9 +191,15 @@ fn sizes(
     sqlite: u64,
     duckdb: Option<u64>,
 ) -> anyhow::Result<Vec<Measure>> {
-    let segments = ours.join("segments");
+    let snapshot = Reader::open(ours)?.snapshot()?;
+    let (mut bytes, mut process_bytes, mut files) = (0, 0, 0);
+    for segment in snapshot.segments() {
+        files += 1;
+        bytes += segment.bytes;
+        process_bytes += if segment.table == "process_events" { segment.bytes } else { 0 };
+    }
     let per_row = |bytes: u64| bytes as f64 / rows as f64;
-    let all = per_row(bytes_below(&segments)?);
+    let all = per_row(bytes);
     let mut total = Measure::new("bytes per row on disk", "B", rows, all);
     total.sqlite = Some(per_row(sqlite));
     total.duckdb = duckdb.map(per_row);
@@ -200,14 +208,10 @@ fn sizes(
         total.target("<= DuckDB", all <= duckdb);
     }
     let execs = marks.execs.rows as u64;
-    let bytes = bytes_below(&segments.join("process_events"))? as f64 / execs as f64;
-    let mut process = Measure::new("bytes per process row on disk", "B", execs, bytes);
-    process.target("<= 30 B", bytes <= 30.0);
-    let mut files = 0;
-    for table in fs::read_dir(&segments)? {
-        files += fs::read_dir(table?.path())?.count();
-    }
-    Ok(vec![total, process, Measure::new("segments", "files", rows, files as f64)])
+    let per_exec = process_bytes as f64 / execs as f64;
+    let mut process = Measure::new("bytes per process row on disk", "B", execs, per_exec);
+    process.target("<= 30 B", per_exec <= 30.0);
+    Ok(vec![total, process, Measure::new("segments", "files", rows, f64::from(files))])
 }
 
 /// Asks Bygone and SQLite one question.
