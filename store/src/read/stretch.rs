@@ -100,10 +100,12 @@ impl Stretch {
         let mut rows = candidates.iter().cloned().flatten();
         let mut passed: Vec<Range<usize>> = Vec::new();
         let mut kept: Vec<Vec<ArrayRef>> = vec![Vec::new(); part.first.len()];
+        let mut seen = 0;
         self.total = 0;
         for batch in reader {
             let batch = batch.map_err(|error| Unreadable(error.to_string()))?;
             let mask = self.mask(&batch)?;
+            seen += batch.num_rows();
             for (row, passes) in rows.by_ref().take(batch.num_rows()).zip(mask.values()) {
                 match passed.last_mut() {
                     _ if !passes => {}
@@ -125,6 +127,9 @@ impl Stretch {
                     filter(array, &mask).map_err(broken)?
                 });
             }
+        }
+        if seen != candidates.iter().map(ExactSizeIterator::len).sum::<usize>() {
+            return Err(wrong_length());
         }
         for (column, arrays) in part.first.iter().zip(kept) {
             let arrays: Vec<&dyn Array> = arrays.iter().map(AsRef::as_ref).collect();
@@ -174,9 +179,10 @@ impl Stretch {
             None => None,
         };
         let rows = match (&batch, self.kept.is_empty()) {
+            (Some(batch), _) if batch.num_rows() > left => return Err(wrong_length()),
             (Some(batch), _) => batch.num_rows(),
             (None, _) if self.reader.is_some() => {
-                return Err(Unreadable("a column is too short".to_owned()));
+                return Err(wrong_length());
             }
             (None, false) => left.min(self.batch_rows),
             (None, true) => left,
@@ -219,6 +225,10 @@ impl Stretch {
         };
         decoded.batch(&part.task.projection).map_err(|error| Unreadable(error.to_string()))
     }
+}
+
+fn wrong_length() -> Unreadable {
+    Unreadable("a column has not as many values as there are rows".to_owned())
 }
 
 fn wrong_eids() -> Unreadable {
