@@ -174,7 +174,8 @@ impl Session {
     }
 
     /// Sets how much memory, in bytes, a statement may take; no limit unless set. One that needs
-    /// more ends with [`SqlError::TooMuchMemory`]. Counted are rows and values held for it and
+    /// more ends with [`SqlError::TooMuchMemory`]. Half of it may hold rows kept for repeated scans,
+    /// unless [`Self::with_kept_bytes_max`] says otherwise afterwards. Counted are rows and values held for it and
     /// SQLite's own memory, which SQLite counts for the whole process: set it only in a process that
     /// runs one statement at a time.
     #[must_use]

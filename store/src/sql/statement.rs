@@ -152,7 +152,9 @@ impl Context {
     }
 
     pub(super) fn set_memory_max(&self, bytes: usize) {
-        self.budget().memory_max = Some(bytes);
+        let mut budget = self.budget();
+        budget.memory_max = Some(bytes);
+        budget.kept_max = bytes / 2;
     }
 
     pub(super) fn clock(&self) -> &Clock {
@@ -304,6 +306,7 @@ impl Context {
         key: ScanKey,
         keep: Keep,
     ) -> Result<Option<Near>, SqlError> {
+        let by_time = keep.by_time;
         let mut read = self.read_all(scan, &keep)?;
         if read.is_none() {
             // Other windows of this scan may take the room.
@@ -318,7 +321,10 @@ impl Context {
         let Some((kept, bytes)) = read else {
             repeated.refuse();
             drop(statement);
-            self.keep_decoded(scan.schema.name)?;
+            // A look-up reads few pages, and would search all that is decoded.
+            if by_time {
+                self.keep_decoded(scan.schema.name)?;
+            }
             return Ok(None);
         };
         let (near, freed) = repeated.keep(Arc::new(kept), keep, bytes);
