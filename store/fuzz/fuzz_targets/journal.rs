@@ -1,3 +1,5 @@
+//! Feeds `journal` of the library with what libFuzzer makes up.
+
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| bygone_store_fuzz::journal(data));

@@ -14,6 +14,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("bygone-probes", &["bygone-probe-abi"]),
     ("bygone-store", &["bygone-store-derive"]),
     ("bygone-store-derive", &[]),
+    ("bygone-store-fuzz", &["bygone-store"]),
     ("bygone-tests", &["bygone", "bygone-probe-abi", "bygone-store"]),
     ("xtask", &["bygone", "bygone-store"]),
 ];
