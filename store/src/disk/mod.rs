@@ -4,8 +4,8 @@
 //! that a test can put another one in its place: one that fails at any call, or that forgets what
 //! was not synced, as a loss of power does. [`RealDisk`] is the operating system's.
 //!
-//! [`Folder`] is a data folder on a disk. The names of its methods say what is durable:
-//! [`Folder::create_durable`] and [`Folder::rename_durable`] return only when the folder's entry is
+//! `Folder` is a data folder on a disk. The names of its methods say what is durable:
+//! `create_durable` and `rename_durable` return only when the folder's entry is
 //! on disk too.
 //!
 //! **Invariant:** no other module of the store names `std::fs`, tests apart.

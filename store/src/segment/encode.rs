@@ -2,9 +2,11 @@
 //!
 //! The choice is made once per file, from its first rows:
 //!
-//! - *Integers that repeat* get a dictionary; those that do not (times, row numbers, starts of
-//!   processes) are stored as differences from one to the next (`DELTA_BINARY_PACKED`), which is
-//!   also what a dictionary that outgrows its limit falls back to.
+//! - *Integers that repeat* get a dictionary; those of 64 bits that do not (times, row numbers,
+//!   starts of processes) are stored as differences from one to the next (`DELTA_BINARY_PACKED`),
+//!   which is also what a dictionary that outgrows its limit falls back to. Those of 32 bits are
+//!   stored plain: parquet 60.1 cannot step over differences of theirs whose sum does not fit 32
+//!   bits.
 //! - *Text that repeats* gets a dictionary, so that readers compare numbers instead of text. Text
 //!   that hardly repeats is stored value by value: a dictionary of it would cost a hash table and its
 //!   numbers, and gain nothing. Plain values compress best: on lifelike command lines zstd makes 10.9
@@ -70,10 +72,10 @@ fn encoding(
 ) -> WriterPropertiesBuilder {
     let present = array.len() - array.null_count();
     let (distinct, fallback, percent) = match array.data_type() {
-        DataType::Int32 => integers::<Int32Type>(array),
-        DataType::Int64 => integers::<Int64Type>(array),
-        DataType::UInt32 => integers::<UInt32Type>(array),
-        DataType::UInt64 => integers::<UInt64Type>(array),
+        DataType::Int32 => integers::<Int32Type>(array, Encoding::PLAIN),
+        DataType::UInt32 => integers::<UInt32Type>(array, Encoding::PLAIN),
+        DataType::Int64 => integers::<Int64Type>(array, Encoding::DELTA_BINARY_PACKED),
+        DataType::UInt64 => integers::<UInt64Type>(array, Encoding::DELTA_BINARY_PACKED),
         DataType::Utf8 => texts(array.as_string::<i32>().iter().flatten()),
         DataType::Binary => texts(array.as_binary::<i32>().iter().flatten()),
         DataType::Float64 => {
@@ -90,9 +92,10 @@ fn encoding(
 
 fn integers<T: ArrowPrimitiveType<Native: Hash + Eq>>(
     array: &ArrayRef,
+    otherwise: Encoding,
 ) -> (usize, Encoding, usize) {
     let values = array.as_primitive::<T>().iter().flatten();
-    (distinct(values), Encoding::DELTA_BINARY_PACKED, INTEGER_DISTINCT_PERCENT)
+    (distinct(values), otherwise, INTEGER_DISTINCT_PERCENT)
 }
 
 fn texts<T: Hash + Eq>(values: impl Iterator<Item = T>) -> (usize, Encoding, usize) {

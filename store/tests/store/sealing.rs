@@ -161,3 +161,26 @@ fn full_journals_are_sealed_together() {
     writer.close().unwrap();
     assert_eq!(rows(dir.path()), samples(0..3_000));
 }
+
+/// Numbers of 32 bits with one large difference from each to the next: a decoder that steps over
+/// them adds up more than 32 bits hold.
+#[test]
+fn numbers_far_apart_are_read_from_the_middle() {
+    let dir = tempfile::tempdir().unwrap();
+    let all: Vec<SampleEvents> = (0..20_000)
+        .map(|number| SampleEvents {
+            pid: (number as u32).wrapping_mul(0x9e37_79b1),
+            ..sample(number)
+        })
+        .collect();
+    let (mut writer, _) = open_small(dir.path(), 8 << 20);
+    writer.append(all.clone()).unwrap();
+    writer.close().unwrap();
+    let snapshot = Reader::open(dir.path()).unwrap().snapshot().unwrap();
+    for (from, to) in [(11_111, 11_200), (3, 4), (19_990, 19_999)] {
+        let found = read_snapshot(&snapshot, from * 1_000, to * 1_000);
+        let found: Vec<SampleEvents> = found.into_iter().map(|(_, row)| row).collect();
+        assert_eq!(found, all[from as usize..=to as usize]);
+    }
+    assert_eq!(snapshot.damage(), []);
+}
