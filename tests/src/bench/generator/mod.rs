@@ -3,14 +3,14 @@
 //!
 //! What is imitated, since stores differ by it:
 //! - **Times** lie in 30 days from a Thursday on, with day and night, weekends, a burst of `cron` at
-//!   every minute, and builds of a few minutes at 25 times the usual rate ([`calendar`]). Rows come
+//!   every minute, and builds of a few minutes at 25 times the usual rate (`calendar`). Rows come
 //!   nearly in order, as from several CPUs: mostly within 0.2 ms, now and then 3 ms late.
 //! - **Processes** are lives: a fork by a process that lives, mostly one exec, sometimes a second
 //!   one in the same process or none, files and connections, an exit. They share pid, start and
 //!   parent, so that exits join to execs. Pids rise and wrap at 4,194,304. Nine in ten last less
 //!   than a second; 97 % exit with 0.
 //! - **Repetition**: 3,000 programs whose shares fall as 1/rank, arguments from templates with
-//!   counters, hashes and temporary names, a dozen users, forty control groups ([`programs`]).
+//!   counters, hashes and temporary names, a dozen users, forty control groups (`programs`).
 //! - **Needles**: two paths that nothing else has, ten rows each: [`NEEDLE_NEAR`] ten lives in a
 //!   row in the middle, [`NEEDLE_FAR`] spread evenly. Both carry [`NEEDLE_WORD`] as an argument.
 //!

@@ -94,7 +94,7 @@ pub(super) fn bygone(dir: &Path, rows: u64, marks: &mut Marks) -> anyhow::Result
     Ok((Written { rows: sealed, append, all_cpu }, now))
 }
 
-/// Seals what [`bygone`] left.
+/// Seals what [`bygone()`] left.
 pub(super) fn seal(dir: &Path, now: &Now) -> anyhow::Result<()> {
     let mut writer = open(dir, Arc::new(RealDisk), now)?;
     settle(&mut writer)?;
