@@ -69,9 +69,8 @@ pub(super) fn bygone(dir: &Path, rows: u64, marks: &mut Marks) -> anyhow::Result
         making.add(spent);
         let Some(batch) = batch else { break };
         appended += batch.len() as u64;
-        now.pass(&batch);
         let ((), spent) = time(|| {
-            append_to(&mut writer, batch)?;
+            append_to(&mut writer, batch, &now)?;
             writer.tick()?;
             if synced.elapsed() >= SYNC_EVERY {
                 writer.sync()?;
@@ -87,8 +86,7 @@ pub(super) fn bygone(dir: &Path, rows: u64, marks: &mut Marks) -> anyhow::Result
     let mut writer = open(dir, Arc::new(Unsealing), &now)?;
     while let Some(batch) = generator.batch(BATCH) {
         marks.note(&batch);
-        now.pass(&batch);
-        append_to(&mut writer, batch)?;
+        append_to(&mut writer, batch, &now)?;
     }
     writer.sync()?;
     Ok((Written { rows: sealed, append, all_cpu }, now))
@@ -138,8 +136,7 @@ pub(super) fn write_all(dir: &Path, rows: u64) -> anyhow::Result<()> {
     let mut writer = open(dir, Arc::new(RealDisk), &now)?;
     let mut synced = Instant::now();
     while let Some(batch) = generator.batch(512) {
-        now.pass(&batch);
-        append_to(&mut writer, batch)?;
+        append_to(&mut writer, batch, &now)?;
         writer.tick()?;
         if synced.elapsed() >= SYNC_EVERY {
             writer.sync()?;
@@ -162,11 +159,9 @@ impl Default for Now {
 }
 
 impl Now {
-    /// Lets the time of a batch come.
-    fn pass(&self, batch: &Batch) {
-        if let Some(last) = batch.exits.last() {
-            self.0.fetch_max(last.time_ns, Ordering::Relaxed);
-        }
+    /// Lets a time come, unless it is past.
+    fn come(&self, time_ns: i64) {
+        self.0.fetch_max(time_ns, Ordering::Relaxed);
     }
 }
 
@@ -180,12 +175,18 @@ fn open(dir: &Path, disk: Arc<dyn Disk>, now: &Now) -> anyhow::Result<Writer> {
     Ok(writer)
 }
 
-fn append_to(writer: &mut Writer, batch: Batch) -> anyhow::Result<()> {
+/// Appends rows. It is the time of the first before, so that a journal that is begun meanwhile is
+/// not newer than its rows, and that of the last after.
+fn append_to(writer: &mut Writer, batch: Batch, now: &Now) -> anyhow::Result<()> {
+    let forks = batch.forks.first().zip(batch.forks.last());
+    let times = forks.map(|(first, last)| (first.time_ns, last.time_ns));
+    now.come(times.map_or(i64::MIN, |(first, _)| first));
     writer.append(batch.execs)?;
     writer.append(batch.forks)?;
     writer.append(batch.exits)?;
     writer.append(batch.files)?;
     writer.append(batch.sockets)?;
+    now.come(times.map_or(i64::MIN, |(_, last)| last));
     Ok(())
 }
 
