@@ -8,7 +8,6 @@ use arrow::array::{
     Int64Builder, StringArray, StringBuilder, UInt32Array, UInt32Builder, UInt64Array,
     UInt64Builder, new_null_array,
 };
-use arrow::buffer::NullBuffer;
 use arrow::compute::filter;
 use arrow::datatypes::{DataType, Int32Type};
 use arrow::error::ArrowError;
@@ -49,22 +48,19 @@ impl ColumnArray {
     #[must_use]
     #[inline]
     pub fn value(&self, row: usize) -> ValueRef<'_> {
-        if row >= self.len() || self.is_null(row) {
-            return ValueRef::Null;
-        }
         match self {
-            Self::Bool(array) => ValueRef::Bool(array.value(row)),
-            Self::I32(array) => ValueRef::I32(array.value(row)),
-            Self::I64(array) => ValueRef::I64(array.value(row)),
-            Self::U32(array) => ValueRef::U32(array.value(row)),
-            Self::U64(array) => ValueRef::U64(array.value(row)),
-            Self::F64(array) => ValueRef::F64(array.value(row)),
-            Self::Text(array) => ValueRef::Text(array.value(row)),
-            Self::TextDictionary { keys, values } => usize::try_from(keys.value(row))
-                .ok()
-                .filter(|key| *key < values.len())
-                .map_or(ValueRef::Null, |key| ValueRef::Text(values.value(key))),
-            Self::Blob(array) => ValueRef::Blob(array.value(row)),
+            Self::Bool(array) => value(array, row, || ValueRef::Bool(array.value(row))),
+            Self::I32(array) => value(array, row, || ValueRef::I32(array.value(row))),
+            Self::I64(array) => value(array, row, || ValueRef::I64(array.value(row))),
+            Self::U32(array) => value(array, row, || ValueRef::U32(array.value(row))),
+            Self::U64(array) => value(array, row, || ValueRef::U64(array.value(row))),
+            Self::F64(array) => value(array, row, || ValueRef::F64(array.value(row))),
+            Self::Text(array) => value(array, row, || ValueRef::Text(array.value(row))),
+            Self::TextDictionary { keys, values } => value(keys, row, || {
+                let key = usize::try_from(keys.value(row)).ok().filter(|key| *key < values.len());
+                key.map_or(ValueRef::Null, |key| ValueRef::Text(values.value(key)))
+            }),
+            Self::Blob(array) => value(array, row, || ValueRef::Blob(array.value(row))),
         }
     }
 
@@ -143,15 +139,6 @@ impl ColumnArray {
         }
     }
 
-    #[inline]
-    fn is_null(&self, row: usize) -> bool {
-        self.nulls().is_some_and(|nulls| nulls.is_null(row))
-    }
-
-    fn nulls(&self) -> Option<&NullBuffer> {
-        self.as_array().nulls()
-    }
-
     /// The array itself; for a dictionary, its keys.
     pub(crate) fn as_array(&self) -> &dyn Array {
         match self {
@@ -187,6 +174,13 @@ impl ColumnArray {
             _ => return None,
         })
     }
+}
+
+/// A value, unless there is none.
+#[inline]
+fn value<'a>(array: &impl Array, row: usize, value: impl FnOnce() -> ValueRef<'a>) -> ValueRef<'a> {
+    let is_there = row < array.len() && array.is_valid(row);
+    if is_there { value() } else { ValueRef::Null }
 }
 
 /// The Arrow type of a column's values.

@@ -118,13 +118,24 @@ impl Journal {
 
     /// The encoded rows of a frame; `None` when they are damaged.
     pub(crate) fn payload(&self, frame: &FrameAt) -> Result<Option<Vec<u8>>, JournalError> {
+        let mut payload = Vec::new();
+        let whole = self.read_payload(frame, &mut payload)?;
+        Ok(whole.then_some(payload))
+    }
+
+    /// Fills a buffer with the encoded rows of a frame; `false` when they are damaged.
+    pub(crate) fn read_payload(
+        &self,
+        frame: &FrameAt,
+        payload: &mut Vec<u8>,
+    ) -> Result<bool, JournalError> {
         let offset = frame.offset + HEADER_BYTES as u64;
         let length = frame.header.payload_bytes as usize;
-        let mut payload = vec![0; length];
-        let filled = disk::read_at(self.file.as_ref(), offset, &mut payload)
+        // What was there is overwritten, so it need not be zero.
+        payload.resize(length, 0);
+        let filled = disk::read_at(self.file.as_ref(), offset, payload)
             .map_err(|source| JournalError::Read { path: self.path.clone(), source })?;
-        let whole = filled == length && crc32c::crc32c(&payload) == frame.header.payload_crc;
-        Ok(whole.then_some(payload))
+        Ok(filled == length && crc32c::crc32c(payload) == frame.header.payload_crc)
     }
 }
 

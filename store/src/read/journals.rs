@@ -194,12 +194,16 @@ impl Frames {
         Ok(rows + cut.read()?.map_or(0, |batch| batch.len() as u64))
     }
 
+    /// The frames that may hold a wanted row.
     fn load(&self, journal: &Pinned) -> Result<Vec<Loaded>, ReadError> {
-        let mut loaded = Vec::with_capacity(self.frames.len());
+        let predicates = &self.part.task.projection.predicates;
+        let (mut loaded, mut payload) = (Vec::new(), Vec::new());
         for frame in &self.frames {
-            match journal.journal.payload(frame).map_err(ReadError::Journal)? {
-                Some(payload) => loaded.push((*frame, payload)),
-                None => self.part.report(journal, frame, "its checksum is wrong"),
+            let read = journal.journal.read_payload(frame, &mut payload);
+            if !read.map_err(ReadError::Journal)? {
+                self.part.report(journal, frame, "its checksum is wrong");
+            } else if predicates.iter().all(|(_, predicate)| predicate.may_be_in(&payload)) {
+                loaded.push((*frame, std::mem::take(&mut payload)));
             }
         }
         Ok(loaded)

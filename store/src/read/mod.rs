@@ -19,7 +19,7 @@
 //! takes them by their earliest or latest time as far as it is asked for rows (`ordered`). Of a
 //! segment, it leaves out row groups and pages by their statistics, bloom filters and page index
 //! (`prune`), decodes the columns that filters look at, and the other wanted ones for the rows that
-//! passed (`segments`, `stretch`). A scan that yields many rows goes on ahead on a thread of its own (`scan`). A
+//! passed (`segments`, `stretch`); a column that holds one value there is not decoded (`constant`). A scan that yields many rows goes on ahead on a thread of its own (`scan`). A
 //! snapshot that is asked for many small ranges can keep what it decodes (`kept`).
 //!
 //! What cannot be read is left out and noted in [`Snapshot::damage`]; an error is only what the
@@ -34,6 +34,7 @@
 
 mod batch;
 mod cache;
+mod constant;
 mod count;
 mod filter;
 mod journals;

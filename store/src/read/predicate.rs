@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use arrow::array::{Array, Int32Array, Int64Array, StringArray};
 use arrow::buffer::BooleanBuffer;
+use memchr::memmem;
 
 use crate::columns::ColumnArray;
 use crate::read::batch::BootIds;
@@ -96,6 +97,19 @@ impl Predicate {
                 valid(array, check.integers(array.values(), u64::cast_signed))
             }
             (_, ColumnArray::F64(_) | ColumnArray::Blob(_)) => BooleanBuffer::new_unset(rows),
+        }
+    }
+
+    /// Whether encoded rows can hold one that passes. Text stands in them as it is, so what is looked
+    /// for is there or no row has it; to find that out costs far less than to decode them.
+    pub(super) fn may_be_in(&self, encoded: &[u8]) -> bool {
+        /// With more texts, decoding is cheaper.
+        const TEXTS_MAX: usize = 8;
+        match &self.check {
+            Check::Texts(texts) if texts.len() <= TEXTS_MAX => {
+                texts.iter().any(|text| memmem::find(encoded, text.as_bytes()).is_some())
+            }
+            _ => true,
         }
     }
 

@@ -31,6 +31,7 @@ use parquet::file::reader::{ChunkReader, Length, SerializedPageReader};
 
 use crate::guard::Unreadable;
 use crate::limits::CHUNK_BYTES_MAX;
+use crate::read::constant::constant;
 use crate::segment::read::{SegmentFile, SegmentStream};
 
 /// An open segment with its footer.
@@ -191,6 +192,12 @@ impl OpenSegment {
             arrays.push(array.ok_or_else(|| Unreadable("a column is too short".to_owned()))?);
         }
         Ok(arrays)
+    }
+
+    /// What all rows of a column of a row group hold, when the footer says that it is the same.
+    pub(super) fn constant(&self, group: usize, column: usize) -> Option<ArrayRef> {
+        let chunk = self.chunk(group, column)?;
+        constant(chunk, self.fields.get(column)?.data_type())
     }
 
     fn is_dictionary(&self, group: usize, column: usize) -> bool {

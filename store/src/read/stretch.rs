@@ -14,6 +14,7 @@ use crate::columns::ColumnArray;
 use crate::guard::{Unreadable, guarded};
 use crate::limits::BATCH_ROWS;
 use crate::read::batch::{Eids, LateEids, Positions, ScanBatch, boot_ids, int64};
+use crate::read::constant::repeated;
 use crate::read::filter::FilterColumn;
 use crate::read::projection::{Decoded, Slot};
 use crate::read::segments::Group;
@@ -24,6 +25,8 @@ pub(super) struct Stretch {
     late: Arc<LateSegmentEids>,
     /// Columns that are decoded already, for all rows that passed.
     kept: Vec<(usize, ArrayRef)>,
+    /// Columns in which all rows have the same value, as many as a batch has.
+    constants: Vec<(usize, ArrayRef)>,
     /// The other ones, in the order of the file.
     rest: Vec<usize>,
     reader: Option<ParquetRecordBatchReader>,
@@ -59,6 +62,7 @@ impl Stretch {
             group: group.clone(),
             late: Arc::new(late),
             kept: Vec::new(),
+            constants: Vec::new(),
             rest: Vec::new(),
             reader: None,
             positions: Positions::From(0),
@@ -72,9 +76,7 @@ impl Stretch {
             false => stretch.test(&candidates)?,
         };
         stretch.whole = stretch.total == count;
-        let is_kept = |column: &usize| stretch.kept.iter().any(|(kept, _)| kept == column);
-        let rest = part.yielded.iter().copied().filter(|column| !is_kept(column));
-        stretch.rest = rest.collect();
+        stretch.divide()?;
         stretch.positions = match passed.as_slice() {
             [only] => Positions::From(only.start),
             rows => {
@@ -91,6 +93,24 @@ impl Stretch {
             stretch.reader = Some(reader);
         }
         Ok(stretch)
+    }
+
+    /// Divides the columns that are not decoded yet into those of one value and the rest.
+    fn divide(&mut self) -> Result<(), Unreadable> {
+        let part = &self.group.part;
+        let is_kept = |column: &usize| self.kept.iter().any(|(kept, _)| kept == column);
+        let (mut constants, mut rest) = (Vec::new(), Vec::new());
+        for column in part.yielded.iter().copied().filter(|column| !is_kept(column)) {
+            match part.segment.constant(self.group.index, column) {
+                Some(one) => {
+                    let rows = self.total.min(self.batch_rows);
+                    constants.push((column, repeated(&one, rows).map_err(broken)?));
+                }
+                None => rest.push(column),
+            }
+        }
+        (self.constants, self.rest) = (constants, rest);
+        Ok(())
     }
 
     /// Reads the columns that predicates look at and returns the rows that pass.
@@ -178,7 +198,8 @@ impl Stretch {
             Some(reader) => reader.next().transpose().map_err(broken)?,
             None => None,
         };
-        let rows = match (&batch, self.kept.is_empty()) {
+        let none_decoded = self.kept.is_empty() && self.constants.is_empty();
+        let rows = match (&batch, none_decoded) {
             (Some(batch), _) if batch.num_rows() > left => return Err(wrong_length()),
             (Some(batch), _) => batch.num_rows(),
             (None, _) if self.reader.is_some() => {
@@ -197,6 +218,9 @@ impl Stretch {
         let column = |column: usize| {
             if let Some((_, array)) = self.kept.iter().find(|(kept, _)| *kept == column) {
                 return Some(array.slice(self.taken, rows));
+            }
+            if let Some((_, array)) = self.constants.iter().find(|(known, _)| *known == column) {
+                return Some(array.slice(0, rows));
             }
             let index = self.rest.binary_search(&column).ok()?;
             batch?.columns().get(index).map(Arc::clone)

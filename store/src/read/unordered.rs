@@ -99,8 +99,10 @@ impl Unordered {
     fn begin(&mut self, group: Group) {
         match guarded(|| group.candidates()) {
             Ok(mut rows) => {
-                // Many a scan wants a few rows only; not so one that looks for something.
-                if self.first && !group.tests_rows() {
+                // Many a scan wants a few rows only; not so one that looks for something. Of few rows
+                // a part would cost as much as all.
+                let count: usize = rows.iter().map(ExactSizeIterator::len).sum();
+                if self.first && count > BATCH_ROWS && !group.tests_rows() {
                     let first = take_first(&mut rows, FIRST_ROWS);
                     self.rest = Some((group.clone(), std::mem::replace(&mut rows, first)));
                 }

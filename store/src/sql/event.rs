@@ -137,9 +137,10 @@ impl EventBlock {
     }
 
     /// The values of a stored column that is read.
+    #[inline]
     pub(super) fn stored_column(&self, column: usize) -> Option<&ColumnArray> {
-        match self.layout.sources.get(column).copied().flatten()? {
-            Source::Stored(index) => self.batch.columns().get(index),
+        match self.layout.sources.get(column)?.as_ref()? {
+            Source::Stored(index) => self.batch.columns().get(*index),
             _ => None,
         }
     }

@@ -27,7 +27,7 @@ use crate::sql::state::StateTableEntry;
 use crate::sql::statement::{Context, Repeatable};
 use crate::sql::values::{self, Asked, Kind};
 use crate::table::ValueRef;
-use crate::{Filter, Order, Scan};
+use crate::{ColumnArray, Filter, Order, Scan};
 
 /// What a virtual table shows.
 #[derive(Clone, Copy, Debug)]
@@ -346,6 +346,16 @@ impl Walk {
     #[inline]
     pub(super) const fn is_at_end(&self) -> bool {
         matches!(self.rows, Rows::End)
+    }
+
+    /// A column of the rows that are streamed, and the current row's place in it, when it is
+    /// stored.
+    #[inline]
+    pub(super) fn stored(&self, column: usize) -> Option<(&ColumnArray, usize)> {
+        match &self.rows {
+            Rows::Streamed(streamed) => Some((streamed.block.stored_column(column)?, self.row)),
+            _ => None,
+        }
     }
 
     /// Hands over the value of a column of the current row; null at the end.
