@@ -76,8 +76,12 @@ pub const ROW_GROUP_ROWS: usize = 128 * 1024;
 pub const GROUP_BYTES_MAX: usize = 10 << 20;
 
 /// Rows from which a row group is moved whole when segments are merged; smaller ones are encoded
-/// anew.
+/// anew, unless they have [`MOVE_BYTES_MIN`].
 pub const MOVE_ROWS_MIN: usize = 64 * 1024;
+
+/// Bytes, encoded and not compressed, from which a row group is moved whole whatever its rows: wide
+/// rows fill [`GROUP_BYTES_MAX`] before they are many.
+pub const MOVE_BYTES_MIN: u64 = 4 << 20;
 
 /// Rows of each row group that a merge holds decoded.
 pub const MERGE_ROWS: usize = 4 * 1024;

@@ -393,6 +393,25 @@ mod tests {
         assert_eq!(pids(dir.path()), (0..2 * large + 91).collect::<Vec<_>>());
     }
 
+    #[test]
+    fn row_groups_of_wide_rows_are_moved_though_they_have_few() {
+        let dir = tempfile::tempdir().unwrap();
+        let wide = (4 * MOVE_ROWS_MIN / 10) as u32;
+        for numbers in [0..wide, wide..2 * wide] {
+            let options = WriterOptions::new([1; 16]);
+            let (mut writer, _) = Writer::open(dir.path(), TABLES, options).unwrap();
+            let row = |pid: u32| Small {
+                time_ns: NOW_NS + i64::from(pid),
+                pid,
+                path: Some(format!("{pid:0>200}")),
+            };
+            writer.append(numbers.map(row)).unwrap();
+            writer.close().unwrap();
+        }
+        let files = merged(dir.path());
+        assert_eq!(groups(dir.path(), &files[0]), [wide as usize, wide as usize]);
+    }
+
     /// Segments whose times overlap: their rows are put into one order.
     #[test]
     fn rows_of_one_time_come_together() {

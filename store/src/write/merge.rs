@@ -24,7 +24,7 @@ use parquet::arrow::arrow_reader::{
 use crate::columns;
 use crate::disk::Folder;
 use crate::guard::{Unreadable, guarded};
-use crate::limits::{MERGE_ROWS, MOVE_ROWS_MIN};
+use crate::limits::{MERGE_ROWS, MOVE_BYTES_MIN, MOVE_ROWS_MIN};
 use crate::manifest::entry::SegmentEntry;
 use crate::schema::ColumnType;
 use crate::segment::moving::{MovableGroup, range};
@@ -104,6 +104,8 @@ pub(super) struct Unit {
     input: usize,
     group: usize,
     rows: usize,
+    /// Bytes of its columns, encoded and not compressed.
+    bytes: u64,
     /// Smallest and largest time, in nanoseconds since the Unix epoch.
     times: (i64, i64),
     first_eid: i64,
@@ -125,12 +127,19 @@ pub(super) fn units(
             let times = range(group, time).ok_or_else(missing)?;
             let eids = range(group, EID).ok_or_else(missing)?;
             let rows = usize::try_from(group.num_rows()).unwrap_or(0);
-            let fit = same && rows >= MOVE_ROWS_MIN;
-            units.push(Unit { input: number, group: index, rows, times, first_eid: eids.0, fit });
+            let bytes = u64::try_from(group.total_byte_size()).unwrap_or(0);
+            let fit = same && is_large(rows, bytes);
+            let first_eid = eids.0;
+            units.push(Unit { input: number, group: index, rows, bytes, times, first_eid, fit });
         }
     }
     units.sort_by_key(|unit| (unit.times.0, unit.first_eid));
     Ok(units)
+}
+
+/// Whether rows are enough for a row group of their own.
+const fn is_large(rows: usize, bytes: u64) -> bool {
+    rows >= MOVE_ROWS_MIN || bytes >= MOVE_BYTES_MIN
 }
 
 /// How many row groups at most have an instant in common.
@@ -183,9 +192,11 @@ fn taken_along(units: &[Unit], moved: &[bool]) -> Option<usize> {
     let mut start = 0;
     while start < units.len() {
         let run = moved.iter().skip(start).take_while(|moved| !**moved).count();
-        let rows: usize = units.iter().skip(start).take(run).map(|unit| unit.rows).sum();
+        let of_run = || units.iter().skip(start).take(run);
+        let rows: usize = of_run().map(|unit| unit.rows).sum();
+        let bytes: u64 = of_run().map(|unit| unit.bytes).sum();
         let end = start + run;
-        if rows > 0 && rows < MOVE_ROWS_MIN {
+        if rows > 0 && !is_large(rows, bytes) {
             let beside = [Some(end).filter(|end| *end < units.len()), start.checked_sub(1)];
             let size = |index: &usize| units.get(*index).map_or(usize::MAX, |unit| unit.rows);
             if let Some(index) = beside.into_iter().flatten().min_by_key(size) {
