@@ -52,6 +52,7 @@ pub use crate::columns::ColumnArray;
 pub use crate::damage::{Damage, DamageKind};
 pub use crate::guid::{GuidParts, guid, parse_guid};
 pub use crate::journal::read::JournalError;
+pub use crate::lock::Holder;
 pub use crate::manifest::entry::SegmentEntry;
 pub use crate::manifest::read::ManifestError;
 pub use crate::read::{

@@ -4,6 +4,13 @@
 
 use std::time::Duration;
 
+/// How often a writer tries to take the lock while nobody writes: one who only asks has it for a
+/// moment.
+pub const LOCK_ATTEMPTS: u32 = 200;
+
+/// How long it waits in between.
+pub const LOCK_PAUSE: Duration = Duration::from_millis(5);
+
 /// Rows in one frame of the journal.
 pub const FRAME_ROWS_MAX: u32 = 4096;
 

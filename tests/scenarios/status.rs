@@ -21,10 +21,12 @@ fn what_is_stored_and_who_writes_is_told() {
     let daemon = Daemon::start();
     assert!(Command::new("/bin/true").stdin(Stdio::null()).status().unwrap().success());
     let running = status(daemon.data_dir(), &[]);
-    assert!(running.contains("writer    running"), "{running}");
+    let words = format!("writer    running as process {}\n", daemon.pid());
+    assert!(running.contains(&words), "{running}");
     let stopped = daemon.stop();
     assert!(stopped.status.success(), "{}", stopped.log);
     let text = status(&stopped.data_dir, &[]);
+    assert!(text.contains("writer    not running; its last sign of life was"), "{text}");
     assert!(text.contains("\nprocess_events  "), "{text}");
     let table = status(&stopped.data_dir, &["--retention", "-o", "csv"]);
     let row = table.lines().find(|line| line.starts_with("process_events,")).unwrap();

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use bygone_store::sql::{ResultColumn, ResultSink};
-use bygone_store::{Reader, TableUsage, Usage};
+use bygone_store::{Holder, Reader, TableUsage, Usage};
 use chrono::{DateTime, Local};
 use clap::Args;
 use rusqlite::types::ValueRef;
@@ -19,9 +19,6 @@ use crate::config::LogLevel;
 use crate::daemon;
 
 const DAY_NS: i64 = 24 * 3_600_000_000_000;
-
-/// A heartbeat older than this is of a writer that is gone: it writes one every five seconds.
-const HEARTBEAT_AGE_MAX: Duration = Duration::from_secs(20);
 
 /// Tell what is stored, and whether it is being written
 #[derive(Args, Debug)]
@@ -104,7 +101,7 @@ fn overview(
     let segments: u64 = usage.tables.iter().map(|table| table.segments).sum();
     let sealed: u64 = usage.tables.iter().map(|table| table.bytes).sum();
     let mut text = format!("data      {}\n", data_dir.display());
-    text += &format!("writer    {}\n", writer(usage.heartbeat, now));
+    text += &format!("writer    {}\n", writer(usage, now));
     text += &format!("sealed    {} in {segments} segments, {rows} rows\n", bytes_in_words(sealed));
     text +=
         &format!("journals  {} in {} files\n", bytes_in_words(usage.journal_bytes), usage.journals);
@@ -133,20 +130,20 @@ fn overview(
     text
 }
 
-fn writer(heartbeat: Option<SystemTime>, now: SystemTime) -> String {
-    let Some(at) = heartbeat else {
-        return "has never run".to_owned();
+/// Whether someone writes: who has the lock does, whatever the age of the last heartbeat.
+fn writer(usage: &Usage, now: SystemTime) -> String {
+    let known = match usage.holder {
+        Some(Holder::Process(Some(pid))) => return format!("running as process {pid}"),
+        Some(Holder::Process(None)) => return "running".to_owned(),
+        Some(Holder::Nobody) => "not running",
+        None => "not known whether it runs",
+    };
+    let Some(at) = usage.heartbeat else {
+        return format!("{known}; it has noted nothing yet");
     };
     let age = now.duration_since(at).unwrap_or_default();
-    if age <= HEARTBEAT_AGE_MAX {
-        "running".to_owned()
-    } else {
-        let seconds = Duration::from_secs(age.as_secs());
-        format!(
-            "not running; its last sign of life was {} ago",
-            humantime::format_duration(seconds)
-        )
-    }
+    let age = humantime::format_duration(Duration::from_secs(age.as_secs()));
+    format!("{known}; its last sign of life was {age} ago")
 }
 
 fn time_in_words(time_ns: i64) -> String {
@@ -238,18 +235,20 @@ mod tests {
     #[test]
     fn the_overview_says_who_writes_and_what_is_missing() {
         let now = SystemTime::now();
-        let usage = Usage {
+        let mut usage = Usage {
             tables: vec![table(DAY_NS)],
             journals: 1,
             journal_bytes: 2_000,
+            holder: Some(Holder::Process(Some(7))),
             heartbeat: Some(now - Duration::from_secs(3)),
             ..Usage::default()
         };
         let gaps = BTreeMap::from([("ring_full".to_owned(), 2)]);
         let text = overview(Path::new("/data"), &usage, &gaps, now);
-        assert!(text.contains("writer    running\n"), "{text}");
+        assert!(text.contains("writer    running as process 7\n"), "{text}");
         assert!(text.contains("gaps      2 ring_full in the last day\n"), "{text}");
         assert!(text.contains("sealed    30.0 kB in 3 segments, 1000 rows\n"), "{text}");
+        usage.holder = Some(Holder::Nobody);
         let later = now + Duration::from_secs(87);
         let text = overview(Path::new("/data"), &usage, &BTreeMap::new(), later);
         assert!(text.contains("not running; its last sign of life was 1m 30s ago\n"), "{text}");

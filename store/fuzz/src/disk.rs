@@ -167,6 +167,10 @@ impl DiskFile for MemoryFile {
         Ok(true)
     }
 
+    fn is_locked(&self) -> io::Result<bool> {
+        Ok(false)
+    }
+
     fn unlock(&self) -> io::Result<()> {
         Ok(())
     }

@@ -137,6 +137,13 @@ pub trait DiskFile: io::Write + fmt::Debug + Send + Sync {
     /// As flock(2).
     fn try_lock(&self) -> io::Result<bool>;
 
+    /// Whether a process has the file's lock. It is taken for this, shared with others who ask,
+    /// and given up at once: not to be asked of the very file that holds it.
+    ///
+    /// # Errors
+    /// As flock(2).
+    fn is_locked(&self) -> io::Result<bool>;
+
     /// Gives the file's lock up.
     ///
     /// # Errors

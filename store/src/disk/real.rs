@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 use crate::disk::{Access, Disk, DiskFile, FileInfo};
 
@@ -67,6 +68,15 @@ fn info(metadata: &fs::Metadata) -> FileInfo {
     }
 }
 
+/// Whether a lock was taken: another may have it.
+fn try_flock(file: &File, operation: FlockOperation) -> io::Result<bool> {
+    match flock(file, operation) {
+        Ok(()) => Ok(true),
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
 #[derive(Debug)]
 struct RealFile(File);
 
@@ -102,11 +112,15 @@ impl DiskFile for RealFile {
     }
 
     fn try_lock(&self) -> io::Result<bool> {
-        match flock(&self.0, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(true),
-            Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
-            Err(errno) => Err(errno.into()),
+        try_flock(&self.0, FlockOperation::NonBlockingLockExclusive)
+    }
+
+    fn is_locked(&self) -> io::Result<bool> {
+        let taken = try_flock(&self.0, FlockOperation::NonBlockingLockShared)?;
+        if taken {
+            self.unlock()?;
         }
+        Ok(!taken)
     }
 
     fn unlock(&self) -> io::Result<()> {

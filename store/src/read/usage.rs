@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use crate::disk::Folder;
 use crate::layout;
+use crate::lock::Holder;
 use crate::manifest::entry::State;
 use crate::manifest::read as manifest;
 use crate::read::reader::ReadError;
@@ -41,6 +42,8 @@ pub struct Usage {
     pub waiting_bytes: u64,
     /// Bytes that are free on the disk; `None` when that is unknown.
     pub free_bytes: Option<u64>,
+    /// Who may write to it; `None` when that cannot be told.
+    pub holder: Option<Holder>,
     /// When a writer noted its heartbeat last; `None` when none has.
     pub heartbeat: Option<SystemTime>,
     /// What would go now, a record per table.
@@ -56,6 +59,7 @@ pub(super) fn usage(dir: &Folder, retention: &Retention, now_ns: i64) -> Result<
     let mut usage = Usage {
         tables: tables(&state),
         free_bytes: dir.free_bytes().ok(),
+        holder: Holder::on(dir).ok(),
         heartbeat: dir.modified(&layout::heartbeat_path(dir.path())),
         ..Usage::default()
     };

@@ -2,7 +2,9 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use bygone_store::{EventTable, OpenError, TableSchema, Writer, WriterOptions};
+use bygone_store::{
+    EventTable, Holder, OpenError, Reader, Retention, TableSchema, Writer, WriterOptions,
+};
 
 use crate::fixture::{BOOT_ID, OtherEvents, SampleEvents, TABLES, open, rows, sample};
 
@@ -21,6 +23,18 @@ fn a_second_writer_is_refused_with_the_first_ones_pid() {
     drop(writer);
     open(dir.path()).0.close().unwrap();
     assert_eq!(rows(dir.path()), [sample(1), sample(2)]);
+}
+
+#[test]
+fn readers_are_told_whether_someone_writes() {
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(Holder::of(dir.path()).unwrap(), Holder::Nobody);
+    let (writer, _) = open(dir.path());
+    let holder =
+        || Reader::open(dir.path()).unwrap().usage(&Retention::default(), 0).unwrap().holder;
+    assert_eq!(holder(), Some(Holder::Process(Some(std::process::id()))));
+    writer.close().unwrap();
+    assert_eq!(holder(), Some(Holder::Nobody), "at once");
 }
 
 #[test]

@@ -1,9 +1,8 @@
 //! The folder of the data: whether it can be used, and whether a collector is using it.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
+use bygone_store::Holder;
 use rustix::fs::{Access, access};
 use serde::Serialize;
 
@@ -22,8 +21,7 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    /// Looks at the folder. A collector that starts in the very moment in which its lock is tried
-    /// here would be refused; the lock is given back at once.
+    /// Looks at the folder.
     pub(super) fn examine(path: &Path) -> Self {
         let exists = path.is_dir();
         let writable = exists && access(path, Access::WRITE_OK | Access::EXEC_OK).is_ok();
@@ -33,53 +31,28 @@ impl Folder {
             (false, _) if path.exists() => "is not a folder",
             (false, _) => "does not exist or cannot be seen by this user; bygone run makes it",
         };
-        let lock = path.join("lock");
-        let writer = Writer::of(&lock);
-        let collector = match &writer {
-            Writer::Running(Some(pid)) => format!("running as process {pid}"),
-            Writer::Running(None) => "running".to_owned(),
-            Writer::None => "not running".to_owned(),
-            Writer::Unknown(error) => format!("not known: {}: {error}", lock.display()),
+        let holder = Holder::of(path);
+        let collector = match &holder {
+            Ok(Holder::Process(Some(pid))) => format!("running as process {pid}"),
+            Ok(Holder::Process(None)) => "running".to_owned(),
+            Ok(Holder::Nobody) => "not running".to_owned(),
+            Err(error) => format!("not known: {}: {error}", path.join("lock").display()),
         };
         Self {
             path: path.to_owned(),
             exists,
             writable,
-            collector_pid: if let Writer::Running(pid) = writer { pid } else { None },
+            collector_pid: if let Ok(Holder::Process(pid)) = holder { pid } else { None },
             state: state.to_owned(),
             collector,
         }
     }
 }
 
-/// Who writes to the folder.
-#[derive(Debug)]
-enum Writer {
-    Running(Option<u32>),
-    None,
-    Unknown(io::Error),
-}
-
-impl Writer {
-    fn of(lock: &Path) -> Self {
-        let file = match fs::File::open(lock) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Self::None,
-            Err(error) => return Self::Unknown(error),
-        };
-        match file.try_lock_shared() {
-            Ok(()) => Self::None,
-            Err(fs::TryLockError::WouldBlock) => {
-                let text = fs::read_to_string(lock).unwrap_or_default();
-                Self::Running(text.trim().parse().ok())
-            }
-            Err(fs::TryLockError::Error(error)) => Self::Unknown(error),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

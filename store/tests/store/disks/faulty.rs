@@ -153,6 +153,11 @@ impl DiskFile for FaultyFile {
         self.file.try_lock()
     }
 
+    fn is_locked(&self) -> io::Result<bool> {
+        self.plan.call()?;
+        self.file.is_locked()
+    }
+
     fn unlock(&self) -> io::Result<()> {
         self.file.unlock()
     }

@@ -371,6 +371,10 @@ impl DiskFile for MemoryFile {
         self.disk.call().map(|_| true)
     }
 
+    fn is_locked(&self) -> io::Result<bool> {
+        self.disk.call().map(|_| false)
+    }
+
     fn unlock(&self) -> io::Result<()> {
         self.disk.call().map(drop)
     }
