@@ -94,9 +94,15 @@ impl Session {
     ///
     /// # Errors
     /// When the statement fails.
+    ///
+    /// # Panics
+    /// When it met damage, so that rows may be missing: no test's history is damaged unless it says
+    /// so.
     pub fn rows(&self, statement: &str) -> anyhow::Result<Vec<Value>> {
         let mut rows = Rows::default();
-        self.0.execute(statement, &mut rows)?;
+        let executed = self.0.execute(statement, &mut rows)?;
+        let damage: Vec<String> = executed.damage.iter().map(ToString::to_string).collect();
+        assert!(damage.is_empty(), "{statement}: damaged: {}", damage.join("; "));
         Ok(rows.rows)
     }
 }
@@ -130,5 +136,42 @@ fn json(value: &ValueRef<'_>) -> Value {
         ValueRef::Integer(number) => (*number).into(),
         ValueRef::Real(number) => (*number).into(),
         ValueRef::Text(bytes) => String::from_utf8_lossy(bytes).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use bygone::tables::events::gaps::Gaps;
+    use bygone_store::{Writer, WriterOptions};
+
+    use super::*;
+
+    #[test]
+    fn damage_is_no_answer() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = WriterOptions::new([7; 16]);
+        let (mut writer, _) =
+            Writer::open(folder.path(), tables::event_schemas(), options).unwrap();
+        let gap = |time_ns| Gaps {
+            time_ns,
+            end_ns: time_ns + 5,
+            source: "process_ebpf".to_owned(),
+            reason: "ring_full".to_owned(),
+            lost: None,
+            detail: None,
+        };
+        writer.append((0..100).map(gap)).unwrap();
+        writer.close().unwrap();
+        let statement = "SELECT sum(end_ns) FROM gaps";
+        let rows = || Session::open(folder.path()).unwrap().rows(statement).unwrap();
+        assert_eq!(rows().len(), 1);
+        for segment in std::fs::read_dir(folder.path().join("segments/gaps")).unwrap() {
+            std::fs::write(segment.unwrap().path(), "no segment").unwrap();
+        }
+        let failed = catch_unwind(AssertUnwindSafe(rows)).unwrap_err();
+        let message = failed.downcast_ref::<String>().unwrap();
+        assert!(message.contains("damaged: segments/gaps/"), "{message}");
     }
 }

@@ -70,7 +70,8 @@ pub(super) fn child(arguments: &[String]) -> anyhow::Result<()> {
 fn stream(dir: &Path) -> anyhow::Result<()> {
     let session =
         Session::open(SessionOptions { data_dir: dir.to_owned(), events: TABLES, states: &[] })?;
-    session.execute(&queries::stream(), &mut Digest::default())?;
+    let executed = session.execute(&queries::stream(), &mut Digest::default())?;
+    anyhow::ensure!(executed.damage.is_empty(), "damaged: {:?}", executed.damage);
     Ok(())
 }
 
