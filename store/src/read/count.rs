@@ -26,6 +26,7 @@ pub(super) fn count(
     let task = Arc::new(Task { snapshot: Arc::clone(snapshot), projection });
     let mut rows = 0;
     for entry in snapshot.segments(table.name, time) {
+        snapshot.check_stop()?;
         if task.projection.covers(entry.min_time_ns, entry.max_time_ns) {
             match snapshot.dir.exists(&snapshot.dir.join(&entry.path)) {
                 true => rows += entry.rows,
@@ -45,6 +46,7 @@ pub(super) fn count(
             None
         });
         for group in part.iter().flat_map(SegmentPart::groups) {
+            snapshot.check_stop()?;
             match guarded(|| group.located()) {
                 Ok(located) => rows += located.len() as u64,
                 Err(error) => group.report(&error),
@@ -53,6 +55,7 @@ pub(super) fn count(
     }
     for journal in 0..snapshot.journals.len() {
         for frames in JournalPart::frames(&task, journal, BATCH_ROWS) {
+            snapshot.check_stop()?;
             rows += frames.count()?;
         }
     }

@@ -139,6 +139,7 @@ pub(super) fn scan(task: &Arc<Task>) -> Result<Option<VecDeque<ScanBatch>>, Read
         let rows = match kept.get(&key) {
             Some(rows) => rows,
             None => {
+                unit.snapshot.check_stop()?;
                 let rows = read_group(&group).map(Arc::new);
                 kept.insert(key, rows.clone());
                 rows
@@ -177,6 +178,7 @@ fn groups(
 ) -> Result<Option<Vec<Group>>, ReadError> {
     let (mut found, mut bytes) = (Vec::new(), 0);
     for entry in unit.snapshot.segments(projection.table.name, &projection.time) {
+        unit.snapshot.check_stop()?;
         let Some(segment) = unit.snapshot.open(entry)? else {
             continue;
         };
@@ -227,6 +229,7 @@ fn read_group(group: &Group) -> Option<ScanBatch> {
 fn read_journal(unit: &Arc<Task>, journal: usize) -> Result<Option<ScanBatch>, ReadError> {
     let mut batches = Vec::new();
     for frames in JournalPart::frames(unit, journal, usize::MAX) {
+        unit.snapshot.check_stop()?;
         batches.extend(frames.read()?);
     }
     Ok(merge::sorted(batches, Order::Ascending, usize::MAX).pop_front())

@@ -4,7 +4,9 @@
 //! The rows are those of `mixed`: written by two versions of a table, in segments and in journals.
 
 use std::ops::{Bound, RangeInclusive};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bygone_store::limits::FRAME_ROWS_MAX;
 use bygone_store::{
     EventTable, Filter, FilterColumn, Order, ReadError, Reader, RowParts, ScanBatch, ScanRequest,
     Snapshot, Test, ValueRef, Writer, WriterOptions,
@@ -291,6 +293,45 @@ fn scans_of_large_segments_find_what_a_walk_finds() {
     let snapshot = reader.snapshot().unwrap();
     snapshot.keep_decoded(64 << 20);
     check(&snapshot, &model, &requests[..12]);
+}
+
+/// How often a snapshot asks whether to stop before `run` is through. Told to at any of these, it
+/// stops.
+fn asks<T>(reader: &Reader, run: impl Fn(&Snapshot) -> Result<T, ReadError>) -> usize {
+    let stops = |asks: usize| {
+        let (snapshot, left) = (reader.snapshot().unwrap(), AtomicUsize::new(asks));
+        snapshot.stop_when(move || {
+            let still = |left: usize| left.checked_sub(1);
+            left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, still).is_err()
+        });
+        match run(&snapshot) {
+            Ok(_) => false,
+            Err(ReadError::Stopped) => true,
+            Err(error) => panic!("{error}"),
+        }
+    };
+    (0..).find(|asks| !stops(*asks)).unwrap()
+}
+
+/// Also where no batch is yielded: it is asked for each segment, row group and run of frames.
+#[test]
+fn counts_and_kept_rows_stop_when_told_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let stretch = |rows, sealed| Stretch { older: false, rows, sealed };
+    let stretches = [stretch(3_000, true), stretch(3_000, true), stretch(40_000, false)];
+    write(dir.path(), 7, Spread { per_step: 3, jitter: 50, distinct: 12 }, &stretches);
+    let reader = Reader::open(dir.path()).unwrap();
+    let segments = reader.snapshot().unwrap().segments().count();
+    let frames = 40_000 / FRAME_ROWS_MAX as usize / 2;
+    let all = asks(&reader, |snapshot| snapshot.count(SCHEMA, &(i64::MIN..=i64::MAX)));
+    assert!(all >= segments + frames, "{all} for {segments} segments");
+    let small = SCHEMA.column("small").unwrap();
+    let request = ScanRequest::new(i64::MIN..=i64::MAX, vec![small]);
+    let kept = asks(&reader, |snapshot| {
+        snapshot.keep_decoded(64 << 20);
+        snapshot.scan(SCHEMA, &request)
+    });
+    assert!(kept > 2 * segments, "{kept} for {segments} segments");
 }
 
 /// What is read ahead on another thread comes whole and in order, a scan may end early, and what is
