@@ -59,6 +59,14 @@ pub const SEAL_WAIT: Duration = Duration::from_secs(5);
 /// Bytes of journals that are sealed together, one journal at least.
 pub const SEAL_BYTES_MAX: u64 = 256 << 20;
 
+/// Journals that wait for the sealer before it comes forward among the host's threads and leaves
+/// merges for later. Up to two times [`SEAL_JOURNALS`] is the usual run of things.
+pub const BEHIND_JOURNALS: usize = 64;
+
+/// Journals that wait for the sealer before the writer makes longer ones instead of more, so that
+/// readers can open them all: see [`JOURNALS_MAX`].
+pub const WAITING_JOURNALS_MAX: usize = 256;
+
 /// Rows of journals that are decoded at a time to be sealed, as far as frames allow.
 pub const WINDOW_BATCH_ROWS: usize = 4 * 1024;
 

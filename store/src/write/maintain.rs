@@ -1,13 +1,15 @@
 //! The thread that seals full journals, and what else is done beside the writer.
 //!
-//! It runs at the lowest priority and does one thing at a time. Journals are taken in the order of
+//! It stands back behind the rest of the host ([`crate::write::niceness`]) and does one thing at a
+//! time. Journals are taken in the order of
 //! their numbers, since the manifest says up to which number they are sealed; those that cannot be
 //! sealed (a full disk) are tried again after a while, and the others wait. A journal that is full
 //! by size waits a little for others to be sealed with it; one that is full by age does not.
 //!
 //! When nothing is to be sealed, segments are merged, and what is not to be kept is given up: when
 //! space is short, before anything is merged. Files are deleted when they have not counted for long
-//! enough, or for want of space. A merge is given up when the writer closes: it leaves nothing but time lost.
+//! enough, or for want of space. A merge is given up when the writer closes or journals pile up: it
+//! leaves nothing but time lost.
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -16,21 +18,18 @@ use std::time::{Duration, Instant};
 
 use crate::disk::Folder;
 use crate::layout;
-use crate::limits::{MAINTAIN_EVERY, SEAL_BYTES_MAX, SEAL_JOURNALS, SEAL_RETRY};
+use crate::limits::{BEHIND_JOURNALS, MAINTAIN_EVERY, SEAL_BYTES_MAX, SEAL_JOURNALS, SEAL_RETRY};
 use crate::manifest::entry::{Entry, SegmentEntry};
 use crate::manifest::log::ManifestLog;
 use crate::retention::{self, Expired, Space};
 use crate::schema::TableSchema;
 use crate::write::compact::{self, CompactError, Job};
 use crate::write::merge::MergeError;
+use crate::write::niceness::Niceness;
 use crate::write::options::WriterOptions;
 use crate::write::remove;
 use crate::write::seal::{self, Full};
 use crate::write::sealer::{Desk, Shared};
-
-/// Niceness of the thread, from 0 to 19, where it cannot be made to run only when nothing else does.
-#[cfg(target_os = "linux")]
-const NICENESS: i32 = 19;
 
 /// The thread's side.
 pub(super) struct Work {
@@ -84,10 +83,11 @@ impl Work {
     }
 
     pub(super) fn run(mut self) {
-        lower_priority();
+        let mut niceness = Niceness::of_thread();
         let shared = Arc::clone(&self.shared);
         let mut desk = shared.lock();
         loop {
+            niceness.follow(desk.journals.len());
             match self.next(&desk) {
                 Task::Seal(journals) => {
                     drop(desk);
@@ -146,6 +146,7 @@ impl Work {
             return Task::Expire;
         }
         if self.merge_from <= Instant::now()
+            && !is_behind(desk)
             && let Some(job) = self.job(self.options.clock.now_ns())
         {
             return Task::Compact(job);
@@ -199,7 +200,10 @@ impl Work {
 
     fn compact(&mut self, job: &Job) {
         let shared = Arc::clone(&self.shared);
-        let stop = || shared.lock().closing;
+        let stop = || {
+            let desk = shared.lock();
+            desk.closing || is_behind(&desk)
+        };
         let (dir, manifest) = (&self.dir, &mut self.manifest);
         let now_ns = self.options.clock.now_ns();
         let done = compact::compact(dir, manifest, self.tables, job, now_ns, &stop);
@@ -261,6 +265,11 @@ impl Work {
     }
 }
 
+/// Whether so many journals wait that merges must.
+fn is_behind(desk: &Desk) -> bool {
+    desk.journals.len() > BEHIND_JOURNALS
+}
+
 fn warn(what: &str, error: &dyn Error) {
     let mut causes = Vec::new();
     let mut cause = error.source();
@@ -269,13 +278,4 @@ fn warn(what: &str, error: &dyn Error) {
         cause = error.source();
     }
     tracing::warn!(error = %error, cause = causes.join(": "), "{what}");
-}
-
-/// Makes the calling thread yield to all others. On Linux a priority is a thread's own; on macOS
-/// it would be the whole process's.
-fn lower_priority() {
-    #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
-        tracing::debug!(error = %error, "The sealer runs at normal priority");
-    }
 }

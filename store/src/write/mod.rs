@@ -5,6 +5,7 @@ mod error;
 mod losses;
 mod maintain;
 mod merge;
+mod niceness;
 mod options;
 mod recover;
 mod remove;

@@ -1,8 +1,9 @@
 //! The writer's side of the thread that seals, merges and expires.
 //!
 //! The thread ([`crate::write::maintain`]) owns the manifest while it runs. Between the two is a
-//! list of full journals behind a lock that is held for moments only; it is bounded by the journals
-//! on disk, which readers read as they are.
+//! list of full journals behind a lock that is held for moments only. With
+//! [`WAITING_JOURNALS_MAX`](crate::limits::WAITING_JOURNALS_MAX) of them the writer begins no other
+//! because its own is full or old; readers read them as they are.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -101,6 +102,11 @@ impl Sealer {
         desk.settled = false;
         drop(desk);
         self.shared.changed.notify_all();
+    }
+
+    /// How many journals wait to be sealed.
+    pub(super) fn waiting(&self) -> usize {
+        self.shared.lock().journals.len()
     }
 
     /// Whether the thread has ended although it was not told to.

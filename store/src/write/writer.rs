@@ -10,7 +10,7 @@ use crate::damage::Damage;
 use crate::disk::Folder;
 use crate::journal::append::{Draft, JournalWriter, Unsynced};
 use crate::lease::Leases;
-use crate::limits::{TABLES_MAX, UNSYNCED_BYTES_MAX};
+use crate::limits::{TABLES_MAX, UNSYNCED_BYTES_MAX, WAITING_JOURNALS_MAX};
 use crate::lock::Lock;
 use crate::retention::Expired;
 use crate::schema::TableSchema;
@@ -147,7 +147,7 @@ impl Writer {
     }
 
     /// Begins a new journal when the present one is old enough, and hands full ones to the
-    /// sealer. Call it at least every few seconds.
+    /// sealer; not while too many wait for it. Call it at least every few seconds.
     ///
     /// # Errors
     /// When no new journal can be begun, and the old one is used on; or when the sealer has
@@ -212,6 +212,7 @@ impl Writer {
             self.sync_journal().map_err(failed)?;
         }
         if self.journal.bytes >= self.options.journal_bytes_max
+            && self.may_rotate()
             && let Err(WriteError::Rotate(error) | WriteError::Sync(error)) = self.rotate()
         {
             // The old journal still takes rows, unless it is broken.
@@ -279,9 +280,13 @@ impl Writer {
 
     fn is_due(&self) -> bool {
         let old = self.journal.created.elapsed() >= self.options.journal_age_max;
-        self.broken
-            || self.journal.bytes >= self.options.journal_bytes_max
-            || (old && self.journal.frames > 0)
+        let full = self.journal.bytes >= self.options.journal_bytes_max;
+        self.broken || ((full || (old && self.journal.frames > 0)) && self.may_rotate())
+    }
+
+    /// Whether the sealer keeps up.
+    fn may_rotate(&self) -> bool {
+        self.sealer.waiting() < WAITING_JOURNALS_MAX
     }
 
     fn rotate(&mut self) -> Result<(), WriteError> {

@@ -1,8 +1,9 @@
 //! Rotation and sealing beside readers.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use bygone_store::limits::{JOURNALS_MAX, WAITING_JOURNALS_MAX};
 use bygone_store::{EventTable, Reader, Writer, WriterOptions};
 
 use crate::fixture::{
@@ -183,4 +184,49 @@ fn numbers_far_apart_are_read_from_the_middle() {
         assert_eq!(found, all[from as usize..=to as usize]);
     }
     assert_eq!(snapshot.damage(), []);
+}
+
+/// Beyond some number of journals a reader would refuse to open them all.
+#[test]
+fn journals_that_cannot_be_sealed_grow_instead_of_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, _) = open_small(dir.path(), 100);
+    let obstacle = dir.path().join("segments/sample_events");
+    std::fs::write(&obstacle, "no folder").unwrap();
+    let all = JOURNALS_MAX as i64 + 100;
+    for number in 0..all {
+        writer.append([sample(number)]).unwrap();
+        writer.tick().unwrap();
+    }
+    assert_eq!(files(dir.path(), "journal").len(), WAITING_JOURNALS_MAX + 1);
+    assert_eq!(rows(dir.path()), samples(0..all));
+    writer.close().unwrap();
+    std::fs::remove_file(&obstacle).unwrap();
+    open_small(dir.path(), 100).0.close().unwrap();
+    assert_eq!(files(dir.path(), "journal").len(), 0);
+    assert_eq!(rows(dir.path()), samples(0..all));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_sealer_stands_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let (writer, _) = open_small(dir.path(), 8 << 10);
+    // Of proc(5)'s fields the 19th; the first behind the name is the 3rd.
+    let niceness = |stat: &str| -> Option<i32> {
+        stat.rsplit_once(") ")?.1.split(' ').nth(19 - 3)?.parse().ok()
+    };
+    let found = || {
+        let threads = std::fs::read_dir("/proc/self/task").unwrap();
+        let stats = threads
+            .filter_map(|thread| std::fs::read_to_string(thread.unwrap().path().join("stat")).ok());
+        let sealers: Vec<String> = stats.filter(|stat| stat.contains("(sealer)")).collect();
+        sealers.iter().any(|stat| niceness(stat) == Some(19))
+    };
+    let begun = Instant::now();
+    while !found() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "no sealer has niceness 19");
+        std::thread::yield_now();
+    }
+    writer.close().unwrap();
 }
