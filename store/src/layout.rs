@@ -5,6 +5,7 @@
 //! leases                            per table, the first eid that no run has been allowed to give
 //! heartbeat                         per source, the watermark up to which all is stored and synced
 //! manifest/<n>                      what is sealed
+//! manifest/reserve.tmp              space to note on a full disk what is given up
 //! journal/<n>.bj                    what is not
 //! segments/<table>/<level>-<n>.parquet, further parts <level>-<n>-<part>.parquet, rows far
 //!                                   out of time late-<level>-<n>.parquet
@@ -43,6 +44,11 @@ pub(crate) fn manifest_dir(dir: &Path) -> PathBuf {
 
 pub(crate) fn manifest_path(dir: &Path, number: u64) -> PathBuf {
     manifest_dir(dir).join(number.to_string())
+}
+
+/// Space for the manifest on a full disk.
+pub(crate) fn manifest_reserve_path(dir: &Path) -> PathBuf {
+    manifest_dir(dir).join(format!("reserve.{TEMPORARY_EXTENSION}"))
 }
 
 /// Where the torn end of a manifest file is kept.

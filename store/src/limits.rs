@@ -135,6 +135,9 @@ pub const SEGMENT_BYTES_MAX: u64 = 64 << 20;
 /// Bytes of entries in a manifest file, its checkpoint not counted, before the next one is begun.
 pub const MANIFEST_BYTES: u64 = 1 << 20;
 
+/// Bytes that are set aside, at least, for the manifest on a full disk. They are always a multiple.
+pub const RESERVE_BYTES_MIN: u64 = 64 << 10;
+
 /// Bytes of a manifest file that a reader accepts.
 pub const MANIFEST_BYTES_MAX: u64 = 256 << 20;
 

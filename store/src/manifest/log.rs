@@ -7,6 +7,7 @@ use crate::layout;
 use crate::limits::MANIFEST_BYTES;
 use crate::manifest::entry::{self, Entry, FORMAT, State};
 use crate::manifest::read::{Manifest, ManifestError};
+use crate::manifest::reserve;
 
 /// The manifest, held by the one writer.
 #[derive(Debug)]
@@ -72,6 +73,39 @@ impl ManifestLog {
         Ok(())
     }
 
+    /// Appends an entry after which files can be deleted. When the disk is full, it goes to a new
+    /// file in the space set aside for it.
+    pub(crate) fn append_for_room(&mut self, entry: &Entry) -> Result<(), ManifestError> {
+        match self.append(entry) {
+            Err(ManifestError::Write { source, .. }) if is_full(&source) => {
+                self.append_in_reserve(entry)
+            }
+            appended => appended,
+        }
+    }
+
+    /// Sets space aside for [`Self::append_for_room`], as far as it is not.
+    pub(crate) fn keep_reserve(&self) -> io::Result<()> {
+        reserve::keep(&self.dir, self.bytes)
+    }
+
+    fn append_in_reserve(&mut self, entry: &Entry) -> Result<(), ManifestError> {
+        self.number += 1;
+        let checkpoint = self.state.checkpoint(self.number, &self.head);
+        let (checkpoint, hash) = encode(&self.head, &checkpoint);
+        let (line, hash) = encode(&hash, entry);
+        let lines = checkpoint.clone() + &line;
+        let path = layout::manifest_path(self.dir.path(), self.number);
+        let file = reserve::turn_into(&self.dir, &path, lines.as_bytes())
+            .map_err(|source| self.write_error(source))?;
+        self.file = Some(file);
+        self.bytes = lines.len() as u64;
+        self.checkpoint_bytes = checkpoint.len() as u64;
+        self.head = hash;
+        self.state.apply(entry);
+        Ok(())
+    }
+
     /// Begins the next manifest file with a checkpoint of all that counts.
     fn begin_file(&mut self) -> Result<(), ManifestError> {
         self.number += 1;
@@ -92,6 +126,11 @@ impl ManifestLog {
     fn write_error(&self, source: io::Error) -> ManifestError {
         ManifestError::Write { path: layout::manifest_path(self.dir.path(), self.number), source }
     }
+}
+
+/// Whether a write failed for want of space.
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// The line of an entry, and its hash.

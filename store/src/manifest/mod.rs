@@ -24,6 +24,9 @@
 //! synced, it is unknown whether it is on disk: the next file is begun, whose checkpoint does not
 //! have it, before anything is written under the names in it.
 //!
+//! On a full disk an entry that makes room goes to the next file, whose space was set aside
+//! ([`reserve`]).
+//!
 //! Files are numbered, and each opens with a `checkpoint`: all that counted when it was begun, what
 //! waits to be deleted, and the hash before. So only the newest is read, and it stays small.
 //!
@@ -42,3 +45,4 @@ pub(crate) mod entry;
 pub(crate) mod live;
 pub(crate) mod log;
 pub(crate) mod read;
+mod reserve;

@@ -176,7 +176,7 @@ impl Work {
         let gone: Vec<SegmentEntry> = gone.into_iter().cloned().collect();
         if !gone.is_empty() {
             let removes = gone.iter().map(|file| file.path.clone()).collect();
-            match self.manifest.append(&Entry::Expire { at_ns: now_ns, removes }) {
+            match self.manifest.append_for_room(&Entry::Expire { at_ns: now_ns, removes }) {
                 Ok(()) => {
                     let gone: Vec<&SegmentEntry> = gone.iter().collect();
                     Expired::add(&mut self.shared.lock().expired, &gone);
@@ -188,6 +188,9 @@ impl Work {
         let count = remove::due(state, now_ns, grace, excess);
         if let Err(error) = remove::delete(&self.dir, &mut self.manifest.state, count) {
             tracing::warn!(error = %error, "A file that no longer counts stays for now");
+        }
+        if let Err(error) = self.manifest.keep_reserve() {
+            tracing::debug!(error = %error, "No space is set aside for a full disk");
         }
     }
 

@@ -10,6 +10,7 @@ mod disks;
 mod evolution;
 mod faults;
 mod fixture;
+mod full_disk;
 mod kill;
 mod manifest;
 mod mixed;

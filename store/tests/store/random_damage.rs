@@ -56,7 +56,7 @@ fn newest(disk: &MemoryDisk, folder: &str) -> Option<PathBuf> {
     let folder = Path::new(DIR).join(folder);
     let number = |path: &PathBuf| path.file_stem()?.to_str()?.parse::<u64>().ok();
     let files = disk.files().into_iter().filter(|path| path.parent() == Some(&folder));
-    files.max_by_key(number)
+    files.filter(|path| number(path).is_some()).max_by_key(number)
 }
 
 /// Cuts off or flips some of the last bytes of a file.
@@ -137,8 +137,11 @@ fn temporary_files_are_never_taken_for_anything() {
         assert!(read(&disk) == (appended.clone(), false), "seed {seed}: before recovery");
         open(&disk, &mut chance).close().unwrap();
         assert!(read(&disk) == (appended, false), "seed {seed}: after recovery");
-        let left =
-            disk.files().into_iter().filter(|path| path.extension().is_some_and(|e| e == "tmp"));
-        assert_eq!(left.count(), 0, "seed {seed}");
+        let mut left = disk.files();
+        // The reserve stays: the next start removes it when it needs the space most.
+        left.retain(|path| {
+            path.extension().is_some_and(|e| e == "tmp") && !path.ends_with("manifest/reserve.tmp")
+        });
+        assert!(left.is_empty(), "seed {seed}: {left:?}");
     }
 }

@@ -36,6 +36,7 @@ fn tear_manifest(dir: &Path) {
 fn manifests(dir: &Path) -> Vec<PathBuf> {
     let mut found = files(dir, "manifest");
     let number = |path: &PathBuf| path.file_name()?.to_str()?.parse::<u64>().ok();
+    found.retain(|path| number(path).is_some());
     found.sort_by_key(number);
     found
 }

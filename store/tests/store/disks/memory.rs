@@ -84,6 +84,10 @@ struct State {
     synced: BTreeMap<PathBuf, Node>,
     since: Vec<Change>,
     files: Vec<Content>,
+    /// Bytes of all files, once the disk is full.
+    capacity: Option<u64>,
+    /// The disk is full once a file below this folder is created.
+    full_from: Option<PathBuf>,
 }
 
 /// A disk in memory.
@@ -106,6 +110,16 @@ impl MemoryDisk {
     /// Loses the power after so many further calls: from then on every call fails.
     pub(crate) fn lose_power_after(&self, calls: u64) {
         self.0.lock().unwrap().calls_left = Some(calls);
+    }
+
+    /// Has no more space once a file below a folder is created, until [`Self::enlarge`].
+    pub(crate) fn full_from(&self, folder: &Path) {
+        self.0.lock().unwrap().full_from = Some(folder.to_path_buf());
+    }
+
+    pub(crate) fn enlarge(&self) {
+        let mut state = self.0.lock().unwrap();
+        (state.capacity, state.full_from) = (None, None);
     }
 
     pub(crate) fn is_off(&self) -> bool {
@@ -216,6 +230,25 @@ impl State {
         self.since.push(change);
     }
 
+    /// Bytes of all files that have a name.
+    fn used(&self) -> u64 {
+        let files = self.entries.values().map(|node| match node {
+            Node::Folder => 0,
+            Node::File(index) => self.files[*index].now.len() as u64,
+        });
+        files.sum()
+    }
+
+    fn free(&self) -> u64 {
+        self.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(self.used()))
+    }
+
+    /// Fails when there is no space for a file to become so long.
+    fn reserve(&self, index: usize, length: usize) -> io::Result<()> {
+        let more = length.saturating_sub(self.files[index].now.len());
+        if more as u64 > self.free() { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    }
+
     fn edit(&mut self, index: usize, edit: Edit) {
         let content = &mut self.files[index];
         edit.apply(&mut content.now);
@@ -283,6 +316,10 @@ impl Disk for MemoryDisk {
                 state.files.push(Content::default());
                 let index = state.files.len() - 1;
                 state.change(Change::Add(path.to_path_buf(), Node::File(index)));
+                if state.full_from.as_ref().is_some_and(|folder| path.starts_with(folder)) {
+                    state.full_from = None;
+                    state.capacity = Some(state.used());
+                }
                 index
             }
             Err(error) => return Err(error),
@@ -308,7 +345,7 @@ impl Disk for MemoryDisk {
     }
 
     fn free_bytes(&self, _: &Path) -> io::Result<u64> {
-        self.call().map(|_| u64::MAX)
+        Ok(self.call()?.free())
     }
 }
 
@@ -322,6 +359,7 @@ impl Write for MemoryFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut state = self.disk.call()?;
         let end = state.files[self.index].now.len();
+        state.reserve(self.index, end + bytes.len())?;
         state.edit(self.index, Edit::Write(end, bytes.to_vec()));
         Ok(bytes.len())
     }
@@ -343,12 +381,14 @@ impl DiskFile for MemoryFile {
 
     fn write_all_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.disk.call()?;
+        state.reserve(self.index, offset as usize + bytes.len())?;
         state.edit(self.index, Edit::Write(offset as usize, bytes.to_vec()));
         Ok(())
     }
 
     fn set_len(&self, bytes: u64) -> io::Result<()> {
         let mut state = self.disk.call()?;
+        state.reserve(self.index, bytes as usize)?;
         state.edit(self.index, Edit::Length(bytes as usize));
         Ok(())
     }
