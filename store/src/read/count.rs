@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use crate::damage::DamageKind;
-use crate::guard::{Unreadable, guarded};
+use crate::guard::guarded;
 use crate::limits::BATCH_ROWS;
 use crate::read::journals::JournalPart;
 use crate::read::projection::{Projection, Task};
@@ -37,15 +37,7 @@ pub(super) fn count(
             }
             continue;
         }
-        let Some(segment) = snapshot.open(entry)? else {
-            continue;
-        };
-        let part = guarded(|| SegmentPart::new(&task, entry, &segment));
-        let part = part.unwrap_or_else(|error: Unreadable| {
-            snapshot.report_damaged(entry, &error);
-            None
-        });
-        for group in part.iter().flat_map(SegmentPart::groups) {
+        for group in SegmentPart::open(&task, entry)? {
             snapshot.check_stop()?;
             match guarded(|| group.located()) {
                 Ok(located) => rows += located.len() as u64,

@@ -179,21 +179,7 @@ fn groups(
     let (mut found, mut bytes) = (Vec::new(), 0);
     for entry in unit.snapshot.segments(projection.table.name, &projection.time) {
         unit.snapshot.check_stop()?;
-        let Some(segment) = unit.snapshot.open(entry)? else {
-            continue;
-        };
-        let part = guarded(|| {
-            let part = SegmentPart::new(unit, entry, &segment)?;
-            Ok::<_, Unreadable>(part.map_or_else(Vec::new, |part| part.groups()))
-        });
-        let groups = match part {
-            Ok(groups) => groups,
-            Err(error) => {
-                unit.snapshot.report_damaged(entry, &error);
-                continue;
-            }
-        };
-        for group in groups {
+        for group in SegmentPart::open(unit, entry)? {
             let (min, max) = group.times;
             if min <= *projection.time.end() && max >= *projection.time.start() {
                 bytes += group.decoded_bytes();

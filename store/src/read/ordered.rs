@@ -247,21 +247,9 @@ impl Ordered {
     }
 
     fn open_segment(&mut self, entry: &SegmentEntry) -> Result<(), ReadError> {
-        let Some(segment) = self.task.snapshot.open(entry)? else {
-            return Ok(());
-        };
-        let groups = guarded(|| {
-            let part = SegmentPart::new(&self.task, entry, &segment)?;
-            Ok::<_, Unreadable>(part.map_or_else(Vec::new, |part| part.groups()))
-        });
-        match groups {
-            Ok(groups) => {
-                for group in groups {
-                    let times = group.times;
-                    self.push(times, Source::Group { group, rows: None, next_rows: FIRST_ROWS });
-                }
-            }
-            Err(error) => self.task.snapshot.report_damaged(entry, &error),
+        for group in SegmentPart::open(&self.task, entry)? {
+            let times = group.times;
+            self.push(times, Source::Group { group, rows: None, next_rows: FIRST_ROWS });
         }
         Ok(())
     }

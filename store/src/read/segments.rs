@@ -20,7 +20,7 @@ use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::statistics::Statistics;
 
 use crate::columns::{self, ColumnArray};
-use crate::guard::Unreadable;
+use crate::guard::{Unreadable, guarded};
 use crate::limits::BATCH_ROWS;
 use crate::manifest::entry::SegmentEntry;
 use crate::read::batch::int64;
@@ -28,6 +28,7 @@ use crate::read::filter::FilterColumn;
 use crate::read::predicate::Predicate;
 use crate::read::projection::Task;
 use crate::read::prune::{self, Tested};
+use crate::read::reader::ReadError;
 use crate::read::segment::OpenSegment;
 use crate::read::snapshot::overlaps;
 use crate::schema::ColumnType;
@@ -69,7 +70,7 @@ pub(super) struct Group {
 
 impl SegmentPart {
     /// Looks at a segment; `None` when it holds no row that passes.
-    pub(super) fn new(
+    fn new(
         task: &Arc<Task>,
         entry: &SegmentEntry,
         segment: &Arc<OpenSegment>,
@@ -165,8 +166,24 @@ impl SegmentPart {
         })
     }
 
+    /// The row groups of a segment that may hold wanted rows, by their statistics. What cannot be
+    /// read is noted as damage.
+    pub(super) fn open(task: &Arc<Task>, entry: &SegmentEntry) -> Result<Vec<Group>, ReadError> {
+        let Some(segment) = task.snapshot.open(entry)? else {
+            return Ok(Vec::new());
+        };
+        let groups = guarded(|| {
+            let part = Self::new(task, entry, &segment)?;
+            Ok::<_, Unreadable>(part.map_or_else(Vec::new, |part| part.groups()))
+        });
+        Ok(groups.unwrap_or_else(|error| {
+            task.snapshot.report_damaged(entry, &error);
+            Vec::new()
+        }))
+    }
+
     /// The row groups that may hold wanted rows, by their statistics.
-    pub(super) fn groups(self: &Arc<Self>) -> Vec<Group> {
+    fn groups(self: &Arc<Self>) -> Vec<Group> {
         let mut groups = Vec::new();
         for (index, group) in self.segment.groups().iter().enumerate() {
             let times = times(group, self.time).unwrap_or((i64::MIN, i64::MAX));

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::guard::{Unreadable, guarded};
+use crate::guard::guarded;
 use crate::limits::BATCH_ROWS;
 use crate::manifest::entry::SegmentEntry;
 use crate::read::batch::ScanBatch;
@@ -73,7 +73,7 @@ impl Unordered {
                 continue;
             }
             if let Some(entry) = self.segments.pop_front() {
-                self.open(&entry)?;
+                self.groups = SegmentPart::open(&self.task, &entry)?.into();
                 continue;
             }
             let Some(frames) = self.frames.pop_front() else {
@@ -121,20 +121,5 @@ impl Unordered {
             Ok(stretch) => self.stretch = Some((group, stretch)),
             Err(error) => group.report(&error),
         }
-    }
-
-    fn open(&mut self, entry: &SegmentEntry) -> Result<(), ReadError> {
-        let Some(segment) = self.task.snapshot.open(entry)? else {
-            return Ok(());
-        };
-        let groups = guarded(|| {
-            let part = SegmentPart::new(&self.task, entry, &segment)?;
-            Ok::<_, Unreadable>(part.map_or_else(Vec::new, |part| part.groups()))
-        });
-        match groups {
-            Ok(groups) => self.groups = groups.into(),
-            Err(error) => self.task.snapshot.report_damaged(entry, &error),
-        }
-        Ok(())
     }
 }
