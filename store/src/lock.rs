@@ -84,7 +84,7 @@ impl Lock {
             if attempts == 0 || file.is_locked()? {
                 return Err(LockError::Held { pid: pid(file.as_ref())? });
             }
-            std::thread::sleep(LOCK_PAUSE);
+            std::thread::park_timeout(LOCK_PAUSE);
         }
         file.set_len(0)?;
         file.write_all_at(0, format!("{}\n", std::process::id()).as_bytes())?;

@@ -1,4 +1,7 @@
 //! What a store takes on disk, and what of it would go under some retention.
+//!
+//! Who writes to it is told by its lock, which is asked for, shared, for a moment: all else that reads
+//! takes none.
 
 use std::time::SystemTime;
 
