@@ -126,6 +126,10 @@ pub const MAINTAIN_EVERY: Duration = Duration::from_secs(30);
 /// Rows in one page of a segment's column.
 pub const PAGE_ROWS: usize = 8 * 1024;
 
+/// Bytes of one page, encoded and not compressed, after which it ends: a reader who wants one row of
+/// it decompresses all. The writer looks every thousand rows.
+pub const PAGE_BYTES: usize = 128 << 10;
+
 /// Bytes of a column's dictionary; beyond it values are stored without.
 pub const DICTIONARY_BYTES: usize = 1 << 20;
 

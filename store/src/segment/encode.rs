@@ -25,7 +25,7 @@ use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
 
-use crate::limits::{DICTIONARY_BYTES, PAGE_ROWS, ROW_GROUP_ROWS};
+use crate::limits::{DICTIONARY_BYTES, PAGE_BYTES, PAGE_ROWS, ROW_GROUP_ROWS};
 
 /// Share of values that a bloom filter lets through wrongly.
 const BLOOM_FALSE_POSITIVES: f64 = 0.01;
@@ -47,6 +47,7 @@ pub(super) fn properties(sample: &RecordBatch, bloom: &[String]) -> WriterProper
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_max_row_group_row_count(None)
         .set_data_page_row_count_limit(PAGE_ROWS)
+        .set_data_page_size_limit(PAGE_BYTES)
         .set_dictionary_page_size_limit(DICTIONARY_BYTES)
         .set_statistics_enabled(EnabledStatistics::Page);
     let rows = sample.num_rows().min(SAMPLE_ROWS);
