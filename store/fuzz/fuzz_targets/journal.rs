@@ -2,4 +2,6 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| bygone_store_fuzz::journal(data));
+use bygone_store_fuzz::Ways;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| bygone_store_fuzz::journal(data, Ways::of(data)));

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use bygone_store::WriterOptions;
 use bygone_store::disk::{Access, Disk, DiskFile, FileInfo};
 
 type Content = Arc<Mutex<Vec<u8>>>;
@@ -20,6 +21,13 @@ impl MemoryDisk {
         let entries = self.entries();
         let copied = entries.iter().map(|(path, node)| (path.clone(), node.as_ref().map(copy)));
         Self(Arc::new(Mutex::new(copied.collect())))
+    }
+
+    /// To write on it.
+    pub(crate) fn options(&self, boot_id: [u8; 16]) -> WriterOptions {
+        let mut options = WriterOptions::new(boot_id);
+        options.disk = Arc::new(self.clone());
+        options
     }
 
     pub(crate) fn put(&self, path: &Path, content: Vec<u8>) {

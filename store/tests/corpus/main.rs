@@ -10,6 +10,8 @@ mod targets;
 
 use std::path::Path;
 
+use targets::Ways;
+
 type Target = fn(&[u8]);
 
 fn run(name: &str, target: Target) {
@@ -20,22 +22,29 @@ fn run(name: &str, target: Target) {
         inputs += 1;
     }
     assert!(inputs > 1, "{inputs} inputs");
-    for (_, _, input) in targets::seeds().iter().filter(|(of, _, _)| *of == name) {
+    let seeds = targets::seeds();
+    for (_, _, input) in seeds.iter().filter(|(of, _, _)| *of == name) {
         target(input);
     }
 }
 
+/// As the fuzzer does, and then everything.
+fn thoroughly(target: fn(&[u8], Ways), data: &[u8]) {
+    target(data, Ways::of(data));
+    target(data, Ways::All);
+}
+
 #[test]
 fn journals() {
-    run("journal", targets::journal);
+    run("journal", |data| thoroughly(targets::journal, data));
 }
 
 #[test]
 fn manifests() {
-    run("manifest", targets::manifest);
+    run("manifest", |data| thoroughly(targets::manifest, data));
 }
 
 #[test]
 fn segments() {
-    run("segment", targets::segment);
+    run("segment", |data| thoroughly(targets::segment, data));
 }
