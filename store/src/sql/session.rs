@@ -15,13 +15,13 @@ use rusqlite::limits::Limit;
 use rusqlite::types::ValueRef;
 use rusqlite::{Batch, Connection, ErrorCode, Statement};
 
-use crate::Damage;
 use crate::schema::TableSchema;
 use crate::sql::error::{SqlError, nearest, position};
 use crate::sql::state::StateTableEntry;
 use crate::sql::statement::Context;
 use crate::sql::walk::Shown;
 use crate::sql::{authorizer, functions, vtab};
+use crate::{Damage, Reader};
 
 /// Steps of SQLite's machine between two looks at the clock: about a millisecond.
 const PROGRESS_STEPS: c_int = 20_000;
@@ -144,6 +144,14 @@ impl Session {
     #[must_use]
     pub fn with_boot_id(self, boot_id: [u8; 16]) -> Self {
         self.context.set_boot_id(boot_id);
+        self
+    }
+
+    /// Reads the tables of events through a reader that is open already, whatever the data folder of
+    /// the options: one of another disk.
+    #[must_use]
+    pub fn with_reader(self, reader: Reader) -> Self {
+        self.context.set_reader(reader);
         self
     }
 

@@ -143,6 +143,10 @@ impl Context {
         *lock(&self.boot_id) = Some(boot_id);
     }
 
+    pub(super) fn set_reader(&self, reader: Reader) {
+        *lock(&self.reader) = Some(reader);
+    }
+
     pub(super) fn set_kept_bytes_max(&self, bytes: usize) {
         self.budget().kept_max = bytes;
     }
