@@ -1,75 +1,13 @@
-//! Tables, a store with rows in segments and in a journal, and a sink that keeps the rows.
+//! State tables, a store with rows in segments and in a journal, and short ways to ask it.
 
-use std::io;
 use std::path::Path;
 
-use bygone_store::sql::{
-    Executed, ResultColumn, ResultSink, ScanFailure, Session, SessionOptions, SqlError,
-    StateTableEntry,
-};
+use bygone_store::sql::{ScanFailure, Session, SessionOptions, StateTableEntry};
 use bygone_store::{Computed, EventTable, StateTable, TableSchema, Writer, WriterOptions, guid};
-use rusqlite::types::{Value, ValueRef};
+use rusqlite::types::Value;
 use tempfile::TempDir;
 
-/// The boot that rows are recorded in.
-pub(crate) const BOOT_ID: [u8; 16] = *b"\xab\xcd\xef\x01 any boot id";
-
-/// Boot-time nanoseconds plus this is real time.
-pub(crate) const CLOCK_OFFSET_NS: i64 = 1_000_000_000;
-
-/// One column of every type.
-#[derive(Clone, Debug, EventTable)]
-#[expect(dead_code, reason = "computed fields hold nothing to be read")]
-pub(crate) struct Samples {
-    /// Process id.
-    pub(crate) pid: u32,
-    /// Start of the process.
-    pub(crate) start_ns: u64,
-    /// Identity of the process.
-    #[column(guid(pid, start_ns))]
-    pub(crate) guid: Computed,
-    /// Text.
-    #[column(bloom)]
-    pub(crate) name: String,
-    /// Text that can be null.
-    pub(crate) label: Option<String>,
-    /// A real.
-    pub(crate) score: f64,
-    /// A number that can be null.
-    pub(crate) level: Option<i32>,
-    /// Yes or no.
-    pub(crate) flag: bool,
-    /// A large number.
-    pub(crate) big: i64,
-    /// Bytes.
-    pub(crate) data: Option<Vec<u8>>,
-    /// When.
-    #[column(time)]
-    pub(crate) time_ns: i64,
-    /// When, in seconds since boot.
-    #[column(uptime)]
-    pub(crate) uptime: Computed,
-}
-
-/// The same again, for joins.
-#[derive(Clone, Debug, EventTable)]
-#[expect(dead_code, reason = "computed fields hold nothing to be read")]
-pub(crate) struct Others {
-    /// When.
-    #[column(time)]
-    pub(crate) time_ns: i64,
-    /// Process id, null when it is unknown.
-    pub(crate) pid: Option<u32>,
-    /// Start of the process.
-    pub(crate) start_ns: Option<u64>,
-    /// Identity of the process.
-    #[column(guid(pid, start_ns))]
-    pub(crate) guid: Computed,
-    /// Text.
-    pub(crate) name: String,
-    /// A number that can be null.
-    pub(crate) level: Option<i32>,
-}
+pub(crate) use crate::control::{BOOT_ID, CLOCK_OFFSET_NS, Collect, Others, Samples, run};
 
 /// A state table.
 #[derive(Clone, Debug, StateTable)]
@@ -184,31 +122,6 @@ pub(crate) fn sample_guid(pid: u32) -> String {
     guid(&BOOT_ID, pid, u64::from(pid) * 10)
 }
 
-/// Keeps what it is given.
-#[derive(Default)]
-pub(crate) struct Collect {
-    pub(crate) columns: Vec<ResultColumn>,
-    pub(crate) rows: Vec<Vec<Value>>,
-    pub(crate) results: usize,
-}
-
-impl ResultSink for Collect {
-    fn start(&mut self, columns: &[ResultColumn]) -> io::Result<()> {
-        self.columns = columns.to_vec();
-        Ok(())
-    }
-
-    fn row(&mut self, values: &[ValueRef<'_>]) -> io::Result<()> {
-        self.rows.push(values.iter().map(|value| Value::try_from(*value).unwrap()).collect());
-        Ok(())
-    }
-
-    fn end(&mut self) -> io::Result<()> {
-        self.results += 1;
-        Ok(())
-    }
-}
-
 /// The rows of a statement.
 pub(crate) fn rows(session: &Session, sql: &str) -> Vec<Vec<Value>> {
     run(session, sql).unwrap_or_else(|error| panic!("{sql}: {error}")).0.rows
@@ -221,13 +134,6 @@ pub(crate) fn integers(session: &Session, sql: &str) -> Vec<i64> {
         other => panic!("{sql}: {other:?}"),
     };
     rows(session, sql).into_iter().map(integer).collect()
-}
-
-/// All that a statement gives.
-pub(crate) fn run(session: &Session, sql: &str) -> Result<(Collect, Executed), SqlError> {
-    let mut sink = Collect::default();
-    let executed = session.execute(sql, &mut sink)?;
-    Ok((sink, executed))
 }
 
 /// The lines of `EXPLAIN QUERY PLAN` that tell of scans.

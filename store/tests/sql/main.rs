@@ -2,11 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
+mod control;
 mod derived;
 mod differential;
 mod events;
 mod fixture;
-mod generate;
 mod plans;
 mod session;
 mod states;

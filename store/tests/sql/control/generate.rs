@@ -1,27 +1,40 @@
-//! Statements made by chance, each from a seed.
+//! Statements made by chance, each from a seed or from bytes.
 
+use std::collections::VecDeque;
 use std::fmt::Write as _;
 
-/// Numbers by chance (splitmix64). One seed gives one sequence.
-pub(crate) struct Chance(u64);
+/// Numbers by chance: those of some bytes first, one byte each, then splitmix64. One seed, or one
+/// row of bytes, gives one sequence.
+pub(crate) struct Chance {
+    bytes: VecDeque<u8>,
+    state: u64,
+}
 
 impl Chance {
     pub(crate) const fn new(seed: u64) -> Self {
-        Self(seed)
+        Self { bytes: VecDeque::new(), state: seed }
     }
 
-    pub(crate) const fn number(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    /// Numbers that a fuzzer can change one by one.
+    pub(crate) fn of_bytes(bytes: &[u8]) -> Self {
+        Self { bytes: bytes.iter().copied().collect(), state: 0 }
+    }
+
+    pub(crate) fn number(&mut self) -> u64 {
+        if let Some(byte) = self.bytes.pop_front() {
+            return u64::from(byte);
+        }
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.state ^ (self.state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ (mixed >> 31)
     }
 
-    pub(crate) const fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         (self.number() % bound as u64) as usize
     }
 
-    pub(crate) const fn one_in(&mut self, bound: usize) -> bool {
+    pub(crate) fn one_in(&mut self, bound: usize) -> bool {
         self.below(bound) == 0
     }
 
