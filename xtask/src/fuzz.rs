@@ -13,7 +13,7 @@ use crate::process::{root, run};
 use crate::tools::CARGO_FUZZ;
 
 /// The targets.
-pub(crate) const TARGETS: [&str; 3] = ["journal", "manifest", "segment"];
+pub(crate) const TARGETS: [&str; 4] = ["journal", "manifest", "segment", "sql"];
 
 /// Bytes of an input; the real files that the targets begin with are shorter.
 const INPUT_BYTES_MAX: u32 = 16 << 10;

@@ -2,8 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
+#[path = "../sql/control/mod.rs"]
+#[expect(unused_imports, reason = "the tests of SQL use all of it")]
+mod control;
 #[path = "../../fuzz/src/disk.rs"]
 mod disk;
+#[path = "../../fuzz/src/sql.rs"]
+#[expect(unreachable_pub, reason = "in the fuzzing crate it is its interface")]
+mod sql;
 #[path = "../../fuzz/src/targets.rs"]
 #[expect(unreachable_pub, reason = "in the fuzzing crate they are its interface")]
 mod targets;
@@ -22,7 +28,7 @@ fn run(name: &str, target: Target) {
         inputs += 1;
     }
     assert!(inputs > 1, "{inputs} inputs");
-    let seeds = targets::seeds();
+    let seeds = [targets::seeds(), sql::seeds()].concat();
     for (_, _, input) in seeds.iter().filter(|(of, _, _)| *of == name) {
         target(input);
     }
@@ -47,4 +53,9 @@ fn manifests() {
 #[test]
 fn segments() {
     run("segment", |data| thoroughly(targets::segment, data));
+}
+
+#[test]
+fn statements() {
+    run("sql", sql::sql);
 }
