@@ -8,7 +8,9 @@
 //! Rows yielded so have no number and no other columns. SQLite is hardly ever after these, but it
 //! does not say so beforehand: a column with a comparison that it need not check, such as a bound
 //! of the time, counts as read. When it asks for one after all, the rows are read once more, whole,
-//! and the n-th row yielded of a group becomes the n-th of the group's rows.
+//! and the n-th row yielded of a group becomes the n-th of the group's rows. A `rowid` in a condition
+//! is such a thing, too: where one row of a group was enough, from then on all of them are yielded,
+//! as which of them pass depends on it.
 //!
 //! When the distinct values need more memory than there is, the first column's range is halved and
 //! each half counted for itself, one after the other. Only values that cannot be divided so end in
@@ -94,10 +96,10 @@ impl Grouped {
         Ok(grouped.next_part()?.then_some(grouped))
     }
 
-    /// How often the current group is yielded.
+    /// How often the current group is yielded. It grows to all its rows once [`Self::row`] is asked.
     pub(super) fn times(&self) -> u64 {
         match self.order.last() {
-            Some(_) if self.task.grouping.once => 1,
+            Some(_) if self.task.grouping.once && self.whole.is_none() => 1,
             Some(group) => self.groups.occurs(*group),
             None => 0,
         }

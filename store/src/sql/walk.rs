@@ -306,7 +306,11 @@ impl Walk {
             }
             Rows::Grouped(grouped) => {
                 let grouped = grouped.get_mut();
-                if grouped.next()? {
+                let more = following(grouped).saturating_sub(self.row);
+                if more > 0 {
+                    // SQLite has asked for the number of a row that stood for its whole group.
+                    (self.row, self.left) = (self.row + 1, more - 1);
+                } else if grouped.next()? {
                     (self.row, self.left) = (0, following(grouped));
                 } else {
                     self.rows = Rows::End;

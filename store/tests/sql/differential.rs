@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use crate::control::{
     Agreed, Chance, LITERALS, agree, ask_control, comparable, control, others, samples,
 };
-use crate::fixture::{Samples, Store, run};
+use crate::fixture::{Samples, Store, plan, rows, run};
 
 const ROWS: usize = 24;
 
@@ -113,5 +113,29 @@ fn a_byte_makes_a_choice() {
     for _ in 0..9 {
         let number = chance.number();
         assert_eq!([same.number(), seeded.number()], [number; 2]);
+    }
+}
+
+/// SQLite does not say that it will ask for the number of a row that stands for its group.
+#[test]
+fn conditions_on_the_number_leave_out_no_value() {
+    let mut chance = Chance::new(7);
+    let (samples, others) = (samples(ROWS, &mut chance), others(ROWS, &mut chance));
+    let mut store = Store::new(1024);
+    store.append(samples.clone());
+    store.append(others.clone());
+    let (session, control) = (store.session(), control(&samples, &others));
+    let conditions = ["rowid % 3 = 2", "rowid IN (5, 'x')", "rowid <> 1", "rowid + 0 > 3"];
+    let shapes = [("pid", ""), ("flag", ""), ("name, pid", "ORDER BY pid DESC, name")];
+    for condition in conditions {
+        for (columns, order) in shapes {
+            let sql = format!("SELECT DISTINCT {columns} FROM samples WHERE {condition} {order}");
+            let lines = plan(&session, &sql);
+            assert!(lines[0].contains("ONCE EACH"), "{lines:?}");
+            let (ours, theirs) = (rows(&session, &sql), ask_control(&control, &sql).unwrap());
+            assert!(!ours.is_empty(), "{sql}");
+            let ordered = !order.is_empty();
+            assert_eq!(comparable(&ours, ordered), comparable(&theirs, ordered), "{sql}");
+        }
     }
 }

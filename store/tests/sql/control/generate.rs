@@ -204,12 +204,13 @@ fn grouping(chance: &mut Chance) -> (String, bool) {
         String::new()
     } else {
         let alias = source.alias;
-        let first = match chance.below(6) {
+        let first = match chance.below(7) {
             0 => format!("{alias}.time_ns > {}", chance.pick(LITERALS)),
             1 => format!("{alias}.time < ns('@5')"),
             2 => format!("{alias}.name IN ('a', 'abc', '5')"),
             3 => format!("{alias}.name = 'a'"),
             4 => format!("{alias}.rowid > 3"),
+            5 => format!("{alias}.rowid % 3 = 2"),
             _ => condition(chance, &sources, 1),
         };
         if chance.one_in(4) {
