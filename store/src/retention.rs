@@ -3,7 +3,8 @@
 //! Whole segments go, the oldest first. A segment is as old as its newest row, counted from the
 //! row's time or from its sealing, whichever is earlier, so that a row whose time lies in the
 //! future is not kept for ever. Tables that tell what is known of the others (`keep_last`) go after
-//! them: by age only when no other table has rows of that time, by size when nothing else is left.
+//! them: by age, counted from when they were written, only when no other table has rows of that time;
+//! by size when nothing else is left.
 //! Journals count, and are never given up.
 //!
 //! When a bound on size is passed, a little more goes than must, so that the next rows do not pass
@@ -136,7 +137,9 @@ fn by_age<'a>(
     let outlived = |file: &SegmentEntry| {
         retention.age_of(&file.table).is_some_and(|age| {
             let age = i64::try_from(age.as_nanos()).unwrap_or(i64::MAX);
-            file.newest_ns() < now_ns.saturating_sub(age)
+            // What tells that old rows have gone has their times, and is not as old.
+            let told = if retention.keeps_last(&file.table) { file.sealed_ns } else { i64::MIN };
+            file.newest_ns().max(told) < now_ns.saturating_sub(age)
         })
     };
     let oldest = kept.iter().filter(|file| !retention.keeps_last(&file.table) && !outlived(file));
@@ -269,6 +272,15 @@ mod tests {
         held.tables.push(table);
         assert_eq!(gone(&state(), &held), [1], "a gap of the day of other rows stays");
         assert_eq!(gone(&state(), &by_age(1)), [1, 4, 2, 3, 5, 6]);
+    }
+
+    #[test]
+    fn what_tells_of_old_rows_ages_from_its_sealing() {
+        let mut state = State::default();
+        let told =
+            |number, day| SegmentEntry { sealed_ns: day * DAY_NS, ..file("gaps", number, 0, 10) };
+        state.add(&[told(1, 1), told(2, 9)]);
+        assert_eq!(gone(&state, &Retention { max_age: days(8), ..retention() }), [1]);
     }
 
     #[test]

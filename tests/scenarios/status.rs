@@ -31,6 +31,11 @@ fn what_is_stored_and_who_writes_is_told() {
     let table = status(&stopped.data_dir, &["--retention", "-o", "csv"]);
     let row = table.lines().find(|line| line.starts_with("process_events,")).unwrap();
     assert!(row.ends_with(",0,0,0"), "nothing goes: {row}");
+    let mut refused = bygone();
+    refused.args(["status", "--json", "--data-dir"]).arg(&stopped.data_dir);
+    let refused = refused.stdin(Stdio::null()).output().unwrap();
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("add --retention"));
 
     // Under a configuration that keeps nothing, all would go; the dry run takes nothing.
     let folder = tempfile::tempdir().unwrap();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use bygone_store::sql::{ResultColumn, ResultSink};
 use bygone_store::{Holder, Reader, TableUsage, Usage};
 use chrono::{DateTime, Local};
@@ -13,7 +13,7 @@ use rusqlite::types::ValueRef;
 
 use super::data::DataArguments;
 use super::log;
-use super::output::OutputArguments;
+use super::output::{Format, OutputArguments};
 use super::terminal::{Screen, print, stdout};
 use crate::config::LogLevel;
 use crate::daemon;
@@ -41,6 +41,10 @@ pub(super) struct StatusArguments {
 
 pub(super) fn run(arguments: &StatusArguments) -> anyhow::Result<()> {
     log::init(LogLevel::Warn);
+    ensure!(
+        arguments.retention || arguments.output.format() == Format::Table,
+        "without --retention the status is text: add --retention, or leave out -o and --json"
+    );
     let config = arguments.data.load()?;
     let data_dir = arguments.data.folder(&config)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -60,10 +64,8 @@ fn gaps(data: &DataArguments, now_ns: i64) -> anyhow::Result<BTreeMap<String, u6
     let from_ns = now_ns.saturating_sub(DAY_NS);
     let mut counted = Counts::default();
     let session = data.session()?;
-    let statement = format!(
-        "SELECT reason, count(*) FROM gaps WHERE end_ns >= {from_ns} AND reason != 'expired' \
-         GROUP BY reason"
-    );
+    let statement =
+        format!("SELECT reason, count(*) FROM gaps WHERE end_ns >= {from_ns} GROUP BY reason");
     session.execute(&statement, &mut counted).context("counting gaps")?;
     Ok(counted.0)
 }
@@ -266,7 +268,7 @@ mod tests {
             time_ns: (0, 1),
         });
         let mut out = Vec::new();
-        let mut sink = super::super::output::Format::Csv.sink(&mut out, Screen::Pipe);
+        let mut sink = Format::Csv.sink(&mut out, Screen::Pipe);
         retention(sink.as_mut(), &usage).unwrap();
         drop(sink);
         let text = String::from_utf8(out).unwrap();

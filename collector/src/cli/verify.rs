@@ -19,8 +19,9 @@ const PRINTED_MAX: usize = 100;
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Every entry of the manifest holds the hash of the one before it and the SHA-256 of every segment \
-that it adds. All of that is computed again; a segment or an entry that was changed, added or taken \
-away is named, and the exit code is 1. The collector may run meanwhile.
+that it adds. All of that is computed again; a segment that was changed or taken away, and an entry that \
+was changed, added or taken away, is named, and the exit code is 1. A segment that no entry names is \
+not read by anyone. The collector may run meanwhile.
 
 The newest entry's hash is the head. Kept on another machine, it also tells when entries were cut \
 off the end. Not covered are the journals of the last minutes, which are not sealed yet.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::disk::Folder;
 use crate::layout;
-use crate::manifest::entry::{self, Entry, SegmentEntry, State};
+use crate::manifest::entry::{self, Entry, FORMAT, SegmentEntry, State};
 use crate::manifest::read::{ManifestError, numbers};
 use crate::read::ReadError;
 use crate::verify::{EntryAt, Fault, Note};
@@ -72,8 +72,12 @@ impl<'a> Walk<'a> {
             }
             expected = number + 1;
             let path = layout::manifest_path(dir.path(), number);
-            let content = dir.read(&path).map_err(|source| ManifestError::Read { path, source })?;
-            walk.file(number, &content);
+            let content = dir.read(&path);
+            let content =
+                content.map_err(|source| ManifestError::Read { path: path.clone(), source })?;
+            if let Some(format) = walk.file(number, &content) {
+                return Err(ManifestError::Newer { path, format });
+            }
         }
         Ok(walk)
     }
@@ -86,7 +90,8 @@ impl<'a> Walk<'a> {
         self.chain.notes.push(Note { at: Some(at), detail });
     }
 
-    fn file(&mut self, number: u64, content: &[u8]) {
+    /// Walks through a file; returns its format, if it is newer than this program's.
+    fn file(&mut self, number: u64, content: &[u8]) -> Option<u32> {
         let torn = self.torn.take();
         let mut offset = 0;
         for (line, text) in (1..).zip(content.split_inclusive(|byte| *byte == b'\n')) {
@@ -102,6 +107,9 @@ impl<'a> Walk<'a> {
                 break;
             }
             match self.parse(text.strip_suffix(b"\n").unwrap_or(text), line) {
+                Some((_, Entry::Checkpoint { format, .. })) if format > FORMAT => {
+                    return Some(format);
+                }
                 Some((hash, entry)) => {
                     if line == 1 {
                         self.begin(at, &entry);
@@ -117,6 +125,7 @@ impl<'a> Walk<'a> {
         if let Some((at, bytes)) = torn {
             self.account(at, &bytes);
         }
+        None
     }
 
     /// The hash and the entry of a line, if the hash is right.

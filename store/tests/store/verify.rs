@@ -193,3 +193,22 @@ fn old_segments_can_be_left_out() {
         files(dir.path(), "segments").len()
     );
 }
+
+#[test]
+fn a_newer_format_is_not_judged() {
+    use sha2::{Digest, Sha256};
+    let dir = sealed();
+    let copied = changed(dir.path(), |dir| {
+        let path = &manifests(dir)[0];
+        let content = std::fs::read_to_string(path).unwrap();
+        let (first, rest) = content.split_once('\n').unwrap();
+        let json = first.split_once(' ').unwrap().1.replace("\"format\":2", "\"format\":3");
+        let hash = Sha256::digest(format!("{} {json}", "0".repeat(64)));
+        let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        std::fs::write(path, format!("{hash} {json}\n{rest}")).unwrap();
+    });
+    let reader = Reader::open(copied.path()).unwrap();
+    let error = reader.verify(&VerifyRequest::default(), |_, _| {}).unwrap_err();
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert!(source.ends_with("has format 3, newer than this program's 2"), "{source}");
+}
