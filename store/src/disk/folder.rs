@@ -130,9 +130,12 @@ impl Folder {
     ) -> io::Result<Box<dyn DiskFile>> {
         let temporary = path.with_extension(layout::TEMPORARY_EXTENSION);
         let mut file = self.create(&temporary)?;
-        file.write_all(content)?;
-        file.sync()?;
-        self.rename_durable(&temporary, path)?;
+        let written = file.write_all(content).and_then(|()| file.sync());
+        if let Err(error) = written.and_then(|()| self.rename_durable(&temporary, path)) {
+            // It would take room that is short; one that cannot be removed goes at the next start.
+            let _left = self.disk.remove(&temporary);
+            return Err(error);
+        }
         Ok(file)
     }
 

@@ -412,6 +412,29 @@ mod tests {
         assert_eq!(groups(dir.path(), &files[0]), [wide as usize, wide as usize]);
     }
 
+    /// Its hash would be right again.
+    #[test]
+    fn a_changed_segment_is_not_merged() {
+        let dir = tempfile::tempdir().unwrap();
+        sealed(dir.path(), &[0..100, 100..200]);
+        let folder = Folder::real(dir.path());
+        let manifest = manifest::read(&folder).unwrap();
+        let mut log = ManifestLog::open(&folder, manifest).unwrap();
+        let inputs: Vec<SegmentEntry> = log.state.files.values().cloned().collect();
+        let path = folder.join(&inputs[1].path);
+        let mut content = std::fs::read(&path).unwrap();
+        content[20] ^= 1;
+        std::fs::write(&path, content).unwrap();
+        let changed = inputs[1].path.clone();
+        let job = Job { table: SMALL.name.to_owned(), level: 1, inputs };
+        let error = compact(&folder, &mut log, TABLES, &job, NOW_NS, &|| false).unwrap_err();
+        let CompactError::Merge { source: MergeError::Read { path, .. }, .. } = error else {
+            panic!("{error:?}")
+        };
+        assert_eq!(path, changed);
+        assert_eq!(log.state.files.len(), 2);
+    }
+
     /// Segments whose times overlap: their rows are put into one order.
     #[test]
     fn rows_of_one_time_come_together() {

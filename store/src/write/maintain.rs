@@ -219,6 +219,11 @@ impl Work {
                     | CompactError::Merge { source: MergeError::Column { path, .. }, .. } => {
                         self.unfit.insert(path);
                     }
+                    CompactError::Merge { source: MergeError::Open { path, .. }, .. } => {
+                        let paths = job.inputs.iter().map(|file| &file.path);
+                        let gone = paths.filter(|name| self.dir.join(name) == path);
+                        self.unfit.extend(gone.cloned());
+                    }
                     _ => self.merge_from = Instant::now() + MAINTAIN_EVERY,
                 }
             }

@@ -64,6 +64,11 @@ impl Input {
         let file =
             SegmentFile::open(dir, &path).map_err(|source| MergeError::Open { path, source })?;
         let read = |source| MergeError::Read { path: entry.path.clone(), source };
+        // What was changed must not get a right hash by being merged.
+        let sha256 = file.sha256().map_err(|error| read(Unreadable(error.to_string())))?;
+        if sha256 != entry.sha256 {
+            return Err(read(Unreadable("its content is not what the manifest says".to_owned())));
+        }
         let metadata = file.metadata_with_pages().map_err(read)?;
         Ok(Self { path: entry.path.clone(), file, metadata })
     }

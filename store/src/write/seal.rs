@@ -66,11 +66,11 @@ pub(crate) fn seal(
     manifest.make_ready().map_err(|source| SealError::Manifest { number, source })?;
     let mut found = Vec::new();
     let sources = open(dir, journals, &mut found)?;
-    let mut files = Vec::new();
+    let mut files: Vec<SegmentEntry> = Vec::new();
     for name in table_names(&sources) {
         let Some(table) = TableColumns::new(&sources, &name) else { continue };
         let work = TableWork { dir, sources: &sources, table: &table, tables, now_ns };
-        let (segments, bad) = work.seal()?;
+        let (segments, bad) = work.seal().inspect_err(|_| discard(dir, &files))?;
         files.extend(segments);
         let reported = |number| journals.iter().any(|full| full.number == number && full.reported);
         let news = bad.into_iter().filter(|bad| !(bad.by_checksum && reported(bad.journal)));
@@ -87,6 +87,16 @@ pub(crate) fn seal(
         }
     }
     Ok(())
+}
+
+/// Removes segments that no entry will name: the next attempt may take other journals, and have
+/// other names for its own.
+fn discard(dir: &Folder, files: &[SegmentEntry]) {
+    for file in files {
+        if let Err(error) = dir.remove(&dir.join(&file.path)) {
+            tracing::warn!(error = %error, file.path, "A segment that does not count stays for now");
+        }
+    }
 }
 
 fn open(
@@ -139,11 +149,14 @@ impl TableWork<'_> {
         let order = |source| SealError::Order { table: name(), source };
         let write = |source| SealError::Segment { table: name(), source };
         while let Some(ordered) = window.next().map_err(order)? {
+            if ordered.restarts {
+                // Of both: what begins anew may be in a later batch.
+                for series in &mut series {
+                    series.restart().map_err(write)?;
+                }
+            }
             for (batch, late) in self.parts(&ordered.batch) {
                 if let Some(series) = series.get_mut(usize::from(late)) {
-                    if ordered.restarts {
-                        series.restart().map_err(write)?;
-                    }
                     series.write(&batch).map_err(write)?;
                 }
             }
