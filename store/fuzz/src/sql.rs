@@ -17,15 +17,15 @@ static TABLES: &[&TableSchema] = &[Samples::SCHEMA, Others::SCHEMA];
 
 const DIR: &str = "/store";
 
-/// Rows of each table. Few, as a join of three tries all combinations.
-const ROWS: usize = 12;
-
 /// Bytes of an input to begin with; statements of more than so many choices are rare.
 const SEED_BYTES: usize = 48;
 
 /// How rows are stored, and how much memory a session has for them.
 struct Layout {
     name: &'static str,
+    /// Rows of each table. Few, as a join of three tries all combinations, and fewer where its inner
+    /// sides are read again for each.
+    rows: usize,
     /// Rows that a segment has at most, of each table. The last rows are in a journal.
     segment_rows: usize,
     kept_bytes_max: usize,
@@ -35,25 +35,29 @@ struct Layout {
 const LAYOUTS: [Layout; 4] = [
     Layout {
         name: "journal",
-        segment_rows: ROWS,
+        rows: 12,
+        segment_rows: 12,
         kept_bytes_max: KEPT_BYTES_MAX,
         groups_bytes_max: GROUPS_BYTES_MAX,
     },
     Layout {
         name: "segments",
+        rows: 12,
         segment_rows: 5,
         kept_bytes_max: KEPT_BYTES_MAX,
         groups_bytes_max: GROUPS_BYTES_MAX,
     },
     Layout {
         name: "nothing-kept",
-        segment_rows: 8,
+        rows: 6,
+        segment_rows: 4,
         kept_bytes_max: 0,
         groups_bytes_max: GROUPS_BYTES_MAX,
     },
     Layout {
         name: "few-groups",
-        segment_rows: ROWS,
+        rows: 12,
+        segment_rows: 12,
         kept_bytes_max: KEPT_BYTES_MAX,
         groups_bytes_max: 500,
     },
@@ -67,7 +71,7 @@ thread_local! {
 /// A store with rows of its own, and ordinary tables with the same.
 fn pair((number, layout): (u64, &Layout)) -> (Session, Connection) {
     let mut chance = Chance::new(number);
-    let (samples, others) = (samples(ROWS, &mut chance), others(ROWS, &mut chance));
+    let (samples, others) = (samples(layout.rows, &mut chance), others(layout.rows, &mut chance));
     let disk = MemoryDisk::default();
     let mut killed = disk.clone();
     let parts = samples.chunks(layout.segment_rows).zip(others.chunks(layout.segment_rows));

@@ -1,7 +1,7 @@
 //! Ordinary SQLite tables with the same rows, and the comparison with them.
 
 use bygone_store::schema::{ColumnSource, Computation};
-use bygone_store::sql::{Session, SqlError, parse_time};
+use bygone_store::sql::{Session, SqlError};
 use bygone_store::{Computed, EventTable, TableSchema, guid};
 use rusqlite::functions::FunctionFlags;
 use rusqlite::types::Value;
@@ -154,8 +154,10 @@ pub(crate) fn control(samples: &[Samples], others: &[Others]) -> Connection {
     });
     ordinary(&connection, Others::SCHEMA, rows);
     let flags = FunctionFlags::SQLITE_DETERMINISTIC;
+    // Of seconds since the epoch, which are all that statements have.
     let ns = |call: &mut rusqlite::functions::Context<'_>| {
-        Ok(parse_time(&call.get::<String>(0)?, chrono::Local::now()).unwrap())
+        let seconds: i64 = call.get::<String>(0)?.trim_start_matches('@').parse().unwrap();
+        Ok(seconds * 1_000_000_000)
     };
     connection.create_scalar_function("ns", 1, flags, ns).unwrap();
     connection
