@@ -1,7 +1,8 @@
 //! Retention: what the store is told to keep, and what it gave up, as gaps.
 //!
 //! The store gives up a segment now and then, while the oldest hour of each table ages; a gap is
-//! written once an hour and table, so that gaps do not become more than what they tell of.
+//! written once a minute and table at most, so that gaps do not become more than what they tell of,
+//! and a kill hides no more than a minute's.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use crate::config::RetentionConfig;
 use crate::events::{Gap, GapReason};
 
 /// How long what was given up is gathered before it is told.
-const GATHER: Duration = Duration::from_secs(3600);
+const GATHER: Duration = Duration::from_secs(60);
 
 /// Tables that tell what is known of the others, and go after them.
 const KEEP_LAST: [&str; 3] = ["gaps", "ledger", "capabilities"];
@@ -92,13 +93,13 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_within_an_hour_is_one_gap_a_table() {
+    fn what_goes_within_a_minute_is_one_gap_a_table() {
         let mut expiry = Expiry::default();
         assert_eq!(expiry.take(true), []);
         expiry.add(vec![expired("file_events", 1, 100)]);
         assert_eq!(expiry.take(false).len(), 1, "the first is told at once");
-        for minute in 1..60 {
-            expiry.add(vec![expired("file_events", 2, minute), expired("gaps", 1, 1)]);
+        for second in 1..60 {
+            expiry.add(vec![expired("file_events", 2, second), expired("gaps", 1, 1)]);
             assert_eq!(expiry.take(false), []);
         }
         let gaps = expiry.take(true);
