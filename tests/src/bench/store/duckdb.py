@@ -43,6 +43,9 @@ def main():
     answers = {"version": duckdb.__version__, "own": {}, "parquet": {}}
     own = duckdb.connect(asked["database"])
     parquet = duckdb.connect()
+    for connection in (own, parquet):
+        # It goes to standard output, where the answers do.
+        connection.execute("SET enable_progress_bar = false")
     for table, paths in asked["files"].items():
         files = f"read_parquet({paths!r})"
         parquet.execute(f"CREATE VIEW {table} AS SELECT * FROM {files}")
