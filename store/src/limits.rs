@@ -74,6 +74,9 @@ pub const WINDOW_BATCH_ROWS: usize = 4 * 1024;
 /// ends and another is begun.
 pub const WINDOW_ROWS_MAX: usize = 64 * 1024;
 
+/// Memory, in bytes, of the rows that wait so; with more, too, the order begins anew.
+pub const WINDOW_BYTES_MAX: usize = 16 << 20;
+
 /// How long before its journal was begun a row may have happened and still not count as late.
 pub const LATE_BEFORE: Duration = Duration::from_secs(10 * 60);
 
@@ -98,8 +101,13 @@ pub const MOVE_ROWS_MIN: usize = 64 * 1024;
 /// rows fill [`GROUP_BYTES_MAX`] before they are many.
 pub const MOVE_BYTES_MIN: u64 = 4 << 20;
 
-/// Rows of each row group that a merge holds decoded.
+/// Rows of each row group that a merge holds decoded, as far as they have no more than
+/// [`MERGE_ROWS_BYTES`].
 pub const MERGE_ROWS: usize = 4 * 1024;
+
+/// Memory, in bytes, of the rows of each row group that a merge holds decoded, as far as the rows of
+/// the group are alike.
+pub const MERGE_ROWS_BYTES: u64 = 4 << 20;
 
 /// Row groups that a merge reads at once; with more that overlap in time, fewer segments are
 /// merged.
@@ -119,6 +127,9 @@ pub const LATE_SEGMENTS: usize = 8;
 
 /// How long a file that others replace stays for readers that pinned it before.
 pub const READER_GRACE: Duration = Duration::from_secs(10 * 60);
+
+/// How long segments whose merge could not be written are left alone, while others are merged.
+pub const MERGE_RETRY: Duration = Duration::from_secs(10 * 60);
 
 /// How often it is looked whether there is something to merge, to delete or to expire.
 pub const MAINTAIN_EVERY: Duration = Duration::from_secs(30);

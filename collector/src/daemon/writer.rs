@@ -15,7 +15,7 @@ use anyhow::Context;
 use bygone_store::Writer;
 
 use super::damage;
-use super::expiry::Expiry;
+use super::expiry;
 use super::losses::Losses;
 use crate::config::Sync as SyncPolicy;
 use crate::events::{CollectorEvent, Gap, GapReason};
@@ -27,6 +27,9 @@ const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How long the loop waits for a batch before it looks at rotation and the clock.
 const WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// Gaps that wait for the store to take rows again; with more, the oldest are dropped.
+const UNTOLD_MAX: usize = 1024;
 
 /// The store's writer and what it still owes the disk.
 pub(super) struct WriterLoop {
@@ -44,8 +47,8 @@ pub(super) struct WriterLoop {
     noted: usize,
     /// Events that the store refused.
     losses: Losses,
-    /// What the store gave up.
-    expiry: Expiry,
+    /// What the store gave up or could not read back, and is not yet told.
+    untold: Vec<Gap>,
     /// Whether the last rotation failed, which is said once.
     rotation_failed: bool,
 }
@@ -63,7 +66,7 @@ impl WriterLoop {
             heartbeat_at: now,
             noted: watermarks.len(),
             losses: Losses::default(),
-            expiry: Expiry::default(),
+            untold: Vec::new(),
             rotation_failed: false,
         }
     }
@@ -80,7 +83,7 @@ impl WriterLoop {
             self.keep_up();
         }
         self.tell_losses();
-        self.report_expired(true);
+        self.report();
         self.sync();
         self.heartbeat();
         self.writer.close().context("closing the store")?;
@@ -179,8 +182,7 @@ impl WriterLoop {
             }
             Err(_) => {}
         }
-        self.report_damage();
-        self.report_expired(false);
+        self.report();
         let sync_due = match self.sync {
             SyncPolicy::Always => true,
             SyncPolicy::Every(interval) => self.synced_at.elapsed() >= interval,
@@ -197,28 +199,33 @@ impl WriterLoop {
         }
     }
 
-    /// Makes gaps of what the sealer could not read back.
-    fn report_damage(&mut self) {
-        let damage = self.writer.take_damage();
-        self.write_gaps(damage.iter().filter_map(damage::gap).collect());
-    }
-
-    /// Makes gaps of what the store gave up.
-    fn report_expired(&mut self, ending: bool) {
-        self.expiry.add(self.writer.take_expired());
-        let gaps = self.expiry.take(ending);
-        self.write_gaps(gaps);
-    }
-
-    fn write_gaps(&mut self, gaps: Vec<Gap>) {
-        if gaps.is_empty() {
+    /// Makes gaps of what the store gave up, and of what it could not read back. While it refuses
+    /// rows, they wait.
+    fn report(&mut self) {
+        let known = self.untold.len();
+        self.untold.extend(self.writer.take_damage().iter().filter_map(damage::gap));
+        self.untold.extend(self.writer.take_expired().iter().map(expiry::gap));
+        let news = self.untold.len() > known;
+        let over = self.untold.len().saturating_sub(UNTOLD_MAX);
+        if over > 0 {
+            self.untold.drain(..over);
+            tracing::warn!(gaps = over, "The store refuses rows; too much is missing to tell all");
+        }
+        if self.untold.is_empty() || !self.losses.is_empty() {
             return;
         }
-        let gaps = gaps.into_iter().map(CollectorEvent::Gap).collect();
+        let gaps = self.untold.iter().cloned().map(CollectorEvent::Gap).collect();
         let outcome = tables::append(&mut self.writer, &Events::Collector(gaps));
         self.unsynced |= outcome.rows > 0;
-        if let Some(error) = outcome.error {
-            warn(&error.into(), "What is missing could not be recorded");
+        let mut refused = outcome.refused.iter().peekable();
+        let mut index = 0;
+        self.untold.retain(|_| {
+            let kept = refused.next_if(|refused| **refused == index).is_some();
+            index += 1;
+            kept
+        });
+        if let Some(error) = outcome.error.filter(|_| news) {
+            warn(&error.into(), "What is missing could not be recorded; trying again");
         }
     }
 

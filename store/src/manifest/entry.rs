@@ -189,6 +189,13 @@ impl State {
         }
     }
 
+    /// The instant of an entry that removes files now: one that no other has, so that each entry's
+    /// files can be told apart.
+    pub(crate) fn next_removal(&self, now_ns: i64) -> i64 {
+        let taken = |at_ns| self.removed.iter().any(|file| file.at_ns == at_ns);
+        (now_ns..=i64::MAX).find(|at_ns| !taken(*at_ns)).unwrap_or(now_ns)
+    }
+
     fn remove(&mut self, paths: &[String], at_ns: i64) {
         for path in paths {
             if let Some(SegmentEntry { path, bytes, .. }) = self.files.remove(path) {

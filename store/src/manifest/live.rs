@@ -8,7 +8,9 @@
 //! entry was on disk before it was damaged, follows from what is there:
 //!
 //! - *A seal was finished* when one of its segments was merged since, or when one of its journals is
-//!   gone: a journal is removed only after the entry. Else the journals count.
+//!   gone: a journal is removed only after the entry. Else the journals count. Of several seals of
+//!   one journal, since a failed one is tried again, that is the one that was merged since, else
+//!   the last.
 //! - *A merge was finished* when one of its segments was merged since, or when one of the segments
 //!   that it replaces is gone and all of its own are there; or when all that it replaces are gone.
 //!   Else the segments that it was to replace count.
@@ -21,6 +23,7 @@
 //! are gone ([`crate::write`], removal), so that what replaces a file that is still there is there
 //! itself.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
@@ -156,6 +159,7 @@ impl<'a> Found<'a> {
                 };
             if done { finished.extend(segments) } else { unfinished.extend(segments) }
         }
+        unfinished.extend(self.take_repeated(&mut finished));
         let replaces = finished.iter().flat_map(|segment| &segment.replaces);
         let replaced: BTreeSet<&String> = replaces.collect();
         let named = |path: &String| self.state.files.contains_key(path);
@@ -189,6 +193,32 @@ impl<'a> Found<'a> {
             }
         }
         unnamed
+    }
+
+    /// Takes out the segments of a seal that failed and was tried again, with more journals or
+    /// fewer.
+    fn take_repeated<'b>(&self, finished: &mut Vec<&'b Described>) -> Vec<&'b Described> {
+        let mut seals: BTreeMap<u64, Vec<&Described>> = BTreeMap::new();
+        for segment in finished.iter().filter(|segment| !segment.journals.is_empty()) {
+            seals.entry(segment.entry.journal).or_default().push(segment);
+        }
+        let mut seals: Vec<Vec<&Described>> = seals.into_values().collect();
+        seals.sort_by_cached_key(|segments| {
+            let named = segments.iter().any(|s| self.state.files.contains_key(&s.entry.path));
+            let merged = segments.iter().any(|s| self.replaced.contains(&s.entry.path));
+            let last = segments.iter().map(|s| (s.entry.sealed_ns, s.entry.journal)).max();
+            Reverse((named, merged, last))
+        });
+        let (mut sealed, mut repeated) = (BTreeSet::new(), BTreeSet::new());
+        for segments in seals {
+            let journals: BTreeSet<u64> =
+                segments.iter().flat_map(|segment| &segment.journals).copied().collect();
+            match sealed.is_disjoint(&journals) {
+                true => sealed.extend(journals),
+                false => repeated.extend(segments.iter().map(|s| s.entry.path.clone())),
+            }
+        }
+        finished.extract_if(.., |segment| repeated.contains(&segment.entry.path)).collect()
     }
 
     /// Whether journals were removed because these were sealed from them.

@@ -8,15 +8,19 @@ use crate::limits::MANIFEST_BYTES;
 use crate::manifest::entry::{self, Entry, FORMAT, State};
 use crate::manifest::read::{Manifest, ManifestError};
 use crate::manifest::reserve;
+use crate::segment::series::discard;
 
 /// The manifest, held by the one writer.
 #[derive(Debug)]
 pub(crate) struct ManifestLog {
     dir: Folder,
     number: u64,
-    /// The newest manifest file; `None` after a failed write, since its end is then unknown.
+    /// The newest manifest file; `None` after a failed write.
     file: Option<Box<dyn DiskFile>>,
+    /// Where its last entry that is on disk ends.
     bytes: u64,
+    /// Whether something of a failed entry may be behind that.
+    overrun: bool,
     /// Size of the checkpoint that opens the file, or would open a new one.
     checkpoint_bytes: u64,
     head: String,
@@ -33,6 +37,7 @@ impl ManifestLog {
             number: manifest.position.number,
             file: None,
             bytes: manifest.position.bytes,
+            overrun: false,
             checkpoint_bytes: 0,
             head: manifest.head,
             state: manifest.state,
@@ -49,8 +54,8 @@ impl ManifestLog {
         Ok(log)
     }
 
-    /// Sees to it that there is a file to append to. After a failed append this begins a new one,
-    /// so that the entry of which it is unknown whether it is on disk does not count.
+    /// Sees to it that there is a file to append to. After a failed append this begins a new one:
+    /// what a sync says of a file is not to be relied on after it has failed once (fsync(2)).
     pub(crate) fn make_ready(&mut self) -> Result<(), ManifestError> {
         if self.file.is_none() || self.bytes >= self.checkpoint_bytes + MANIFEST_BYTES {
             self.begin_file()?;
@@ -58,19 +63,35 @@ impl ManifestLog {
         Ok(())
     }
 
-    /// Appends an entry; it is on disk on return.
+    /// Appends an entry; it is on disk on return. One that fails is taken back.
     pub(crate) fn append(&mut self, entry: &Entry) -> Result<(), ManifestError> {
         self.make_ready()?;
         let (line, hash) = encode(&self.head, entry);
         let written = self.file.as_mut().map(|file| write_synced(file.as_mut(), &line));
         if let Some(Err(source)) = written {
             self.file = None;
-            return Err(self.write_error(source));
+            self.overrun = true;
+            self.take_back();
+            let path = layout::manifest_path(self.dir.path(), self.number);
+            return Err(ManifestError::Write { path, source });
         }
         self.bytes += line.len() as u64;
         self.head = hash;
         self.state.apply(entry);
         Ok(())
+    }
+
+    /// Appends an entry that adds segments, or removes them when it cannot be: their names may
+    /// not come again. Those of an entry that cannot be taken back stay, since it may count.
+    pub(crate) fn append_or_discard(&mut self, entry: &Entry) -> Result<(), ManifestError> {
+        let appended = self.append(entry);
+        if appended.is_err()
+            && !self.overrun
+            && let Entry::Seal { files, .. } | Entry::Compact { files, .. } = entry
+        {
+            discard(&self.dir, files);
+        }
+        appended
     }
 
     /// Appends an entry after which files can be deleted. When the disk is full, it goes to a new
@@ -89,42 +110,73 @@ impl ManifestLog {
         reserve::keep(&self.dir, self.bytes)
     }
 
+    /// Cuts off what a failed append has left behind the last entry, so that it neither counts nor
+    /// breaks the chain. On a disk where this fails too it is tried again before anything follows.
+    fn take_back(&mut self) {
+        if !self.overrun {
+            return;
+        }
+        let path = layout::manifest_path(self.dir.path(), self.number);
+        let cut = || {
+            // Never made longer: it may have been changed by another hand.
+            if self.dir.bytes(&path)? > self.bytes {
+                let file = self.dir.open_in_place(&path)?;
+                file.set_len(self.bytes)?;
+                file.sync()?;
+            }
+            Ok::<(), io::Error>(())
+        };
+        match cut() {
+            Ok(()) => self.overrun = false,
+            Err(error) => {
+                tracing::warn!(error = %error, "A manifest entry that failed may still be on disk");
+            }
+        }
+    }
+
     fn append_in_reserve(&mut self, entry: &Entry) -> Result<(), ManifestError> {
-        self.number += 1;
-        let checkpoint = self.state.checkpoint(self.number, &self.head);
-        let (checkpoint, hash) = encode(&self.head, &checkpoint);
+        let (number, checkpoint, hash) = self.next_file();
         let (line, hash) = encode(&hash, entry);
         let lines = checkpoint.clone() + &line;
-        let path = layout::manifest_path(self.dir.path(), self.number);
-        let file = reserve::turn_into(&self.dir, &path, lines.as_bytes())
-            .map_err(|source| self.write_error(source))?;
-        self.file = Some(file);
-        self.bytes = lines.len() as u64;
-        self.checkpoint_bytes = checkpoint.len() as u64;
-        self.head = hash;
+        let path = layout::manifest_path(self.dir.path(), number);
+        match reserve::turn_into(&self.dir, &path, lines.as_bytes()) {
+            Ok(file) => self.go_on_in(number, file, hash, lines.len(), checkpoint.len()),
+            Err(source) => return Err(ManifestError::Write { path, source }),
+        }
         self.state.apply(entry);
         Ok(())
     }
 
     /// Begins the next manifest file with a checkpoint of all that counts.
     fn begin_file(&mut self) -> Result<(), ManifestError> {
-        self.number += 1;
-        let checkpoint = self.state.checkpoint(self.number, &self.head);
-        let (line, hash) = encode(&self.head, &checkpoint);
-        let path = layout::manifest_path(self.dir.path(), self.number);
-        let file = self
-            .dir
-            .create_durable(&path, line.as_bytes())
-            .map_err(|source| self.write_error(source))?;
-        self.file = Some(file);
-        self.bytes = line.len() as u64;
-        self.checkpoint_bytes = self.bytes;
-        self.head = hash;
+        let (number, checkpoint, hash) = self.next_file();
+        let path = layout::manifest_path(self.dir.path(), number);
+        match self.dir.create_durable(&path, checkpoint.as_bytes()) {
+            Ok(file) => self.go_on_in(number, file, hash, checkpoint.len(), checkpoint.len()),
+            Err(source) => return Err(ManifestError::Write { path, source }),
+        }
         Ok(())
     }
 
-    fn write_error(&self, source: io::Error) -> ManifestError {
-        ManifestError::Write { path: layout::manifest_path(self.dir.path(), self.number), source }
+    /// The number of the next manifest file, its checkpoint and the hash of that.
+    fn next_file(&mut self) -> (u64, String, String) {
+        self.take_back();
+        let number = self.number + 1;
+        let (line, hash) = encode(&self.head, &self.state.checkpoint(number, &self.head));
+        (number, line, hash)
+    }
+
+    fn go_on_in(
+        &mut self,
+        number: u64,
+        file: Box<dyn DiskFile>,
+        head: String,
+        bytes: usize,
+        checkpoint_bytes: usize,
+    ) {
+        (self.number, self.file, self.head) = (number, Some(file), head);
+        (self.bytes, self.checkpoint_bytes) = (bytes as u64, checkpoint_bytes as u64);
+        self.overrun = false;
     }
 }
 

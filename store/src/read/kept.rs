@@ -161,7 +161,7 @@ pub(super) fn scan(task: &Arc<Task>) -> Result<Option<VecDeque<ScanBatch>>, Read
     }
     Ok(Some(match projection.order {
         Order::Any => batches.into(),
-        order => merge::sorted(batches, order, BATCH_ROWS),
+        order => merge::sorted(batches, order, BATCH_ROWS).map_err(ReadError::Order)?,
     }))
 }
 
@@ -218,7 +218,8 @@ fn read_journal(unit: &Arc<Task>, journal: usize) -> Result<Option<ScanBatch>, R
         unit.snapshot.check_stop()?;
         batches.extend(frames.read()?);
     }
-    Ok(merge::sorted(batches, Order::Ascending, usize::MAX).pop_front())
+    let sorted = merge::sorted(batches, Order::Ascending, usize::MAX);
+    sorted.map(|mut batches| batches.pop_front()).map_err(ReadError::Order)
 }
 
 /// The rows of a unit that are wanted, with the requested columns; `None` when there are none.

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use arrow::array::{Array, AsArray, Int32Array};
 use arrow::compute::interleave;
+use arrow::error::ArrowError;
 
 use crate::columns::ColumnArray;
 use crate::read::batch::{BootIds, Eids, ScanBatch};
@@ -19,52 +20,62 @@ pub(super) fn sorted(
     batches: Vec<ScanBatch>,
     order: Order,
     rows_max: usize,
-) -> VecDeque<ScanBatch> {
+) -> Result<VecDeque<ScanBatch>, ArrowError> {
     let mut places: Vec<(i64, i64, Place)> = Vec::new();
     for (index, batch) in batches.iter().enumerate() {
         let (Some(times), Some(eids)) = (&batch.time_ns, batch.eid()) else {
-            continue;
+            return Err(different("times or numbers"));
         };
         let keys = times.values().iter().zip(eids.values());
         places.extend(keys.enumerate().map(|(row, (time, eid))| (*time, *eid, (index, row))));
     }
     if order == Order::Ascending && batches.len() == 1 && places.is_sorted() {
-        return batches.into();
+        return Ok(batches.into());
     }
     places.sort_unstable();
     if order == Order::Descending {
         places.reverse();
     }
     let places: Vec<Place> = places.into_iter().map(|(_, _, place)| place).collect();
-    places.chunks(rows_max).filter_map(|places| gather(&batches, places)).collect()
+    places.chunks(rows_max).map(|places| gather(&batches, places)).collect()
 }
 
-/// The rows at some places; `None` when the batches have not the same columns, or no number is to be
-/// had.
-pub(super) fn gather(batches: &[ScanBatch], places: &[Place]) -> Option<ScanBatch> {
+/// The rows at some places.
+///
+/// # Errors
+/// When the batches have not the same columns, no number is to be had, or text is longer than a
+/// batch can hold.
+pub(super) fn gather(batches: &[ScanBatch], places: &[Place]) -> Result<ScanBatch, ArrowError> {
     if let Some(rows) = consecutive(places)
         && let [only] = batches
     {
-        return Some(only.slice(rows));
+        return Ok(only.slice(rows));
     }
-    let first = batches.first()?;
-    let mut columns = Vec::with_capacity(first.columns.len());
-    for index in 0..first.columns.len() {
+    let count = batches.first().map_or(0, |batch| batch.columns.len());
+    let mut columns = Vec::with_capacity(count);
+    for index in 0..count {
         let parts: Option<Vec<_>> = batches.iter().map(|batch| batch.columns.get(index)).collect();
-        columns.push(gather_column(&parts?, places)?);
+        columns.push(gather_column(&parts.ok_or_else(|| different("columns"))?, places)?);
     }
     let int64 = |part: fn(&ScanBatch) -> Option<&dyn Array>| {
-        let parts: Vec<_> = batches.iter().map(part).collect::<Option<_>>()?;
-        Some(interleave(&parts, places).ok()?.as_primitive().clone())
+        let Some(parts) = batches.iter().map(part).collect::<Option<Vec<_>>>() else {
+            return Ok(None);
+        };
+        interleave(&parts, places).map(|array| Some(array.as_primitive().clone()))
     };
-    Some(ScanBatch {
+    let eids = int64(|batch| batch.eid().map(|array| array as _))?;
+    Ok(ScanBatch {
         rows: places.len(),
         columns,
-        time_ns: int64(|batch| batch.time_ns.as_ref().map(|array| array as _)),
-        eids: Eids::Read(int64(|batch| batch.eid().map(|array| array as _))?),
-        clock_offset_ns: int64(|batch| batch.clock_offset_ns.as_ref().map(|array| array as _)),
+        time_ns: int64(|batch| batch.time_ns.as_ref().map(|array| array as _))?,
+        eids: Eids::Read(eids.ok_or_else(|| different("numbers"))?),
+        clock_offset_ns: int64(|batch| batch.clock_offset_ns.as_ref().map(|array| array as _))?,
         boot: gather_boot_ids(batches, places),
     })
+}
+
+fn different(what: &str) -> ArrowError {
+    ArrowError::SchemaError(format!("batches of one scan have not all the same {what}"))
 }
 
 /// The rows when they follow each other in one batch.
@@ -79,7 +90,7 @@ fn consecutive(places: &[Place]) -> Option<Range<usize>> {
 }
 
 /// Rows of a column. Text whose dictionary is not one and the same loses it.
-fn gather_column(parts: &[&ColumnArray], places: &[Place]) -> Option<ColumnArray> {
+fn gather_column(parts: &[&ColumnArray], places: &[Place]) -> Result<ColumnArray, ArrowError> {
     let same = |part: &&ColumnArray| match (parts.first(), part) {
         (
             Some(ColumnArray::TextDictionary { values: first, .. }),
@@ -91,11 +102,11 @@ fn gather_column(parts: &[&ColumnArray], places: &[Place]) -> Option<ColumnArray
         && parts.iter().all(same)
     {
         let keys: Vec<&dyn Array> = parts.iter().map(|part| part.as_array()).collect();
-        let keys = interleave(&keys, places).ok()?.as_primitive().clone();
-        return Some(ColumnArray::TextDictionary { keys, values: values.clone() });
+        let keys = interleave(&keys, places)?.as_primitive().clone();
+        return Ok(ColumnArray::TextDictionary { keys, values: values.clone() });
     }
     if parts.iter().any(|part| matches!(part, ColumnArray::TextDictionary { .. })) {
-        return Some(ColumnArray::Text(
+        return Ok(ColumnArray::Text(
             places
                 .iter()
                 .map(|(part, row)| match parts.get(*part)?.value(*row) {
@@ -106,7 +117,9 @@ fn gather_column(parts: &[&ColumnArray], places: &[Place]) -> Option<ColumnArray
         ));
     }
     let arrays: Vec<&dyn Array> = parts.iter().map(|part| part.as_array()).collect();
-    ColumnArray::of(&interleave(&arrays, places).ok()?, parts.first()?.column_type())
+    let first = parts.first().map(|part| part.column_type());
+    let joined = interleave(&arrays, places)?;
+    first.and_then(|kind| ColumnArray::of(&joined, kind)).ok_or_else(|| different("types"))
 }
 
 fn gather_boot_ids(batches: &[ScanBatch], places: &[Place]) -> Option<BootIds> {

@@ -165,7 +165,7 @@ impl Ordered {
             return Ok(None);
         }
         self.yield_rows = (self.yield_rows * 2).min(BATCH_ROWS);
-        Ok(merge::gather(&batches, &places))
+        merge::gather(&batches, &places).map(Some).map_err(ReadError::Order)
     }
 
     /// Takes the rows of a run that come before all others.
@@ -239,7 +239,7 @@ impl Ordered {
             Source::Frames(frames) => {
                 if let Some(batch) = frames.read()? {
                     let sorted = merge::sorted(vec![batch], Order::Ascending, usize::MAX);
-                    sorted.into_iter().for_each(|batch| self.add_run(batch));
+                    sorted.map_err(ReadError::Order)?.into_iter().for_each(|batch| self.add_run(batch));
                 }
             }
         }

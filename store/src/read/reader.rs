@@ -4,6 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use arrow::error::ArrowError;
+
 use crate::damage::{Damage, DamageKind};
 use crate::disk::{self, Disk, Folder, RealDisk};
 use crate::journal::read::{Journal, JournalError};
@@ -69,6 +71,9 @@ pub enum ReadError {
         /// How many there are.
         journals: usize,
     },
+    /// Rows cannot be put into one order.
+    #[error("cannot put rows in order")]
+    Order(#[source] ArrowError),
     /// The reader was told to stop.
     #[error("stopped")]
     Stopped,

@@ -1,6 +1,7 @@
 //! The segments that one step of work writes for one table: as many files as their bound on size,
 //! or a break in the order of the rows, makes necessary.
 
+use std::io;
 use std::path::Path;
 
 use arrow::array::RecordBatch;
@@ -179,18 +180,31 @@ impl Series {
 }
 
 impl Drop for Series {
-    /// What has not got its name goes.
+    /// What was not finished goes, with its name or without.
     fn drop(&mut self) {
         let begun = self.current.take().map(|_| self.name(self.part));
         let done = self.done.iter().map(|file| file.path.clone());
         for name in done.chain(begun) {
-            let path = temporary(&self.dir.join(name));
-            if self.dir.exists(&path)
-                && let Err(error) = self.dir.remove(&path)
-            {
-                tracing::debug!(error = %error, path = %path.display(), "A left-over stays for now");
-            }
+            let path = self.dir.join(name);
+            remove(&self.dir, &temporary(&path));
+            remove(&self.dir, &path);
         }
+    }
+}
+
+/// Removes segments that no entry will name: the next attempt may give its own other names.
+pub(crate) fn discard(dir: &Folder, files: &[SegmentEntry]) {
+    for file in files {
+        remove(dir, &dir.join(&file.path));
+    }
+}
+
+fn remove(dir: &Folder, path: &Path) {
+    match dir.remove(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!(error = %error, path = %path.display(), "A left-over stays for now");
+        }
+        _ => {}
     }
 }
 

@@ -13,8 +13,8 @@
 //! as which of them pass depends on it.
 //!
 //! When the distinct values need more memory than there is, the first column's range is halved and
-//! each half counted for itself, one after the other. Only values that cannot be divided so end in
-//! an error.
+//! each half counted for itself, one after the other; where one value of it is left, the next
+//! column's is. So memory is enough however many the values are, and time is what they cost.
 //!
 //! **Invariant:** a group's rows are adjacent, and each row matches the request.
 
@@ -33,13 +33,12 @@ use crate::sql::statement::Context;
 use crate::table::ValueRef;
 use crate::{ColumnArray, Filter, FilterColumn, Order, Test};
 
-/// A part of the first column's values.
+/// Part of a column's values.
 #[derive(Clone, Debug, PartialEq)]
-enum Part {
-    All,
+enum Slice {
     Null,
-    /// Greater than the first and at most the second.
-    Between(Option<Value>, Option<Value>),
+    /// Those between two, and not null.
+    Between(Bound<Value>, Bound<Value>),
 }
 
 /// What is to be grouped.
@@ -58,9 +57,10 @@ pub(super) struct Task {
 pub(super) struct Grouped {
     context: Arc<Context>,
     task: Task,
-    /// Parts still to be counted, the next one last.
-    parts: Vec<Part>,
-    part: Part,
+    /// Parts still to be counted, the next one last: a slice of each column that was divided, of
+    /// all of which but the last one value is left.
+    parts: Vec<Vec<Slice>>,
+    part: Vec<Slice>,
     groups: Groups,
     /// Memory taken for the groups, in bytes.
     charged: usize,
@@ -86,8 +86,8 @@ impl Grouped {
         let mut grouped = Self {
             context,
             task,
-            parts: vec![Part::All],
-            part: Part::All,
+            parts: vec![Vec::new()],
+            part: Vec::new(),
             groups,
             charged: 0,
             order: Vec::new(),
@@ -162,44 +162,42 @@ impl Grouped {
         self.groups = Groups::new(self.task.grouping.columns.len());
     }
 
-    /// Puts two halves in the place of the current part.
+    /// Puts smaller parts in the place of the current one.
     fn divide(&mut self) -> Result<(), SqlError> {
-        let mut values = self.groups.first().to_vec();
-        values.sort_unstable();
-        let middle = values.len().saturating_sub(1) / 2;
-        if values.len() < 2 && self.part != Part::All {
+        let mut pinned = std::mem::take(&mut self.part);
+        let divided = pinned.pop_if(|slice| !slice.is_one());
+        let Some(by) = self.task.grouping.columns.get(pinned.len()) else {
+            return Err(self.context.too_much());
+        };
+        let mut seen = self.groups.values(pinned.len()).to_vec();
+        seen.sort_unstable();
+        let mut slices = match divided {
+            Some(slice) => slice.divide(&seen),
+            None => {
+                let all = Slice::Between(Bound::Unbounded, Bound::Unbounded);
+                vec![Slice::Null, all]
+            }
+        };
+        if slices.is_empty() {
             return Err(self.context.too_much());
         }
-        let middle = values.into_iter().nth(middle);
-        let (from, to) = match std::mem::replace(&mut self.part, Part::Null) {
-            Part::Between(from, to) => (from, to),
-            Part::All => (None, None),
-            Part::Null => return Err(self.context.too_much()),
-        };
-        let first = from.is_none() && to.is_none();
-        let mut parts = vec![Part::Between(from, middle.clone()), Part::Between(middle, to)];
-        if first {
-            parts.insert(0, Part::Null);
+        if !by.descending {
+            slices.reverse();
         }
-        let descending = self.task.grouping.columns.first().is_some_and(|by| by.descending);
-        if !descending {
-            parts.reverse();
-        }
-        self.parts.append(&mut parts);
+        self.parts.extend(slices.into_iter().map(|slice| {
+            let mut part = pinned.clone();
+            part.push(slice);
+            part
+        }));
         Ok(())
     }
 
     /// The filters of the request and of the part.
     fn filters(&self) -> Vec<Filter> {
         let mut filters = self.task.filters.clone();
-        let first = self.task.grouping.columns.first().and_then(|by| by.column);
-        let test = match &self.part {
-            Part::All => None,
-            Part::Null => Some(Test::IsNull),
-            Part::Between(from, to) => between(from.as_ref(), to.as_ref()),
-        };
-        if let (Some(column), Some(test)) = (first, test) {
-            filters.push(Filter { column: FilterColumn::Stored(column), test });
+        for (by, slice) in self.task.grouping.columns.iter().zip(&self.part) {
+            let Some(column) = by.column else { continue };
+            filters.push(Filter { column: FilterColumn::Stored(column), test: slice.test() });
         }
         filters
     }
@@ -302,22 +300,77 @@ fn places(groups: &[u32], ends: &[usize], mut next: Vec<usize>) -> Vec<(u32, u32
     places
 }
 
-/// The test of values greater than one and at most another.
-fn between(from: Option<&Value>, to: Option<&Value>) -> Option<Test> {
-    let of_text = matches!(from.or(to)?, Value::Text(_));
-    if of_text {
-        let text = |value: &Value| match value {
-            Value::Text(text) => text.as_ref().into(),
-            Value::Integer(_) => Box::from(""),
-        };
-        let from = from.map_or(Bound::Unbounded, |from| Bound::Excluded(text(from)));
-        let to = to.map_or(Bound::Unbounded, |to| Bound::Included(text(to)));
-        return Some(Test::TextRange(from, to));
+impl Slice {
+    /// Whether one value is left.
+    fn is_one(&self) -> bool {
+        match self {
+            Self::Null => true,
+            Self::Between(Bound::Included(from), Bound::Included(to)) => from == to,
+            Self::Between(..) => false,
+        }
     }
-    let integer = |value: &Value| if let Value::Integer(value) = value { *value } else { 0 };
-    // The greatest number is nobody's lower end: a part above it would be empty.
-    let from = from.map_or(i64::MIN, |from| integer(from).saturating_add(1));
-    Some(Test::IntegerRange(from, to.map_or(i64::MAX, integer)))
+
+    /// Smaller slices, in order, of one in which these values were seen, in order; none when it
+    /// cannot be divided.
+    fn divide(self, seen: &[Value]) -> Vec<Self> {
+        let Self::Between(from, to) = self else { return Vec::new() };
+        let Some(middle) = seen.get(seen.len().saturating_sub(1) / 2) else { return Vec::new() };
+        let above = Self::Between(Bound::Excluded(middle.clone()), to);
+        if seen.len() > 1 {
+            return vec![Self::Between(from, Bound::Included(middle.clone())), above];
+        }
+        let below = Self::Between(from, Bound::Excluded(middle.clone()));
+        let one = Self::Between(Bound::Included(middle.clone()), Bound::Included(middle.clone()));
+        vec![below, one, above].into_iter().filter(|slice| !slice.is_empty()).collect()
+    }
+
+    /// Whether it is certain that no value is within.
+    fn is_empty(&self) -> bool {
+        match self.test() {
+            Test::IntegerRange(from, to) => from > to,
+            Test::TextRange(
+                Bound::Included(from) | Bound::Excluded(from),
+                Bound::Included(to) | Bound::Excluded(to),
+            ) => from > to,
+            _ => false,
+        }
+    }
+
+    fn test(&self) -> Test {
+        let Self::Between(from, to) = self else { return Test::IsNull };
+        let sample = match (from, to) {
+            (Bound::Included(value) | Bound::Excluded(value), _)
+            | (_, Bound::Included(value) | Bound::Excluded(value)) => value,
+            (Bound::Unbounded, Bound::Unbounded) => return Test::IsNotNull,
+        };
+        match sample {
+            Value::Text(_) => {
+                let text = |value: &Value| match value {
+                    Value::Text(text) => text.as_ref().into(),
+                    Value::Integer(_) => Box::from(""),
+                };
+                Test::TextRange(from.as_ref().map(text), to.as_ref().map(text))
+            }
+            Value::Integer(_) => {
+                let integer = |value: &Value| match value {
+                    Value::Integer(value) => *value,
+                    Value::Text(_) => 0,
+                };
+                let from = match from.as_ref().map(integer) {
+                    Bound::Unbounded => Some(i64::MIN),
+                    Bound::Included(from) => Some(from),
+                    Bound::Excluded(from) => from.checked_add(1),
+                };
+                let to = match to.as_ref().map(integer) {
+                    Bound::Unbounded => Some(i64::MAX),
+                    Bound::Included(to) => Some(to),
+                    Bound::Excluded(to) => to.checked_sub(1),
+                };
+                let (from, to) = from.zip(to).unwrap_or((i64::MAX, i64::MIN));
+                Test::IntegerRange(from, to)
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -333,13 +386,50 @@ mod tests {
         assert_eq!(places, [(0, 1), (1, 2), (0, 0), (1, 0), (1, 1)]);
     }
 
+    const ALL: Slice = Slice::Between(Bound::Unbounded, Bound::Unbounded);
+
+    fn tests(slices: &[Slice]) -> Vec<Test> {
+        slices.iter().map(Slice::test).collect()
+    }
+
     #[test]
-    fn parts_do_not_overlap() {
-        let one = Value::Integer(1);
-        assert_eq!(between(None, Some(&one)), Some(Test::IntegerRange(i64::MIN, 1)));
-        assert_eq!(between(Some(&one), None), Some(Test::IntegerRange(2, i64::MAX)));
+    fn parts_do_not_overlap_and_leave_nothing_out() {
+        let integers: Vec<Value> = [1, 2, 5].map(Value::Integer).to_vec();
+        let halves = ALL.divide(&integers);
+        let expected = [Test::IntegerRange(i64::MIN, 2), Test::IntegerRange(3, i64::MAX)];
+        assert_eq!(tests(&halves), expected);
+        let third = halves[0].clone().divide(&integers[1..2]);
+        let expected = [Test::IntegerRange(i64::MIN, 1), Test::IntegerRange(2, 2)];
+        assert_eq!(tests(&third), expected, "none is between 2 and 2");
+        assert_eq!((third[0].is_one(), third[1].is_one()), (false, true));
         let text = Value::Text("a".into());
-        let expected = Test::TextRange(Bound::Excluded("a".into()), Bound::Unbounded);
-        assert_eq!(between(Some(&text), None), Some(expected));
+        let texts = ALL.divide(std::slice::from_ref(&text));
+        let a = || Box::from("a");
+        let expected = [
+            Test::TextRange(Bound::Unbounded, Bound::Excluded(a())),
+            Test::TextRange(Bound::Included(a()), Bound::Included(a())),
+            Test::TextRange(Bound::Excluded(a()), Bound::Unbounded),
+        ];
+        assert_eq!(tests(&texts), expected);
+    }
+
+    #[test]
+    fn the_ends_of_the_integers_are_no_trouble() {
+        for (value, kept) in [(i64::MAX, 0), (i64::MIN, 1)] {
+            let slices = ALL.divide(&[Value::Integer(value)]);
+            let [one, other] = slices.as_slice() else { panic!("{slices:?}") };
+            let single = if kept == 1 { one } else { other };
+            assert_eq!(single.test(), Test::IntegerRange(value, value));
+        }
+    }
+
+    #[test]
+    fn what_is_one_value_is_not_divided() {
+        let one = Slice::Between(
+            Bound::Included(Value::Integer(1)),
+            Bound::Included(Value::Integer(1)),
+        );
+        assert!(one.is_one() && Slice::Null.is_one());
+        assert_eq!(Slice::Null.divide(&[]), []);
     }
 }

@@ -245,9 +245,9 @@ impl Groups {
         pairs + self.columns.iter().map(|values| values.bytes).sum::<usize>()
     }
 
-    /// The values of the first column.
-    pub(super) fn first(&self) -> &[Value] {
-        self.columns.first().map_or(&[], Values::all)
+    /// The values of a column, without null.
+    pub(super) fn values(&self, column: usize) -> &[Value] {
+        self.columns.get(column).map_or(&[], Values::all)
     }
 
     /// The value of a column in a combination; `None` for null.

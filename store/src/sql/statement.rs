@@ -158,7 +158,7 @@ impl Context {
     pub(super) fn set_memory_max(&self, bytes: usize) {
         let mut budget = self.budget();
         budget.memory_max = Some(bytes);
-        budget.kept_max = bytes / 2;
+        (budget.kept_max, budget.groups_max) = (bytes / 2, bytes);
     }
 
     pub(super) fn clock(&self) -> &Clock {

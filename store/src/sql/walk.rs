@@ -188,7 +188,8 @@ impl Walk {
             (found, Some(grouping)) => {
                 let mut found = found.unwrap_or_else(|| {
                     let rows = range.map_or(0..kept.len(), |range| kept.range(range));
-                    rows.filter_map(|row| u32::try_from(row).ok()).collect()
+                    let matching = rows.filter(|row| kept.matches(&wants, *row));
+                    matching.filter_map(|row| u32::try_from(row).ok()).collect()
                 });
                 found.sort_by(|left, right| kept.compare(*right, *left, &grouping.columns));
                 Rows::Found { kept, found }

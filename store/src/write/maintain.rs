@@ -11,14 +11,16 @@
 //! enough, or for want of space. A merge is given up when the writer closes or journals pile up: it
 //! leaves nothing but time lost.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::disk::Folder;
 use crate::layout;
-use crate::limits::{BEHIND_JOURNALS, MAINTAIN_EVERY, SEAL_BYTES_MAX, SEAL_JOURNALS, SEAL_RETRY};
+use crate::limits::{
+    BEHIND_JOURNALS, MAINTAIN_EVERY, MERGE_RETRY, SEAL_BYTES_MAX, SEAL_JOURNALS, SEAL_RETRY,
+};
 use crate::manifest::entry::{Entry, SegmentEntry};
 use crate::manifest::log::ManifestLog;
 use crate::retention::{self, Expired, Space};
@@ -44,8 +46,9 @@ pub(super) struct Work {
     look: Instant,
     /// Not to merge before then: the last attempt has failed.
     merge_from: Instant,
-    /// Paths of segments that cannot be read, and hence not be merged.
-    unfit: BTreeSet<String>,
+    /// Paths of segments that are not merged: those that cannot be read, and, until an instant,
+    /// those whose merge could not be written.
+    unfit: BTreeMap<String, Option<Instant>>,
 }
 
 /// What to do next.
@@ -78,7 +81,7 @@ impl Work {
             retry: None,
             look: now,
             merge_from: now,
-            unfit: BTreeSet::new(),
+            unfit: BTreeMap::new(),
         }
     }
 
@@ -174,9 +177,10 @@ impl Work {
         let excess = space.excess(&self.manifest.state, retention);
         let gone = retention::plan(&self.manifest.state, space, retention, now_ns);
         let gone: Vec<SegmentEntry> = gone.into_iter().cloned().collect();
+        let at_ns = self.manifest.state.next_removal(now_ns);
         if !gone.is_empty() {
             let removes = gone.iter().map(|file| file.path.clone()).collect();
-            match self.manifest.append_for_room(&Entry::Expire { at_ns: now_ns, removes }) {
+            match self.manifest.append_for_room(&Entry::Expire { at_ns, removes }) {
                 Ok(()) => {
                     let gone: Vec<&SegmentEntry> = gone.iter().collect();
                     Expired::add(&mut self.shared.lock().expired, &gone);
@@ -197,7 +201,11 @@ impl Work {
     /// What is to be merged, if anything.
     fn job(&self, now_ns: i64) -> Option<Job> {
         let known = |file: &SegmentEntry| self.tables.iter().any(|table| table.name == file.table);
-        let skip = |file: &SegmentEntry| self.unfit.contains(&file.path) || !known(file);
+        let now = Instant::now();
+        let unfit = |file: &SegmentEntry| {
+            self.unfit.get(&file.path).is_some_and(|until| until.is_none_or(|until| until > now))
+        };
+        let skip = |file: &SegmentEntry| unfit(file) || !known(file);
         compact::plan(&self.manifest.state, now_ns, &skip)
     }
 
@@ -214,20 +222,36 @@ impl Work {
             Ok(()) | Err(CompactError::Merge { source: MergeError::Stopped, .. }) => {}
             Err(error) => {
                 warn("Segments are not merged for now", &error);
-                match error {
-                    CompactError::Merge { source: MergeError::Read { path, .. }, .. }
-                    | CompactError::Merge { source: MergeError::Column { path, .. }, .. } => {
-                        self.unfit.insert(path);
-                    }
-                    CompactError::Merge { source: MergeError::Open { path, .. }, .. } => {
-                        let paths = job.inputs.iter().map(|file| &file.path);
-                        let gone = paths.filter(|name| self.dir.join(name) == path);
-                        self.unfit.extend(gone.cloned());
-                    }
-                    _ => self.merge_from = Instant::now() + MAINTAIN_EVERY,
-                }
+                self.leave_out(job, &error);
             }
         }
+    }
+
+    /// Sees to it that a merge that failed does not keep others from being done.
+    fn leave_out(&mut self, job: &Job, error: &CompactError) {
+        let all = || job.inputs.iter().map(|file| file.path.clone());
+        let (paths, until): (Vec<String>, _) = match error {
+            CompactError::Merge {
+                source: MergeError::Read { path, .. } | MergeError::Column { path, .. },
+                ..
+            } => (vec![path.clone()], None),
+            CompactError::Merge { source: MergeError::Open { path, .. }, .. } => {
+                (all().filter(|name| self.dir.join(name) == *path).collect(), None)
+            }
+            CompactError::Table { .. }
+            | CompactError::Merge { source: MergeError::Order(_) | MergeError::Stopped, .. } => {
+                (all().collect(), None)
+            }
+            // Most likely the disk is full, and nothing can be written; or these cannot be.
+            CompactError::Merge { source: MergeError::Write(_), .. }
+            | CompactError::Segment { .. }
+            | CompactError::Manifest { .. } => {
+                self.merge_from = Instant::now() + MAINTAIN_EVERY;
+                (all().collect(), Some(Instant::now() + MERGE_RETRY))
+            }
+        };
+        self.unfit.retain(|path, _| self.manifest.state.files.contains_key(path));
+        self.unfit.extend(paths.into_iter().map(|path| (path, until)));
     }
 
     /// Which journals to seal, if any.

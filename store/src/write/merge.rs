@@ -20,11 +20,12 @@ use arrow::error::ArrowError;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
+use parquet::file::metadata::RowGroupMetaData;
 
 use crate::columns;
 use crate::disk::Folder;
 use crate::guard::{Unreadable, guarded};
-use crate::limits::{MERGE_ROWS, MOVE_BYTES_MIN, MOVE_ROWS_MIN};
+use crate::limits::{MERGE_ROWS, MERGE_ROWS_BYTES, MOVE_BYTES_MIN, MOVE_ROWS_MIN};
 use crate::manifest::entry::SegmentEntry;
 use crate::schema::ColumnType;
 use crate::segment::moving::{MovableGroup, range};
@@ -111,6 +112,8 @@ pub(super) struct Unit {
     rows: usize,
     /// Bytes of its columns, encoded and not compressed.
     bytes: u64,
+    /// Rows that are decoded at a time.
+    batch_rows: usize,
     /// Smallest and largest time, in nanoseconds since the Unix epoch.
     times: (i64, i64),
     first_eid: i64,
@@ -135,11 +138,37 @@ pub(super) fn units(
             let bytes = u64::try_from(group.total_byte_size()).unwrap_or(0);
             let fit = same && is_large(rows, bytes);
             let first_eid = eids.0;
-            units.push(Unit { input: number, group: index, rows, bytes, times, first_eid, fit });
+            let batch_rows = batch_rows(group);
+            let unit = Unit {
+                input: number,
+                group: index,
+                rows,
+                bytes,
+                batch_rows,
+                times,
+                first_eid,
+                fit,
+            };
+            units.push(unit);
         }
     }
     units.sort_by_key(|unit| (unit.times.0, unit.first_eid));
     Ok(units)
+}
+
+/// How many rows of a row group are decoded at a time.
+pub(super) fn batch_rows(group: &RowGroupMetaData) -> usize {
+    let decoded: i64 = group
+        .columns()
+        .iter()
+        .map(|column| {
+            let encoded = column.uncompressed_size();
+            column.unencoded_byte_array_data_bytes().unwrap_or(0).max(encoded)
+        })
+        .sum();
+    let (decoded, rows) = (u64::try_from(decoded).unwrap_or(0), u64::try_from(group.num_rows()));
+    let row = decoded.div_ceil(rows.unwrap_or(1).max(1)).max(1);
+    usize::try_from(MERGE_ROWS_BYTES / row).unwrap_or(MERGE_ROWS).clamp(1, MERGE_ROWS)
 }
 
 /// Whether rows are enough for a row group of their own.
@@ -338,7 +367,7 @@ impl<'a> Mix<'a> {
                 input.metadata.clone(),
             )
             .with_row_groups(vec![unit.group])
-            .with_batch_size(MERGE_ROWS)
+            .with_batch_size(unit.batch_rows)
             .build()
         });
         let reader = reader.map_err(|source| input.unreadable(source))?;

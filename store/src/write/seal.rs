@@ -18,7 +18,7 @@ use crate::manifest::entry::{Entry, SegmentEntry};
 use crate::manifest::log::ManifestLog;
 use crate::manifest::read::ManifestError;
 use crate::schema::TableSchema;
-use crate::segment::series::{Series, SeriesPlan};
+use crate::segment::series::{Series, SeriesPlan, discard};
 use crate::segment::write::SegmentWriteError;
 use crate::write::losses::losses;
 use crate::write::window::{self, Source, TableColumns, Window, WindowError};
@@ -78,7 +78,8 @@ pub(crate) fn seal(
     }
     let first_journal = journals.first().map_or(number, |first| first.number);
     let entry = Entry::Seal { first_journal, journal: number, files };
-    manifest.append(&entry).map_err(|source| SealError::Manifest { number, source })?;
+    let noted = manifest.append_or_discard(&entry);
+    noted.map_err(|source| SealError::Manifest { number, source })?;
     damage.append(&mut found);
     for full in journals {
         if let Err(error) = dir.remove(&layout::journal_path(dir.path(), full.number)) {
@@ -87,16 +88,6 @@ pub(crate) fn seal(
         }
     }
     Ok(())
-}
-
-/// Removes segments that no entry will name: the next attempt may take other journals, and have
-/// other names for its own.
-fn discard(dir: &Folder, files: &[SegmentEntry]) {
-    for file in files {
-        if let Err(error) = dir.remove(&dir.join(&file.path)) {
-            tracing::warn!(error = %error, file.path, "A segment that does not count stays for now");
-        }
-    }
 }
 
 fn open(
@@ -163,7 +154,8 @@ impl TableWork<'_> {
         }
         let mut files = Vec::new();
         for series in series {
-            files.extend(series.finish().map_err(write)?);
+            let finished = series.finish().inspect_err(|_| discard(self.dir, &files));
+            files.extend(finished.map_err(write)?);
         }
         Ok((files, window.bad))
     }

@@ -21,7 +21,7 @@ use crate::damage::Damage;
 use crate::journal::index::{FrameAt, FrameIndex};
 use crate::journal::read::{Journal, JournalError};
 use crate::layout;
-use crate::limits::{BATCH_BYTES, WINDOW_BATCH_ROWS, WINDOW_ROWS_MAX};
+use crate::limits::{BATCH_BYTES, WINDOW_BATCH_ROWS, WINDOW_BYTES_MAX, WINDOW_ROWS_MAX};
 use crate::manifest::entry::hex;
 use crate::rows::{self, RowDecoder, Wanted};
 use crate::segment::{BOOT_ID, CLOCK_OFFSET, EID};
@@ -179,7 +179,8 @@ impl<'a> Window<'a> {
             let all = self.sorted(&batches).map_err(WindowError::Sort)?;
             let rows = all.num_rows();
             let ready = self.ready(&all);
-            if rows - ready > WINDOW_ROWS_MAX {
+            let bytes = all.get_array_memory_size();
+            if rows - ready > WINDOW_ROWS_MAX || (ready < rows && bytes > WINDOW_BYTES_MAX) {
                 let restarts = std::mem::replace(&mut self.restarts, true);
                 return Ok(Some(Ordered { batch: all, restarts }));
             }

@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use crate::control::{
     Agreed, Chance, LITERALS, agree, ask_control, comparable, control, others, samples,
 };
-use crate::fixture::{Samples, Store, plan, rows, run};
+use crate::fixture::{Samples, Store, plan, rows, run, sample};
 
 const ROWS: usize = 24;
 
@@ -137,5 +137,35 @@ fn conditions_on_the_number_leave_out_no_value() {
             let ordered = !order.is_empty();
             assert_eq!(comparable(&ours, ordered), comparable(&theirs, ordered), "{sql}");
         }
+    }
+}
+
+/// Combinations are far more than fit, although the first columns have few values.
+#[test]
+fn groups_are_divided_by_any_column() {
+    let row = |number: i64| Samples {
+        level: [None, Some(-3), Some(7)][number as usize % 3],
+        name: format!("name {}", number % 900),
+        label: (number % 5 > 0).then(|| format!("label {}", number % 4)),
+        flag: number % 2 == 0,
+        ..sample(number * 1_000, number as u32)
+    };
+    let samples: Vec<Samples> = (0..3_000).map(row).collect();
+    let mut store = Store::new(64 << 10);
+    store.append(samples.clone());
+    let (session, control) = (store.session(), control(&samples, &[]));
+    let session = session.with_groups_bytes_max(6_000);
+    let statements = [
+        ("SELECT flag, pid, count(*) FROM samples GROUP BY flag, pid", "GROUPED BY"),
+        ("SELECT flag, name FROM samples ORDER BY flag DESC, name", "SORTED BY"),
+        ("SELECT DISTINCT label, flag, pid FROM samples", "ONCE EACH"),
+        ("SELECT DISTINCT level, name FROM samples ORDER BY level, name DESC", "SORTED ONCE"),
+    ];
+    for (sql, shape) in statements {
+        let lines = plan(&session, sql);
+        assert!(lines[0].contains(shape), "{sql}: {lines:?}");
+        let (ours, theirs) = (rows(&session, sql), ask_control(&control, sql).unwrap());
+        let ordered = sql.contains("ORDER");
+        assert!(comparable(&ours, ordered) == comparable(&theirs, ordered), "{sql}");
     }
 }

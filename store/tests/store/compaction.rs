@@ -12,7 +12,9 @@ use bygone_store::verify::VerifyRequest;
 use bygone_store::{DamageKind, Reader, Snapshot, Writer, WriterOptions};
 
 use crate::disks::{Chance, MemoryDisk};
-use crate::fixture::{BOOT_ID, TABLES, copy, files, read, read_snapshot, rows, samples};
+use crate::fixture::{
+    BOOT_ID, OtherEvents, TABLES, copy, files, read, read_snapshot, rows, samples,
+};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -137,6 +139,34 @@ fn damage_to_the_manifest_after_merges_loses_and_doubles_no_row() {
             }
         }
     }
+}
+
+/// One that is not there keeps its own table's others from nothing, nor those of other tables.
+#[test]
+fn a_missing_segment_does_not_stop_merging() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, _) = Writer::open(dir.path(), TABLES, options(Duration::ZERO)).unwrap();
+    let other = |number: i64| OtherEvents { time_ns: number, value: None };
+    let mut append = |step: i64| {
+        writer.append((step * 10..step * 10 + 10).map(other)).unwrap();
+        writer.append(samples(step * 10..step * 10 + 10)).unwrap();
+        assert!(writer.settle(PATIENCE).unwrap());
+    };
+    (0..7).for_each(&mut append);
+    // Of the table whose turn comes first.
+    std::fs::remove_file(files(dir.path(), "segments/other_events").remove(0)).unwrap();
+    append(7);
+    let of_table = |table: &str| {
+        let snapshot = Reader::open(dir.path()).unwrap().snapshot().unwrap();
+        let files = snapshot.segments().filter(|file| file.table == table);
+        let mut levels: Vec<u32> = files.map(|file| file.level).collect();
+        levels.sort_unstable();
+        levels
+    };
+    assert_eq!(of_table("sample_events"), [1]);
+    assert_eq!(of_table("other_events"), [0; 8]);
+    append(8);
+    assert_eq!(of_table("other_events"), [0, 1], "the missing one is left out");
 }
 
 /// A segment that was taken away is missed, also when the manifest names nothing else.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bygone_store::disk::Disk;
-use bygone_store::{AppendError, Reader, Writer, WriterOptions};
+use bygone_store::{AppendError, Reader, VerifyRequest, Writer, WriterOptions};
 
 use crate::disks::{Fault, FaultyDisk, MemoryDisk};
 use crate::fixture::{BOOT_ID, SampleEvents, TABLES, read_snapshot, sample};
@@ -97,8 +97,14 @@ fn run(disk: &FaultyDisk) -> Run {
 
 /// Runs with a fault and checks the store by a healthy disk afterwards.
 fn check(fault: Fault) -> Run {
+    check_with(fault, |_| {})
+}
+
+/// Likewise, after something else was done to the disk.
+fn check_with(fault: Fault, disturb: impl Fn(&MemoryDisk)) -> Run {
     let memory = MemoryDisk::with_folder(Path::new("/"));
     let run = run(&FaultyDisk::new(Arc::new(memory.clone()), fault));
+    disturb(&memory);
     let Some(writer) = open(Arc::new(memory.clone()), Duration::from_secs(600)) else {
         panic!("{fault:?}: the store cannot be opened any more");
     };
@@ -116,6 +122,26 @@ fn check(fault: Fault) -> Run {
     run
 }
 
+/// The history is whole: what failed was taken back.
+fn verify(memory: &MemoryDisk, fault: Fault) {
+    let disk: Arc<dyn Disk> = Arc::new(memory.clone());
+    if let Ok(reader) = Reader::open_on(disk, Path::new(DIR)) {
+        let verified = reader.verify(&VerifyRequest::default(), |_, _| {}).unwrap();
+        assert_eq!(verified.faults, [], "{fault:?}");
+    }
+}
+
+/// Flips a bit in the middle of every manifest file.
+fn damage_manifest(memory: &MemoryDisk) {
+    let folder = Path::new(DIR).join("manifest");
+    for path in memory.files().iter().filter(|path| path.starts_with(&folder)) {
+        memory.damage(path, |content| {
+            let middle = content.len() / 2;
+            content[middle] ^= 1;
+        });
+    }
+}
+
 #[test]
 fn one_failing_call_loses_nothing() {
     let memory = MemoryDisk::with_folder(Path::new("/"));
@@ -131,7 +157,8 @@ fn one_failing_call_loses_nothing() {
     assert!(memory.files().iter().any(is_merged), "nothing was merged: {:?}", memory.files());
     let mut failures = 0;
     for from in 0..calls {
-        let run = check(Fault { from, calls: 1, errno: EIO });
+        let fault = Fault { from, calls: 1, errno: EIO };
+        let run = check_with(fault, |memory| verify(memory, fault));
         failures += usize::from(run.refused > 0);
     }
     // Many calls have a second try, or their failure can wait; not all can.
@@ -147,4 +174,14 @@ fn a_disk_that_fails_for_a_while_is_outlived() {
         }
     }
     assert!(resumed > 30, "the writer went on in {resumed} runs only");
+}
+
+/// Neither the journals nor segments of a seal that failed count beside those of the next attempt.
+#[test]
+fn a_damaged_manifest_after_failing_calls_loses_and_doubles_nothing() {
+    for from in (0..500).step_by(3) {
+        for calls in [1, 3, 12] {
+            check_with(Fault { from, calls, errno: ENOSPC }, damage_manifest);
+        }
+    }
 }

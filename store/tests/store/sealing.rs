@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use bygone_store::limits::{JOURNALS_MAX, WAITING_JOURNALS_MAX};
+use bygone_store::limits::{JOURNALS_MAX, WAITING_JOURNALS_MAX, WINDOW_BYTES_MAX};
 use bygone_store::{EventTable, Order, Reader, ScanRequest, Writer, WriterOptions};
 
 use crate::fixture::{
@@ -140,6 +140,39 @@ fn rows_far_out_of_time_lie_apart() {
     assert_eq!(found, [in_time, (true, 3, 0, now + 60 * minute)]);
     assert_eq!(count(&snapshot, i64::MIN, i64::MAX), 6);
     assert_eq!(count(&snapshot, now - minute, now), 2);
+}
+
+/// Rows that must wait for earlier ones are bounded in bytes, too: then the order begins anew, in
+/// another segment.
+#[test]
+fn wide_rows_out_of_order_do_not_pile_up_in_memory() {
+    const FRAMES: i64 = 60;
+    const ROWS: i64 = 25;
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, _) = open_small(dir.path(), 256 << 20);
+    for frame in 0..FRAMES {
+        // The first row of each frame comes before all others but the first ones.
+        let time = |row: i64| if row == 0 { frame } else { (1 + frame) * 1_000_000 + row };
+        let note = "x".repeat(40 << 10);
+        let row = |row| SampleEvents { time_ns: time(row), note: note.clone(), ..sample(row) };
+        writer.append((0..ROWS).map(row)).unwrap();
+    }
+    writer.close().unwrap();
+    let snapshot = Reader::open(dir.path()).unwrap().snapshot().unwrap();
+    let segments = snapshot.segments().count();
+    let least = usize::try_from(FRAMES * ROWS).unwrap() * (40 << 10) / (2 * WINDOW_BYTES_MAX);
+    assert!(segments > least, "{segments} segments");
+    let time = SampleEvents::SCHEMA.time.unwrap();
+    let request = ScanRequest {
+        order: Order::Ascending,
+        ..ScanRequest::new(i64::MIN..=i64::MAX, vec![time])
+    };
+    let mut times = Vec::new();
+    for batch in snapshot.scan(SampleEvents::SCHEMA, &request).unwrap() {
+        times.extend_from_slice(batch.unwrap().time_ns().unwrap().values());
+    }
+    assert_eq!(times.len() as i64, FRAMES * ROWS);
+    assert!(times.is_sorted());
 }
 
 /// Journals that fill up quickly are sealed together, in one entry.

@@ -359,9 +359,13 @@ impl Write for MemoryFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut state = self.disk.call()?;
         let end = state.files[self.index].now.len();
-        state.reserve(self.index, end + bytes.len())?;
-        state.edit(self.index, Edit::Write(end, bytes.to_vec()));
-        Ok(bytes.len())
+        // As much as there is space for, as file systems do.
+        let room = usize::try_from(state.free()).unwrap_or(usize::MAX).min(bytes.len());
+        if room == 0 {
+            state.reserve(self.index, end + bytes.len())?;
+        }
+        state.edit(self.index, Edit::Write(end, bytes[..room].to_vec()));
+        Ok(room)
     }
 
     fn flush(&mut self) -> io::Result<()> {
