@@ -280,3 +280,62 @@ fn names(dir: &Folder) -> io::Result<Vec<String>> {
     names.sort_unstable();
     Ok(names)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sealed(journals: &[u64], sealed_ns: i64) -> Described {
+        let journal = journals.iter().copied().max().unwrap();
+        let path = layout::segment_name("small_events", false, 0, journal, 0);
+        let entry = SegmentEntry {
+            path: path.clone(),
+            table: "small_events".to_owned(),
+            level: 0,
+            late: false,
+            first_journal: journals[0],
+            journal,
+            sha256: String::new(),
+            bytes: 1,
+            rows: 1,
+            first_eid: 1,
+            last_eid: 1,
+            min_time_ns: 1,
+            max_time_ns: 1,
+            sealed_ns,
+        };
+        let (journals, replaces) = (journals.to_vec(), Vec::new());
+        Described { entry, journals, replaces, written_as: path, part: 0, last: true }
+    }
+
+    fn adopted(segments: &[Described]) -> Vec<u64> {
+        let state = State::default();
+        let mut found = Found::new(&state, &[]);
+        segments.iter().cloned().for_each(|segment| found.add(segment));
+        let unnamed = found.resolve(Vec::new());
+        assert_eq!(unnamed.adopted.len() + unnamed.orphans.len(), segments.len());
+        unnamed.adopted.iter().map(|file| file.journal).collect()
+    }
+
+    #[test]
+    fn of_seals_of_one_journal_the_last_counts() {
+        let tries = [sealed(&[1, 2], 10), sealed(&[1, 2, 3], 20)];
+        assert_eq!(adopted(&tries), [3]);
+        let fewer = [sealed(&[1, 2, 3], 10), sealed(&[1, 2], 20), sealed(&[3, 4], 30)];
+        assert_eq!(adopted(&fewer), [2, 4]);
+    }
+
+    #[test]
+    fn what_was_merged_since_was_finished() {
+        let mut tries = vec![sealed(&[1, 2], 10), sealed(&[1, 2, 3], 20)];
+        let mut merged = sealed(&[9], 10);
+        merged.entry.path = layout::segment_name("small_events", false, 1, 1, 0);
+        merged.entry.level = 1;
+        merged.journals.clear();
+        merged.replaces = vec![tries[0].entry.path.clone(), "gone".to_owned()];
+        merged.written_as = merged.entry.path.clone();
+        tries.push(merged);
+        // The journals of the one that was merged are in the result.
+        assert_eq!(adopted(&tries), [9]);
+    }
+}
