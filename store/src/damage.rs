@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use chrono::{DateTime, SecondsFormat};
+
 use crate::journal::frame::FrameHeader;
 use crate::journal::index::Hole;
 use crate::layout;
@@ -35,7 +37,8 @@ pub enum DamageKind {
     Adopted,
     /// The marks of used row numbers were lost; numbering skipped ahead.
     Leases,
-    /// The heartbeat cannot be read.
+    /// The heartbeat cannot be read. Its times are from the last write of the run before, as far as
+    /// files tell, to the present.
     Heartbeat,
 }
 
@@ -58,6 +61,14 @@ impl DamageKind {
             | Self::Leases
             | Self::Heartbeat => false,
         }
+    }
+}
+
+impl DamageKind {
+    /// Whether it is something that [`crate::verify`] covers.
+    #[must_use]
+    pub const fn is_sealed(self) -> bool {
+        matches!(self, Self::SegmentMissing | Self::Segment | Self::ManifestBroken)
     }
 }
 
@@ -142,9 +153,20 @@ impl Damage {
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.file, self.detail)?;
-        if let Some(table) = &self.table {
-            write!(f, " (table {table})")?;
+        let times = self.time_ns.filter(|_| self.kind.loses_rows()).map(|(from, to)| {
+            let words = |ns| {
+                DateTime::from_timestamp_nanos(ns).to_rfc3339_opts(SecondsFormat::Secs, true)
+            };
+            format!(" from {} to {}", words(from), words(to))
+        });
+        let times = times.unwrap_or_default();
+        match (&self.table, self.rows) {
+            (Some(table), Some(rows)) => {
+                write!(f, "; {rows} rows of {table}{times} are left out")
+            }
+            (Some(table), None) => write!(f, "; rows of {table}{times} are left out"),
+            (None, _) if !times.is_empty() => write!(f, "; rows{times} are left out"),
+            (None, _) => Ok(()),
         }
-        Ok(())
     }
 }

@@ -23,6 +23,9 @@ pub(super) fn print(session: &Session, executed: &Executed, warn_of_gaps: bool) 
     for damage in &executed.damage {
         say(&format!("bygone: warning: {}", visible(&damage.to_string())));
     }
+    if executed.damage.iter().any(|damage| damage.kind.is_sealed()) {
+        say("bygone: warning: bygone verify tells what of the sealed history was changed");
+    }
     if !warn_of_gaps {
         return;
     }

@@ -1,6 +1,6 @@
 //! Damage to stored rows, as gaps.
 
-use bygone_store::Damage;
+use bygone_store::{Damage, DamageKind};
 
 use super::time::now_ns;
 use crate::events::{Gap, GapReason};
@@ -8,6 +8,18 @@ use crate::events::{Gap, GapReason};
 /// The gap that a finding is, `None` when it cost no rows. A finding without times is dated to
 /// now, when it was made.
 pub(super) fn gap(damage: &Damage) -> Option<Gap> {
+    if damage.kind == DamageKind::Heartbeat {
+        // Until when each source was complete is unknown: it was at the last write, about.
+        let (time_ns, end_ns) = damage.time_ns.unwrap_or((now_ns(), now_ns()));
+        return Some(Gap {
+            time_ns,
+            end_ns,
+            source: "*".to_owned(),
+            reason: GapReason::DaemonDown,
+            lost: None,
+            detail: Some(format!("file {}: {}", damage.file, damage.detail)),
+        });
+    }
     if !damage.kind.loses_rows() {
         tracing::warn!(file = damage.file, detail = damage.detail, "Found while opening the store");
         return None;

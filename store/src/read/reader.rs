@@ -138,8 +138,12 @@ impl Reader {
             .and_then(|journals| Ok((journals, folder.names(&layout::manifest_dir(dir))?)));
         let (journals, manifests) =
             listed.map_err(|source| ReadError::List { path: dir.to_path_buf(), source })?;
+        // Where only these were taken away, what the segments say of themselves is left.
         if journals.is_empty() && manifests.is_empty() {
-            return Err(ReadError::NotAStore { path: dir.to_path_buf() });
+            let segments = folder.names(&layout::segments_dir(dir));
+            if segments.map_or(true, |names| names.is_empty()) {
+                return Err(ReadError::NotAStore { path: dir.to_path_buf() });
+            }
         }
         Ok(Self { dir: folder, cache: Arc::default() })
     }
@@ -251,6 +255,10 @@ impl Reader {
         let gapless = disk::missing(manifest.state.sealed_through, &journals).is_empty();
         if manifest.is_whole() && gapless {
             return Ok(Known { position, state: manifest.state, damage });
+        }
+        if manifest.position.number == 0 {
+            let detail = "it is not there; what the segments say of themselves is read";
+            damage.push(Damage::new(DamageKind::ManifestBroken, "manifest", detail));
         }
         if let Ending::Broken(offset) = manifest.ending {
             let detail = format!("the entry at byte {offset} is wrong, and others follow");

@@ -218,7 +218,7 @@ impl Group {
     /// Notes that it cannot be read.
     pub(super) fn report(&self, error: &Unreadable) {
         let snapshot = &self.part.task.snapshot;
-        snapshot.report_group(&self.part.entry, self.times, self.rows as u64, &error.to_string());
+        snapshot.report_group(&self.part.entry, self.times, self.rows as u64, error);
     }
 
     /// Whether no row is out of range.

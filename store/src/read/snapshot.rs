@@ -254,7 +254,7 @@ impl Inner {
 
     /// Notes that a segment cannot be decoded.
     pub(super) fn report_damaged(&self, entry: &SegmentEntry, error: &Unreadable) {
-        self.report_segment(DamageKind::Segment, entry, &error.to_string());
+        self.report_segment(DamageKind::Segment, entry, &unreadable(error));
     }
 
     /// Notes that a row group of a segment cannot be decoded.
@@ -263,9 +263,9 @@ impl Inner {
         entry: &SegmentEntry,
         (min_time_ns, max_time_ns): (i64, i64),
         rows: u64,
-        detail: &str,
+        error: &Unreadable,
     ) {
-        let damage = Damage::new(DamageKind::Segment, &entry.path, detail)
+        let damage = Damage::new(DamageKind::Segment, &entry.path, unreadable(error))
             .table(&entry.table)
             .times(min_time_ns.max(entry.min_time_ns), max_time_ns.min(entry.max_time_ns))
             .rows(rows);
@@ -282,6 +282,10 @@ impl Inner {
             segment.table == table && overlaps(time, segment.min_time_ns, segment.max_time_ns)
         })
     }
+}
+
+fn unreadable(error: &Unreadable) -> String {
+    format!("it cannot be read ({error})")
 }
 
 fn torn_tail(journal: &Pinned) -> Option<Damage> {

@@ -79,6 +79,9 @@ impl<'a> Walk<'a> {
                 return Err(ManifestError::Newer { path, format });
             }
         }
+        if expected == 1 {
+            walk.fault(EntryAt { file: 1, line: 1 }, "the manifest is missing".to_owned());
+        }
         Ok(walk)
     }
 

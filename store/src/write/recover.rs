@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
+use std::time::UNIX_EPOCH;
 
 use crate::damage::{Damage, DamageKind};
 use crate::disk::{self, Folder};
@@ -36,6 +37,8 @@ pub(super) struct Recovery {
     pub(super) next_journal: u64,
     /// Per table, the largest eid found.
     pub(super) last_eids: BTreeMap<String, i64>,
+    /// When something was last written, as far as files tell, in nanoseconds since the Unix epoch.
+    pub(super) last_write_ns: Option<i64>,
 }
 
 /// Takes the lock and puts the folder in order.
@@ -62,7 +65,8 @@ pub(super) fn recover(dir: &Folder) -> Result<(Lock, Recovery), OpenError> {
     let next_journal = numbers.last().copied().unwrap_or(0).max(manifest.state.sealed_through) + 1;
     report_missing(dir, &manifest.state, &numbers, &mut opened);
     let unsealed = recover_journals(dir, &numbers, &mut last_eids, &mut opened)?;
-    Ok((lock, Recovery { opened, manifest, unsealed, next_journal, last_eids }))
+    let last_write_ns = last_write_ns(dir, &manifest.state, &numbers);
+    Ok((lock, Recovery { opened, manifest, unsealed, next_journal, last_eids, last_write_ns }))
 }
 
 /// The finding that the marks of used row numbers were lost.
@@ -71,10 +75,22 @@ pub(super) fn leases_damage() -> Damage {
     Damage::new(DamageKind::Leases, "leases", detail)
 }
 
-/// Opens the heartbeat and reads what the run before noted.
+/// When journals were last appended to, or, without any, last sealed.
+fn last_write_ns(dir: &Folder, state: &State, journals: &[u64]) -> Option<i64> {
+    let appended = journals.iter().filter_map(|number| {
+        let modified = dir.modified(&layout::journal_path(dir.path(), *number))?;
+        i64::try_from(modified.duration_since(UNIX_EPOCH).ok()?.as_nanos()).ok()
+    });
+    appended.chain(state.files.values().map(|file| file.sealed_ns)).max()
+}
+
+/// Opens the heartbeat and reads what the run before noted. `last_write_ns` is when that wrote last,
+/// `now_ns` the present.
 pub(super) fn heartbeat(
     dir: &Folder,
     opened: &mut Opened,
+    last_write_ns: Option<i64>,
+    now_ns: i64,
 ) -> Result<(Slots, Vec<(String, i64)>), OpenError> {
     let (slots, stored) =
         Slots::open(dir, &layout::heartbeat_path(dir.path())).map_err(OpenError::Heartbeat)?;
@@ -82,8 +98,10 @@ pub(super) fn heartbeat(
         Stored::Value(last) => last,
         Stored::Nothing => Vec::new(),
         Stored::Damaged => {
-            let detail = "it cannot be read; when the run before ended is unknown";
-            opened.recovered.push(Damage::new(DamageKind::Heartbeat, "heartbeat", detail));
+            let detail = "it cannot be read; until when the run before was complete is unknown";
+            let damage = Damage::new(DamageKind::Heartbeat, "heartbeat", detail);
+            let from = last_write_ns.unwrap_or(now_ns);
+            opened.recovered.push(damage.times(from, now_ns));
             Vec::new()
         }
     };

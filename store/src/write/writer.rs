@@ -59,7 +59,9 @@ impl Writer {
         let (leases, damaged) =
             Leases::open(dir, tables, &recovery.last_eids).map_err(OpenError::Leases)?;
         opened.recovered.extend(damaged.then(recover::leases_damage));
-        let (heartbeat, last) = recover::heartbeat(dir, &mut opened)?;
+        let now_ns = options.clock.now_ns();
+        let (heartbeat, last) =
+            recover::heartbeat(dir, &mut opened, recovery.last_write_ns, now_ns)?;
         opened.last_heartbeat = last;
         // A journal must never be there without the marks of the row numbers in it.
         dir.sync_dir(dir.path())
@@ -67,7 +69,6 @@ impl Writer {
 
         let none = Unsynced::default();
         let (number, boot_id) = (recovery.next_journal, options.boot_id);
-        let now_ns = options.clock.now_ns();
         let journal = JournalWriter::create(dir, number, boot_id, &wire, u64::MAX, &none, now_ns)
             .map_err(|source| OpenError::Journal { path: dir.to_path_buf(), source })?;
         let sealer = Sealer::start(dir, recovery.manifest, tables, &options, recovery.unsealed)?;

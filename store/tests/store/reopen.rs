@@ -1,6 +1,8 @@
 //! Closing and opening again.
 
-use bygone_store::{EventTable, ReadError, Reader, RowParts, ScanRequest, ValueRef};
+use bygone_store::{
+    DamageKind, EventTable, ReadError, Reader, RowParts, ScanRequest, ValueRef, VerifyRequest,
+};
 
 use crate::fixture::{
     OtherEvents, SampleEvents, count, files, open, open_small, read, read_snapshot, rows, sample,
@@ -47,6 +49,55 @@ fn a_folder_without_history_is_said_to_be_one() {
     assert!(matches!(error, ReadError::NotAStore { .. }), "{error}");
     let error = Reader::open(&dir.path().join("missing")).unwrap_err();
     assert!(matches!(error, ReadError::NotAStore { .. }), "{error}");
+}
+
+/// What the segments say of themselves is read, and a start makes a manifest of it.
+#[test]
+fn a_manifest_that_is_gone_is_told_and_its_segments_are_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, _) = open(dir.path());
+    writer.append(samples(0..50)).unwrap();
+    writer.close().unwrap();
+    std::fs::remove_dir_all(dir.path().join("manifest")).unwrap();
+    let (found, damage) = read(dir.path());
+    assert_eq!(found.len(), 50);
+    let kinds: Vec<_> = damage.iter().map(|damage| damage.kind).collect();
+    assert_eq!(kinds, [DamageKind::ManifestBroken]);
+    let verify = || {
+        let reader = Reader::open(dir.path()).unwrap();
+        reader.verify(&VerifyRequest::default(), |_, _| {}).unwrap().faults
+    };
+    let faults = verify();
+    assert_eq!(faults.len(), 1);
+    assert_eq!(faults[0].to_string(), "manifest/1, entry 1: the manifest is missing");
+    let (writer, opened) = open(dir.path());
+    let kinds: Vec<_> = opened.recovered.iter().map(|damage| damage.kind).collect();
+    assert_eq!(kinds, [DamageKind::Adopted]);
+    writer.close().unwrap();
+    assert_eq!(rows(dir.path()), samples(0..50));
+    assert_eq!(verify(), []);
+}
+
+/// From when on rows may be missing is then known by the files alone.
+#[test]
+fn a_damaged_heartbeat_says_when_was_written_last() {
+    let dir = tempfile::tempdir().unwrap();
+    let now_ns = || {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        now.as_nanos() as i64
+    };
+    let (mut writer, _) = open(dir.path());
+    writer.append(samples(0..50)).unwrap();
+    writer.heartbeat(&[("test", 1)]).unwrap();
+    let before = now_ns();
+    writer.close().unwrap();
+    std::fs::write(dir.path().join("heartbeat"), [7; 1000]).unwrap();
+    let (writer, opened) = open(dir.path());
+    writer.close().unwrap();
+    let [damage] = opened.recovered.as_slice() else { panic!("{:?}", opened.recovered) };
+    assert_eq!(damage.kind, DamageKind::Heartbeat);
+    let (from, to) = damage.time_ns.unwrap();
+    assert!((before..=to).contains(&from) && to <= now_ns(), "{from} {to}");
 }
 
 #[test]
