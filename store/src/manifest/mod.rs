@@ -20,9 +20,12 @@
 //! are told apart from the manifest alone.
 //!
 //! A segment that an entry removed stays for a while, for readers that pinned it before; what waits
-//! to be deleted is part of the state ([`crate::write`], `remove.rs`). When an entry could not be
-//! synced, it is unknown whether it is on disk: the next file is begun, whose checkpoint does not
-//! have it, before anything is written under the names in it.
+//! to be deleted is part of the state ([`crate::write`], `remove.rs`).
+//!
+//! When an entry could not be written or synced, what may be there of it is cut off, and the next
+//! file is begun, whose checkpoint does not have it, before anything is written under the names in
+//! it. Where a failing disk lets nothing be cut off either, the file behind may break the chain,
+//! and `verify` says so.
 //!
 //! On a full disk an entry that makes room goes to the next file, whose space was set aside
 //! ([`reserve`]).
@@ -38,7 +41,7 @@
 //!   and from what is still there follows which steps were finished and which segments count
 //!   ([`live`]). Nothing is deleted.
 //!
-//! **Invariants:** a manifest file is only ever appended to. A journal is unlinked only after the
+//! **Invariants:** an entry that is on disk is never changed or removed. A journal is unlinked only after the
 //! entry that removes it is on disk. Journals are sealed in the order of their numbers.
 
 pub(crate) mod entry;
