@@ -9,7 +9,8 @@
 //! takes over and write it down as the text that `EXPLAIN QUERY PLAN` shows; `walk` runs the scan,
 //! with time ranges from `bounds`, filters from `values` and rows from `event` or `state`;
 //! `statement` holds what all scans of one statement share: the snapshot, `now`, and the rows kept
-//! (`kept`) for scans that are repeated (`repeated`).
+//! (`kept`) for scans that are repeated (`repeated`). Where SQLite would only pass a scan's rows on,
+//! they go past it (`direct`).
 //!
 //! **Invariants:** all cursors of a statement see one snapshot. A scan may yield rows that do not
 //! match, never miss one that does; SQLite checks again what is not exact whatever the row. Nothing
@@ -20,6 +21,7 @@ mod bounds;
 mod budget;
 mod clock;
 mod cost;
+mod direct;
 mod error;
 mod event;
 mod functions;

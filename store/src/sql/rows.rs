@@ -2,8 +2,10 @@
 
 use std::cmp::Ordering;
 
+use arrow::array::Array;
 use rusqlite::types::{Null, ToSql, ToSqlOutput, ValueRef as SqlValue};
 
+use crate::ColumnArray;
 use crate::guid::{guid, parse_guid};
 use crate::sql::bounds::{Number, number};
 use crate::sql::values::may_be_number;
@@ -93,6 +95,38 @@ impl ToSql for Cell<'_> {
             Self::Value(_) | Self::Integer(_) => ToSqlOutput::from(Null),
         })
     }
+}
+
+/// A stored value as SQLite has it: a real that is not a number is null.
+#[inline]
+pub(super) fn stored_value(column: &ColumnArray, row: usize) -> SqlValue<'_> {
+    match column {
+        ColumnArray::Bool(array) if has(array, row) => SqlValue::Integer(array.value(row).into()),
+        ColumnArray::I32(array) if has(array, row) => SqlValue::Integer(array.value(row).into()),
+        ColumnArray::I64(array) if has(array, row) => SqlValue::Integer(array.value(row)),
+        ColumnArray::U32(array) if has(array, row) => SqlValue::Integer(array.value(row).into()),
+        ColumnArray::U64(array) if has(array, row) => {
+            SqlValue::Integer(array.value(row).cast_signed())
+        }
+        ColumnArray::F64(array) if has(array, row) && !array.value(row).is_nan() => {
+            SqlValue::Real(array.value(row))
+        }
+        ColumnArray::Text(array) if has(array, row) => SqlValue::Text(array.value(row).as_bytes()),
+        ColumnArray::TextDictionary { keys, values } if has(keys, row) => {
+            match usize::try_from(keys.value(row)) {
+                Ok(key) if key < values.len() => SqlValue::Text(values.value(key).as_bytes()),
+                _ => SqlValue::Null,
+            }
+        }
+        ColumnArray::Blob(array) if has(array, row) => SqlValue::Blob(array.value(row)),
+        _ => SqlValue::Null,
+    }
+}
+
+/// Whether there is a value.
+#[inline]
+fn has(array: &impl Array, row: usize) -> bool {
+    row < array.len() && array.is_valid(row)
 }
 
 /// A value that equality looks for.

@@ -20,7 +20,7 @@ use crate::sql::error::{SqlError, nearest, position};
 use crate::sql::state::StateTableEntry;
 use crate::sql::statement::Context;
 use crate::sql::walk::Shown;
-use crate::sql::{authorizer, functions, vtab};
+use crate::sql::{authorizer, direct, functions, vtab};
 use crate::{Damage, Reader};
 
 /// Steps of SQLite's machine between two looks at the clock: about a millisecond.
@@ -245,10 +245,20 @@ impl Session {
 
     fn run(&self, statement: &mut Statement<'_>, sink: &mut dyn ResultSink) -> Result<(), Stopped> {
         let columns: Vec<ResultColumn> = statement.columns().map(|found| column(&found)).collect();
+        let passed_on = self.passed_on(statement);
         let mut rows = statement.query([])?;
         // Made before the sink hears of it: a statement that cannot read leaves nothing behind.
         let mut next = rows.next()?;
         sink.start(&columns)?;
+        if let (Some(columns), Some(mut stream)) = (passed_on, self.context.take_stream()) {
+            loop {
+                stream.each(&columns, |values| sink.row(values))?;
+                let more = stream.advance(&self.context);
+                if !more.map_err(|error| self.context.fail(error))? {
+                    break;
+                }
+            }
+        }
         while let Some(row) = next {
             let mut values = Vec::with_capacity(columns.len());
             for index in 0..columns.len() {
@@ -259,6 +269,19 @@ impl Session {
         }
         sink.end()?;
         Ok(())
+    }
+
+    /// Which columns of its one table the result of a statement has, when SQLite would only pass rows
+    /// on; its scan is then asked to hand them over.
+    fn passed_on(&self, statement: &Statement<'_>) -> Option<Vec<usize>> {
+        if !self.context.has_one_table() {
+            return None;
+        }
+        let sql = statement.expanded_sql()?;
+        // Whatever fails here is SQLite's to do and to tell.
+        let columns = direct::columns(&self.connection, &sql).ok().flatten()?;
+        self.context.ask_for_stream();
+        Some(columns)
     }
 
     /// Says what an error means, in terms of the statement.
@@ -383,4 +406,51 @@ fn connect(tables: &[Shown], context: &Arc<Context>) -> rusqlite::Result<Connect
         decision
     }))?;
     Ok(connection)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::SMALL;
+
+    static TABLES: &[&TableSchema] = &[SMALL];
+
+    /// Fails for every statement when SQLite's programs have another form.
+    #[test]
+    fn statements_of_one_loop_are_passed_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let options =
+            SessionOptions { data_dir: dir.path().to_owned(), events: TABLES, states: &[] };
+        let session = Session::open(options).unwrap();
+        let direct = |sql: &str| direct::columns(&session.connection, sql).unwrap();
+        let [time_ns, pid, path] =
+            ["time_ns", "pid", "path"].map(|name| SMALL.column(name).unwrap());
+        for (sql, expected) in [
+            ("SELECT path, pid FROM small_events", vec![path, pid]),
+            ("SELECT path, path, pid AS p FROM small_events s", vec![path, path, pid]),
+            ("SELECT pid FROM small_events WHERE time_ns > ns('2026-01-01')", vec![pid]),
+            (
+                "SELECT time_ns FROM (SELECT * FROM small_events) WHERE pid = 7 \
+                 AND time_ns BETWEEN 1 AND 9 ORDER BY time_ns DESC",
+                vec![time_ns],
+            ),
+        ] {
+            assert_eq!(direct(sql), Some(expected), "{sql}");
+        }
+        for sql in [
+            "SELECT pid + 1 FROM small_events",
+            "SELECT pid, 1 FROM small_events",
+            "SELECT rowid FROM small_events",
+            "SELECT pid FROM small_events LIMIT 3",
+            "SELECT pid FROM small_events WHERE pid % 2 = 1",
+            "SELECT pid FROM small_events ORDER BY path || pid",
+            "SELECT count(*) FROM small_events",
+            "SELECT a.pid FROM small_events a JOIN small_events b ON a.pid = b.pid",
+            "SELECT pid FROM small_events UNION ALL SELECT pid FROM small_events",
+            "SELECT (SELECT pid FROM small_events)",
+            "SELECT pid FROM small_events WHERE pid IN (SELECT 1)",
+        ] {
+            assert_eq!(direct(sql), None, "{sql}");
+        }
+    }
 }

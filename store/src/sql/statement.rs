@@ -13,6 +13,7 @@ use crate::schema::TableSchema;
 use crate::sql::bounds::TimeRange;
 use crate::sql::budget::{Budget, Use};
 use crate::sql::clock::Clock;
+use crate::sql::direct::Stream;
 use crate::sql::error::SqlError;
 use crate::sql::event::{EventBlock, Layout};
 use crate::sql::kept::Kept;
@@ -47,6 +48,22 @@ struct Statement {
     failure: Option<SqlError>,
     /// What the authorizer refused.
     refused: Option<String>,
+    planned: Planned,
+    passing: Passing,
+}
+
+/// Which tables SQLite has asked plans for.
+enum Planned {
+    Nothing,
+    One(&'static str),
+    Several,
+}
+
+/// Whether a scan's rows go past SQLite.
+enum Passing {
+    No,
+    Wanted,
+    Given(Box<Stream>),
 }
 
 /// A scan of events that can be repeated: a table and the text of a plan.
@@ -80,6 +97,8 @@ impl Statement {
             scanned: HashMap::new(),
             failure: None,
             refused: None,
+            planned: Planned::Nothing,
+            passing: Passing::No,
         }
     }
 }
@@ -195,6 +214,43 @@ impl Context {
 
     pub(super) fn take_refused(&self) -> Option<String> {
         self.statement().refused.take()
+    }
+
+    pub(super) fn note_planned(&self, table: &'static str) {
+        let planned = &mut self.statement().planned;
+        *planned = match planned {
+            Planned::Nothing => Planned::One(table),
+            Planned::One(known) if *known == table => Planned::One(table),
+            Planned::One(_) | Planned::Several => Planned::Several,
+        };
+    }
+
+    /// Whether the statement is about one table.
+    pub(super) fn has_one_table(&self) -> bool {
+        matches!(self.statement().planned, Planned::One(_))
+    }
+
+    /// Asks the next scan to hand over its rows.
+    pub(super) fn ask_for_stream(&self) {
+        self.statement().passing = Passing::Wanted;
+    }
+
+    /// Takes the rows of a scan, if they were asked for and there are any.
+    pub(super) fn offer(&self, take: impl FnOnce() -> Option<Stream>) {
+        let passing = &mut self.statement().passing;
+        if matches!(passing, Passing::Wanted)
+            && let Some(stream) = take()
+        {
+            *passing = Passing::Given(Box::new(stream));
+        }
+    }
+
+    /// The rows that were handed over.
+    pub(super) fn take_stream(&self) -> Option<Box<Stream>> {
+        match std::mem::replace(&mut self.statement().passing, Passing::No) {
+            Passing::Given(stream) => Some(stream),
+            Passing::No | Passing::Wanted => None,
+        }
     }
 
     /// The statement's snapshot, pinned now if it is not yet.

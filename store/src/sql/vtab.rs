@@ -51,7 +51,6 @@ use std::borrow::Cow;
 use std::ffi::{CStr, CString, c_int};
 use std::sync::Arc;
 
-use arrow::array::Array;
 use rusqlite::ffi::{sqlite3_vtab, sqlite3_vtab_cursor};
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef as Value};
 use rusqlite::vtab::{
@@ -68,6 +67,7 @@ use crate::sql::operator::Operator;
 use crate::sql::order::{OrderedBy, Wish};
 use crate::sql::plan::{Offer, Plan, Taken, Term, column_index, name};
 use crate::sql::repeated::owned;
+use crate::sql::rows::stored_value;
 use crate::sql::statement::Context;
 use crate::sql::walk::{Shown, Walk};
 
@@ -119,6 +119,7 @@ unsafe impl VTab<'_> for Table {
 
     fn best_index(&self, info: &mut IndexInfo) -> rusqlite::Result<bool> {
         let schema = self.shown.schema();
+        self.context.note_planned(schema.name);
         let offers = offers(schema, info)?;
         let (plan, taken) = Plan::choose(schema, &offers, &wish(schema, info));
         if let Some((Term::Bound(column, _), value)) = cost::not_a_time(&offers, &taken) {
@@ -276,7 +277,9 @@ unsafe impl VTabCursor for Cursor {
         arguments: &Filters<'_>,
     ) -> rusqlite::Result<()> {
         let started = self.walk.start(plan.unwrap_or_default(), arguments);
-        started.map_err(|error| self.context.fail(error))
+        started.map_err(|error| self.context.fail(error))?;
+        self.context.offer(|| self.walk.take_stream());
+        Ok(())
     }
 
     fn next(&mut self) -> rusqlite::Result<()> {
@@ -307,26 +310,10 @@ unsafe impl VTabCursor for Cursor {
 /// own kind of value needs: values that are copied from one enum into the next cost twice as much.
 #[inline]
 fn set_stored(cell: &mut Cell, column: &ColumnArray, row: usize) -> rusqlite::Result<()> {
-    let value = match column {
-        ColumnArray::Bool(array) if has(array, row) => Value::Integer(array.value(row).into()),
-        ColumnArray::I32(array) if has(array, row) => Value::Integer(array.value(row).into()),
-        ColumnArray::I64(array) if has(array, row) => Value::Integer(array.value(row)),
-        ColumnArray::U32(array) if has(array, row) => Value::Integer(array.value(row).into()),
-        ColumnArray::U64(array) if has(array, row) => {
-            Value::Integer(array.value(row).cast_signed())
-        }
-        ColumnArray::F64(array) if has(array, row) => Value::Real(array.value(row)),
-        ColumnArray::Text(array) if has(array, row) => Value::Text(array.value(row).as_bytes()),
-        ColumnArray::TextDictionary { keys, values } if has(keys, row) => {
-            match usize::try_from(keys.value(row)) {
-                Ok(key) if key < values.len() => Value::Text(values.value(key).as_bytes()),
-                _ => return Ok(()),
-            }
-        }
-        ColumnArray::Blob(array) if has(array, row) => Value::Blob(array.value(row)),
-        _ => return Ok(()),
-    };
-    cell.set_result(Borrowed(value))
+    match stored_value(column, row) {
+        Value::Null => Ok(()),
+        value => cell.set_result(Borrowed(value)),
+    }
 }
 
 /// A value as it is handed over.
@@ -337,12 +324,6 @@ impl ToSql for Borrowed<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         Ok(ToSqlOutput::Borrowed(self.0))
     }
-}
-
-/// Whether there is a value.
-#[inline]
-fn has(array: &impl Array, row: usize) -> bool {
-    row < array.len() && array.is_valid(row)
 }
 
 #[cfg(test)]

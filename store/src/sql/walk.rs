@@ -14,6 +14,7 @@ use crate::limits::IN_VALUES_MAX;
 use crate::schema::TableSchema;
 use crate::sql::bounds::TimeRange;
 use crate::sql::budget::Use;
+use crate::sql::direct::Stream;
 use crate::sql::error::SqlError;
 use crate::sql::event::{EventBlock, Layout};
 use crate::sql::grouped::{Grouped, Task};
@@ -200,6 +201,22 @@ impl Walk {
             (None, None) => Rows::Kept(Span::new(kept, wants, range, backwards)),
         };
         self.settle()
+    }
+
+    /// Hands over the rows that are streamed, from the first on; nothing is left here then.
+    pub(super) fn take_stream(&mut self) -> Option<Stream> {
+        let layout = Arc::clone(&self.prepared.as_ref()?.layout);
+        match std::mem::replace(&mut self.rows, Rows::End) {
+            Rows::Streamed(streamed) => {
+                let Streamed { scan, block } = *streamed;
+                (self.row, self.left) = (0, 0);
+                Some(Stream { schema: self.shown.schema(), scan, block, layout })
+            }
+            rows => {
+                self.rows = rows;
+                None
+            }
+        }
     }
 
     fn grouping(&self) -> Option<&Grouping> {
@@ -549,7 +566,7 @@ fn members(arguments: &Filters<'_>, index: usize) -> Result<Argument, SqlError> 
 }
 
 /// The next block that has rows.
-fn next_block(
+pub(super) fn next_block(
     context: &Context,
     schema: &'static TableSchema,
     scan: &mut Scan,

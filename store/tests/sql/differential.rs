@@ -169,3 +169,29 @@ fn groups_are_divided_by_any_column() {
         assert!(comparable(&ours, ordered) == comparable(&theirs, ordered), "{sql}");
     }
 }
+
+/// Of whole rows, which go past SQLite, and of the same with a condition that SQLite checks.
+#[test]
+fn whole_rows_agree_with_an_ordinary_table() {
+    let mut chance = Chance::new(11);
+    let samples = samples(300, &mut chance);
+    let mut store = Store::new(4096);
+    for some in samples.chunks(50) {
+        store.append(some.to_vec());
+        store.writer.tick().unwrap();
+    }
+    let (session, control) = (store.session(), control(&samples, &[]));
+    let names: Vec<&str> = Samples::SCHEMA.columns.iter().map(|column| column.name).collect();
+    let whole = format!("SELECT {} FROM samples", names.join(", "));
+    for sql in [
+        whole.clone(),
+        format!("{whole} WHERE pid + 0 > -1"),
+        format!("{whole} WHERE time_ns > 0 ORDER BY time_ns DESC, eid DESC"),
+        "SELECT score, label, data FROM samples WHERE label IS NOT NULL".to_owned(),
+    ] {
+        let (ours, theirs) = (rows(&session, &sql), ask_control(&control, &sql).unwrap());
+        let ordered = sql.contains("ORDER");
+        assert!(!ours.is_empty(), "{sql}");
+        assert!(comparable(&ours, ordered) == comparable(&theirs, ordered), "{sql}");
+    }
+}
