@@ -141,6 +141,10 @@ pub const PAGE_ROWS: usize = 8 * 1024;
 /// it decompresses all. The writer looks every thousand rows.
 pub const PAGE_BYTES: usize = 128 << 10;
 
+/// Bytes of one page, decompressed, that a reader accepts. A page ends with the row that fills it, of
+/// at most [`ROW_BYTES_MAX`] a column, and those of segments before [`PAGE_BYTES`] with 1 MiB.
+pub const PAGE_BYTES_MAX: usize = 64 << 20;
+
 /// Bytes of a column's dictionary; beyond it values are stored without.
 pub const DICTIONARY_BYTES: usize = 1 << 20;
 

@@ -41,6 +41,7 @@ mod journals;
 mod kept;
 mod merge;
 mod ordered;
+mod pages;
 mod pattern;
 mod predicate;
 mod projection;

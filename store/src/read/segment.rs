@@ -15,30 +15,29 @@ use std::sync::{Arc, OnceLock};
 use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::{DataType, Field, Fields};
 use bytes::Bytes;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, RowGroups, RowSelection};
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, RowSelection};
 use parquet::arrow::{
     FieldLevels, ProjectionMask, parquet_to_arrow_field_levels, parquet_to_arrow_schema,
 };
 use parquet::basic::Encoding;
 use parquet::bloom_filter::Sbbf;
-use parquet::column::page::{PageIterator, PageReader};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::page_index::index_reader::{decode_column_index, decode_offset_index};
 use parquet::file::page_index::offset_index::PageLocation;
-use parquet::file::reader::{ChunkReader, Length, SerializedPageReader};
+use parquet::file::reader::ChunkReader;
 
 use crate::guard::Unreadable;
-use crate::limits::CHUNK_BYTES_MAX;
 use crate::read::constant::constant;
-use crate::segment::read::{SegmentFile, SegmentStream};
+use crate::read::pages::GroupPages;
+use crate::segment::read::SegmentFile;
 
 /// An open segment with its footer.
 #[derive(Debug)]
 pub(super) struct OpenSegment {
-    file: SegmentFile,
-    metadata: Arc<ParquetMetaData>,
+    pub(super) file: SegmentFile,
+    pub(super) metadata: Arc<ParquetMetaData>,
     /// The columns with the types that they have in memory, text without a dictionary.
     fields: Fields,
     columns: HashMap<String, usize>,
@@ -86,7 +85,7 @@ impl OpenSegment {
         (self.fields.get(index)?.data_type() == data_type).then_some(index)
     }
 
-    fn chunk(&self, group: usize, column: usize) -> Option<&ColumnChunkMetaData> {
+    pub(super) fn chunk(&self, group: usize, column: usize) -> Option<&ColumnChunkMetaData> {
         self.groups().get(group)?.columns().get(column)
     }
 
@@ -116,7 +115,7 @@ impl OpenSegment {
             .ok_or_else(|| Unreadable("its page index does not match its pages".to_owned()))
     }
 
-    fn locations(
+    pub(super) fn locations(
         &self,
         chunk: &ColumnChunkMetaData,
     ) -> Result<Option<Vec<PageLocation>>, ParquetError> {
@@ -255,97 +254,4 @@ fn is_dictionary(chunk: &ColumnChunkMetaData) -> bool {
 
 fn unreadable(error: ParquetError) -> Unreadable {
     Unreadable(error.to_string())
-}
-
-/// The pages of a row group, column by column.
-struct GroupPages<'a> {
-    segment: &'a OpenSegment,
-    group: usize,
-    /// Whether pages are read one by one, where the page index says, rather than whole columns.
-    by_location: bool,
-}
-
-impl RowGroups for GroupPages<'_> {
-    fn num_rows(&self) -> usize {
-        self.segment.rows(self.group)
-    }
-
-    fn column_chunks(&self, column: usize) -> Result<Box<dyn PageIterator>, ParquetError> {
-        let chunk = self.segment.chunk(self.group, column);
-        let chunk = chunk.ok_or_else(|| ParquetError::General("it lacks a column".to_owned()))?;
-        let file = self.segment.file.clone();
-        let locations = match self.by_location {
-            true => self.segment.locations(chunk)?,
-            false => None,
-        };
-        let (start, length) = chunk.byte_range();
-        let bytes = match locations.is_none() && length <= CHUNK_BYTES_MAX {
-            true => Some(file.get_bytes(start, usize::try_from(length).unwrap_or(usize::MAX))?),
-            false => None,
-        };
-        let source = Arc::new(ChunkSource { file, start, bytes });
-        let reader = SerializedPageReader::new(source, chunk, self.num_rows(), locations)?;
-        Ok(Box::new(OneColumn(Some(Box::new(reader)))))
-    }
-
-    fn row_groups(&self) -> Box<dyn Iterator<Item = &RowGroupMetaData> + '_> {
-        Box::new(self.segment.groups().get(self.group).into_iter())
-    }
-
-    fn metadata(&self) -> &ParquetMetaData {
-        &self.segment.metadata
-    }
-}
-
-/// The pages of one column of one row group.
-struct OneColumn(Option<Box<dyn PageReader>>);
-
-impl Iterator for OneColumn {
-    type Item = Result<Box<dyn PageReader>, ParquetError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.0.take().map(Ok)
-    }
-}
-
-impl PageIterator for OneColumn {}
-
-/// A file of which one stretch may be in memory.
-struct ChunkSource {
-    file: SegmentFile,
-    start: u64,
-    bytes: Option<Bytes>,
-}
-
-impl ChunkSource {
-    /// The bytes from an offset on, as far as they are in memory.
-    fn loaded(&self, offset: u64) -> Option<Bytes> {
-        let bytes = self.bytes.as_ref()?;
-        let skip = usize::try_from(offset.checked_sub(self.start)?).ok()?;
-        (skip < bytes.len()).then(|| bytes.slice(skip..))
-    }
-}
-
-impl Length for ChunkSource {
-    fn len(&self) -> u64 {
-        self.file.len()
-    }
-}
-
-impl ChunkReader for ChunkSource {
-    type T = SegmentStream;
-
-    fn get_read(&self, start: u64) -> Result<SegmentStream, ParquetError> {
-        match self.loaded(start) {
-            Some(bytes) => Ok(SegmentStream::loaded(bytes)),
-            None => self.file.get_read(start),
-        }
-    }
-
-    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
-        match self.loaded(start).filter(|bytes| bytes.len() >= length) {
-            Some(bytes) => Ok(bytes.slice(..length)),
-            None => self.file.get_bytes(start, length),
-        }
-    }
 }
