@@ -117,6 +117,23 @@ fn an_unknown_key_is_named_with_the_nearest() {
 }
 
 #[test]
+fn what_cannot_be_used_is_refused_by_config_and_run_alike() {
+    let folder = TempDir::new().unwrap();
+    let config = folder.path().join("bygone.toml");
+    for (text, says) in [
+        ("[retention.tables]\nfile_event = {}\n", ["file_event`", "`file_events`"]),
+        ("[file]\nexclude = [\"tmp/%%\"]\n", ["file.exclude", "not an absolute path"]),
+        ("[file.categories]\nweb = []\n", ["file.categories.web", "without patterns"]),
+    ] {
+        std::fs::write(&config, text).unwrap();
+        for command in ["config", "run"] {
+            let output = run(&[command, "--config", config.to_str().unwrap()]);
+            check_one_line(&output, 1, &[":2:", says[0], says[1]]);
+        }
+    }
+}
+
+#[test]
 fn wrong_words_are_usage_errors() {
     let output = run(&["sqll"]);
     assert_eq!(output.status.code(), Some(2));

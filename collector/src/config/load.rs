@@ -9,12 +9,10 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::settings::{Config, SECTIONS, Section};
+use super::suggest::suggest;
 
 /// The file that is read when none is named and it exists.
 pub const DEFAULT_FILE: &str = "/etc/bygone/bygone.toml";
-
-/// How alike two keys must be for one to be suggested for the other; 1 is equal.
-const SUGGEST_SIMILARITY_MIN: f64 = 0.7;
 
 /// Why a configuration cannot be used.
 #[derive(Debug, Error)]
@@ -198,19 +196,6 @@ fn suggest_at_top(name: &str) -> String {
     }
 }
 
-fn suggest(name: &str, known: impl Iterator<Item = &'static str> + Clone) -> String {
-    let nearest = known
-        .clone()
-        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
-        .max_by(|left, right| left.0.total_cmp(&right.0));
-    match nearest {
-        Some((similarity, candidate)) if similarity >= SUGGEST_SIMILARITY_MIN => {
-            format!("; did you mean `{candidate}`?")
-        }
-        _ => format!("; known: {}", known.collect::<Vec<_>>().join(", ")),
-    }
-}
-
 /// The dotted key whose value covers byte `at` of the text.
 fn key_at(table: &DeTable<'_>, at: usize) -> Option<String> {
     let covers = |span: std::ops::Range<usize>| span.contains(&at);
@@ -303,7 +288,7 @@ mod tests {
         check_error(
             "[file.categories]\netc = \"/etc\"\n",
             &expect![[
-                r#"b.toml:2: `file.categories.etc`: invalid type: string "/etc", expected a sequence"#
+                r#"b.toml:2: `file.categories.etc`: invalid type: string "/etc", expected a list of patterns such as ["/etc/%%"]"#
             ]],
         );
         check_error(
@@ -315,6 +300,68 @@ mod tests {
             &expect![
                 "b.toml:2: `log.level`: unknown variant `loud`, expected one of `error`, `warn`, `info`, `debug`, `trace`"
             ],
+        );
+    }
+
+    #[test]
+    fn bounds_of_tables_that_keep_nothing_are_refused() {
+        check_error(
+            "[retention.tables]\ngaps = { max_bytes = 5 }\nproces_events = { max_bytes = 5 }\n",
+            &expect![
+                "b.toml:3: `retention.tables.proces_events`: there is no such table; did you mean `process_events`?"
+            ],
+        );
+        check_error(
+            "[retention]\ntables = { processes = { max_age = \"1day\" } }\n",
+            &expect![
+                "b.toml:2: `retention.tables.processes`: a table of state keeps no history to bound; did you mean `process_events`?"
+            ],
+        );
+        check_error(
+            "[retention.tables.users]\nmax_age = \"1day\"\n",
+            &expect![
+                "b.toml:1: `retention.tables.users`: a table of state keeps no history to bound; known: process_events, process_fork_events, process_exit_events, file_events, gaps, ledger, capabilities"
+            ],
+        );
+    }
+
+    #[test]
+    fn patterns_that_cannot_be_used_are_refused() {
+        check_error(
+            "[file]\nexclude = [\n\"/var/log/%%\",\n\"var/tmp\",\n]\n",
+            &expect![
+                "b.toml:4: `file.exclude`: pattern `var/tmp` is not an absolute path: write it from `/` on"
+            ],
+        );
+        check_error(
+            "[file.categories]\nweb = [\"/srv/%%/www\"]\n",
+            &expect![
+                "b.toml:2: `file.categories.web`: pattern `/srv/%%/www` has `%%` elsewhere than as its last component: write `%` for one name there"
+            ],
+        );
+        check_error(
+            "[file.categories]\nweb = [\"/srv/../www\"]\n",
+            &expect![
+                "b.toml:2: `file.categories.web`: pattern `/srv/../www` has `.` or `..` in it: write the path without them"
+            ],
+        );
+        check_error(
+            "[file.categories]\netc = [\"/etc/%%\"]\nweb = []\n",
+            &expect![[
+                r#"b.toml:3: `file.categories.web`: a category without patterns watches nothing: name one such as "/etc/%%", or leave the category out"#
+            ]],
+        );
+        check_error(
+            "[file]\nexclude = [5]\n",
+            &expect![[
+                r#"b.toml:2: `file.exclude`: invalid type: integer `5`, expected a pattern such as "/etc/%%""#
+            ]],
+        );
+        check_error(
+            "[file]\nexclude = \"/var\"\n",
+            &expect![[
+                r#"b.toml:2: `file.exclude`: invalid type: string "/var", expected a list of patterns such as ["/etc/%%"]"#
+            ]],
         );
     }
 

@@ -4,14 +4,18 @@
 //! `settings.rs`; the structs, `bygone config --reference` and the list of known keys follow from
 //! it.
 //!
-//! **Invariants:** a key that nothing reads is an error, never ignored. Every error names the
-//! file, the line and the key.
+//! **Invariants:** a key that nothing reads is an error, never ignored, and so is a value that
+//! `bygone run` could not use. Every error names the file, the line and the key.
 
+mod bounds;
 mod load;
 mod settings;
+mod suggest;
 mod values;
+mod watched;
 
+pub use bounds::TableRetentionConfig;
 pub(crate) use load::state_home;
 pub use load::{DEFAULT_FILE, LoadConfig, default_data_dir};
 pub use settings::{Config, FileConfig, LogConfig, ProcessConfig, RetentionConfig, StoreConfig};
-pub use values::{LogLevel, Sync, TableRetentionConfig};
+pub use values::{LogLevel, Sync};

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::values::{LogLevel, Sync, TableRetentionConfig};
+use super::bounds::TableRetentionConfig;
+use super::values::{LogLevel, Sync};
 
 /// One setting, as the reference and the check for unknown keys see it.
 pub(super) struct Setting {
@@ -111,6 +112,7 @@ settings! {
         /// Bounds of single tables, as in
         /// file_events = { max_age = "30days", max_bytes = 1000000000 }.
         /// Such an age takes the place of the one above; a table's bytes count in those of all too.
+        #[serde(deserialize_with = "super::bounds::tables")]
         map tables: BTreeMap<String, TableRetentionConfig> = BTreeMap::new();
     }
     /// Processes: exec, fork and exit.
@@ -127,10 +129,12 @@ settings! {
         /// Whether they are recorded.
         key enabled: bool = true;
         /// Patterns of paths to leave out, written as in categories.
+        #[serde(deserialize_with = "super::watched::exclude")]
         key exclude: Vec<String> = Vec::new();
         /// What to watch: a name, which rows carry in the column category, and its patterns.
         /// "/etc/%%" is all below /etc, "/etc/%" only what is directly in it. A file that sets
         /// this replaces the default categories.
+        #[serde(deserialize_with = "super::watched::categories")]
         map categories: BTreeMap<String, Vec<String>> = default_categories();
     }
     /// The collector's own messages, which go to standard error.
@@ -254,10 +258,13 @@ mod tests {
         config.process.ring_bytes = 65536;
         config.log.level = LogLevel::Debug;
         let day = Some(Duration::from_secs(24 * 3600));
-        let bounds = [(day, None), (None, Some(1_000)), (day, Some(1))];
-        for (number, (max_age, max_bytes)) in bounds.into_iter().enumerate() {
+        for (name, max_age, max_bytes) in [
+            ("file_events", day, None),
+            ("process_events", None, Some(1_000)),
+            ("gaps", day, Some(1)),
+        ] {
             let table = TableRetentionConfig { max_age, max_bytes };
-            config.retention.tables.insert(format!("table_{number}"), table);
+            config.retention.tables.insert(name.to_owned(), table);
         }
         let parsed: Config = toml::from_str(&config.to_toml().unwrap()).unwrap();
         assert_eq!(parsed, config);

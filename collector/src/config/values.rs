@@ -50,18 +50,6 @@ impl<'de> Deserialize<'de> for Sync {
     }
 }
 
-/// How much of one table is kept.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct TableRetentionConfig {
-    /// The age from which its rows go.
-    #[serde(with = "optional_age", skip_serializing_if = "Option::is_none")]
-    pub max_age: Option<Duration>,
-    /// Bytes of its rows on disk.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_bytes: Option<u64>,
-}
-
 /// How much the collector says about its own work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -169,10 +157,10 @@ pub(super) mod age {
 }
 
 /// A duration in words that may be left out.
-mod optional_age {
+pub(super) mod optional_age {
     use super::{Deserializer, Duration, Serializer, age};
 
-    pub(super) fn serialize<S: Serializer>(
+    pub(in super::super) fn serialize<S: Serializer>(
         age: &Option<Duration>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
@@ -182,7 +170,7 @@ mod optional_age {
         }
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Option<Duration>, D::Error> {
         age::deserialize(deserializer).map(Some)

@@ -11,6 +11,7 @@ pub mod btf;
 #[cfg(target_os = "linux")]
 pub mod file_inotify;
 mod gathered;
+pub mod path_pattern;
 #[cfg(target_os = "linux")]
 pub mod process_ebpf;
 pub mod process_es;

@@ -7,12 +7,8 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileInotifyConfig {
     /// Patterns of absolute paths per category. A path belongs to the first category, in the order
-    /// of their names, that has a pattern for it.
-    ///
-    /// `/etc/%%` is `/etc` and everything below it; `/etc/%` is what lies directly in it; `%` also
-    /// stands for any part of one name (`/home/%/.ssh/%%`, `/etc/%.conf`). A path without a
-    /// wildcard is that path and, when it is a directory, what lies directly in it. `*` and `**`
-    /// mean the same as `%` and `%%`.
+    /// of their names, that has a pattern for it. How they are written: see
+    /// [`crate::publish::path_pattern`].
     pub categories: BTreeMap<String, Vec<String>>,
     /// Patterns of paths to leave out, each with everything below it. The collector's own data
     /// folder belongs here.

@@ -26,7 +26,6 @@
 mod books;
 mod capability;
 mod config;
-mod pattern;
 mod run;
 mod scan;
 mod stat;
@@ -37,7 +36,6 @@ mod tree;
 mod watcher;
 
 pub use config::FileInotifyConfig;
-pub use pattern::PatternError;
 pub use run::FileInotify;
 pub use watcher::AttachError;
 

@@ -24,11 +24,11 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::Dir;
 
-use super::pattern::Role;
 use super::stat::Stat;
 use super::tree::{Entries, Entry, NotWatched};
 use super::watcher::Watcher;
 use crate::events::FileAction;
+use crate::publish::path_pattern::Role;
 
 /// How long scans may run between two reads of the queue.
 const SLICE: Duration = Duration::from_millis(10);

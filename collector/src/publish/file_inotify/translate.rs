@@ -20,12 +20,12 @@ use inotify::{EventMask, Inotify};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::books::Outcome;
-use super::pattern::Role;
 use super::scan::{Job, Mode};
 use super::stat::Stat;
 use super::tree::Entry;
 use super::watcher::{Watcher, now_ns};
 use crate::events::FileAction;
+use crate::publish::path_pattern::Role;
 
 /// How long a write waits for the close of its file.
 pub(super) const MODIFY_WAIT: Duration = Duration::from_secs(1);

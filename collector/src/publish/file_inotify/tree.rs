@@ -25,8 +25,8 @@ use inotify::{WatchDescriptor, WatchMask, Watches};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, open, openat, openat2};
 use rustix::io::Errno;
 
-use super::pattern::Role;
 use super::stat::{Identity, Stat};
+use crate::publish::path_pattern::Role;
 
 /// What is asked of a directory whose entries are covered.
 const CONTENT: WatchMask = WatchMask::CREATE

@@ -12,13 +12,13 @@ use rustix::time::{ClockId, clock_gettime};
 use super::SOURCE;
 use super::books::{Books, Outcome};
 use super::config::FileInotifyConfig;
-use super::pattern::{PatternError, Patterns};
 use super::scan::{Job, Mode};
 use super::stat::Stat;
 use super::translate::Pending;
 use super::tree::{NotWatched, Tree};
 use crate::events::{CollectorEvent, FileAction, FileEvent, Gap, GapReason};
 use crate::host::text::lossless;
+use crate::publish::path_pattern::{PatternError, Patterns};
 
 /// Directories that could not be watched whose paths are kept to try again.
 const BLOCKED_MAX: usize = 4096;
@@ -87,7 +87,8 @@ pub(super) struct Watcher {
 
 impl Watcher {
     pub(super) fn new(config: &FileInotifyConfig, inotify: &Inotify) -> Result<Self, AttachError> {
-        let patterns = Patterns::new(config).map_err(AttachError::Pattern)?;
+        let patterns =
+            Patterns::new(&config.categories, &config.exclude).map_err(AttachError::Pattern)?;
         let attached_ns = wait_for_stamps();
         let root = Job::new(PathBuf::from("/"), Mode::Initial);
         Ok(Self {

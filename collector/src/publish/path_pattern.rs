@@ -1,26 +1,33 @@
-//! Patterns of paths: which category a path belongs to, and which directories need a watch.
+//! Patterns of paths, as the section `[file]` has them: which category a path belongs to, and which
+//! directories need a watch.
+//!
+//! `/etc/%%` is `/etc` and everything below it; `/etc/%` is what lies directly in it; `%` also
+//! stands for any part of one name (`/home/%/.ssh/%%`, `/etc/%.conf`). A path without a wildcard is
+//! that path and, when it is a directory, what lies directly in it. `*` and `**` mean the same as
+//! `%` and `%%`.
 //!
 //! All decisions are made on the path alone, so that they are the same for a directory that does
 //! not exist yet.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component as PathPart, Path, PathBuf};
 use std::sync::Arc;
 
-use super::config::FileInotifyConfig;
-
 /// Why a pattern cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PatternError {
     /// It does not begin with `/`.
-    #[error("pattern `{0}` is not an absolute path")]
+    #[error("pattern `{0}` is not an absolute path: write it from `/` on")]
     Relative(String),
     /// It has `.` or `..` as a component.
-    #[error("pattern `{0}` has `.` or `..` in it")]
+    #[error("pattern `{0}` has `.` or `..` in it: write the path without them")]
     Dots(String),
     /// `%%` or `**` stands elsewhere than at its end.
-    #[error("pattern `{0}` has `%%` elsewhere than as its last component")]
+    #[error(
+        "pattern `{0}` has `%%` elsewhere than as its last component: write `%` for one name there"
+    )]
     RecursiveInside(String),
 }
 
@@ -60,7 +67,7 @@ struct Pattern {
 
 /// Why a directory is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
+pub enum Role {
     /// Entries in it may be covered by a pattern.
     Content,
     /// Only the way to a covered path leads through it.
@@ -168,15 +175,30 @@ impl Pattern {
     }
 }
 
+/// Says whether a pattern can be used.
+///
+/// # Errors
+/// When it cannot.
+pub fn check(text: &str) -> Result<(), PatternError> {
+    Pattern::parse(text).map(drop)
+}
+
 /// All patterns of a configuration.
 #[derive(Debug)]
-pub(super) struct Patterns {
+pub struct Patterns {
     categories: Vec<(Arc<str>, Vec<Pattern>)>,
     exclude: Vec<Pattern>,
 }
 
 impl Patterns {
-    pub(super) fn new(config: &FileInotifyConfig) -> Result<Self, PatternError> {
+    /// Reads the patterns of each category and those to leave out.
+    ///
+    /// # Errors
+    /// When one cannot be used.
+    pub fn new(
+        categories: &BTreeMap<String, Vec<String>>,
+        exclude: &[String],
+    ) -> Result<Self, PatternError> {
         let parse = |texts: &[String]| -> Result<Vec<Pattern>, PatternError> {
             let mut patterns = Vec::with_capacity(texts.len());
             for text in texts {
@@ -188,15 +210,16 @@ impl Patterns {
             }
             Ok(patterns)
         };
-        let mut categories = Vec::with_capacity(config.categories.len());
-        for (name, texts) in &config.categories {
-            categories.push((Arc::from(name.as_str()), parse(texts)?));
+        let mut parsed = Vec::with_capacity(categories.len());
+        for (name, texts) in categories {
+            parsed.push((Arc::from(name.as_str()), parse(texts)?));
         }
-        Ok(Self { categories, exclude: parse(&config.exclude)? })
+        Ok(Self { categories: parsed, exclude: parse(exclude)? })
     }
 
     /// The category that `path` belongs to, `None` when no pattern covers it.
-    pub(super) fn category(&self, path: &Path) -> Option<&Arc<str>> {
+    #[must_use]
+    pub fn category(&self, path: &Path) -> Option<&Arc<str>> {
         let names = names(path);
         if self.excluded(&names) {
             return None;
@@ -206,7 +229,8 @@ impl Patterns {
     }
 
     /// Why the directory `path` is to be watched, `None` when it is not.
-    pub(super) fn role(&self, path: &Path) -> Option<Role> {
+    #[must_use]
+    pub fn role(&self, path: &Path) -> Option<Role> {
         let names = names(path);
         if self.excluded(&names) {
             return None;
@@ -223,7 +247,8 @@ impl Patterns {
     }
 
     /// Whether everything below `path` is covered, except what is left out.
-    pub(super) fn covers_all_below(&self, path: &Path) -> bool {
+    #[must_use]
+    pub fn covers_all_below(&self, path: &Path) -> bool {
         let names = names(path);
         let recursive = |pattern: &Pattern| pattern.reach == Reach::Below && pattern.covers(&names);
         !self.excluded(&names)
@@ -269,16 +294,13 @@ fn glob_matches(glob: &[u8], name: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
 
     fn patterns(watch: &[&str], exclude: &[&str]) -> Patterns {
-        let owned = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
+        let owned =
+            |texts: &[&str]| -> Vec<String> { texts.iter().map(|&text| text.to_owned()).collect() };
         let categories = BTreeMap::from([("all".to_owned(), owned(watch))]);
-        let exclude = owned(exclude);
-        let config = FileInotifyConfig { categories, exclude, ..FileInotifyConfig::default() };
-        Patterns::new(&config).unwrap()
+        Patterns::new(&categories, &owned(exclude)).unwrap()
     }
 
     /// One letter per path: `C`overed or `-`, then the role of a directory: `c`, `a` or `-`.
@@ -357,9 +379,14 @@ mod tests {
     #[test]
     fn unusable_patterns_are_named() {
         let error = |text: &str| Pattern::parse(text).unwrap_err().to_string();
-        assert_eq!(error("etc/%%"), "pattern `etc/%%` is not an absolute path");
-        assert_eq!(error("/a/../b"), "pattern `/a/../b` has `.` or `..` in it");
-        let inside = "pattern `/a/%%/b` has `%%` elsewhere than as its last component";
+        assert_eq!(
+            error("etc/%%"),
+            "pattern `etc/%%` is not an absolute path: write it from `/` on"
+        );
+        let dots = "pattern `/a/../b` has `.` or `..` in it: write the path without them";
+        assert_eq!(error("/a/../b"), dots);
+        let inside = "pattern `/a/%%/b` has `%%` elsewhere than as its last component: write `%` \
+                      for one name there";
         assert_eq!(error("/a/%%/b"), inside);
     }
 
