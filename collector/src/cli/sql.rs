@@ -11,7 +11,7 @@ use super::data::DataArguments;
 use super::output::{Format, OutputArguments};
 use super::terminal::{Screen, stdout};
 use super::{log, shell, warnings};
-use crate::config::LogLevel;
+use crate::config::{LogLevel, parse_size};
 
 /// Statements read from standard input, in bytes.
 const STDIN_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -43,11 +43,11 @@ pub(super) struct SqlArguments {
     #[arg(long)]
     no_warnings: bool,
     /// End a statement that runs longer, for instance 30s or 5m [default: no limit]
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = timeout)]
     timeout: Option<Duration>,
     /// End a statement that needs more memory for sorting, grouping and joining; with KiB, MiB or
-    /// GiB, otherwise in bytes
-    #[arg(long, value_name = "SIZE", value_parser = size, default_value = "1GiB")]
+    /// GiB, otherwise in bytes; at least 8MiB
+    #[arg(long, value_name = "SIZE", value_parser = memory, default_value = "1GiB")]
     max_memory: usize,
     #[command(flatten)]
     data: DataArguments,
@@ -94,19 +94,21 @@ pub(super) fn execute(session: &Session, sql: &str, printing: Printing) -> anyho
 /// Least memory of a statement: SQLite alone needs some.
 const MEMORY_BYTES_MIN: usize = 8 << 20;
 
-/// A size in bytes from `512MiB` and the like.
-fn size(text: &str) -> Result<usize, String> {
-    const UNITS: [(&str, usize); 4] =
-        [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("", 1)];
-    let digits = text.trim_end_matches(|letter: char| !letter.is_ascii_digit());
-    let unit = text.get(digits.len()..).unwrap_or_default().trim();
-    let unit = UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit));
-    let bytes =
-        digits.parse().ok().zip(unit).and_then(|(number, (_, unit))| unit.checked_mul(number));
-    match bytes {
+/// How much memory a statement may take.
+fn memory(text: &str) -> Result<usize, String> {
+    match parse_size(text).and_then(|bytes| usize::try_from(bytes).ok()) {
         Some(bytes) if bytes >= MEMORY_BYTES_MIN => Ok(bytes),
         Some(_) => Err("at least 8MiB are needed".to_owned()),
         None => Err("write it as 512MiB, 2GiB or a number of bytes".to_owned()),
+    }
+}
+
+/// How long a statement may run.
+fn timeout(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(timeout) if timeout > Duration::ZERO => Ok(timeout),
+        Ok(_) => Err("no statement ends in no time; leave --timeout out for no limit".to_owned()),
+        Err(_) => Err("write a duration such as 30s or 5m".to_owned()),
     }
 }
 
@@ -123,16 +125,24 @@ fn script() -> anyhow::Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::size;
+    use super::*;
 
     #[test]
-    fn sizes() {
-        assert_eq!(size("512MiB"), Ok(512 << 20));
-        assert_eq!(size("2 gib"), Ok(2 << 30));
-        assert_eq!(size("8388608"), Ok(8 << 20));
-        assert_eq!(size("9000KiB"), Ok(9000 << 10));
-        for text in ["", "MiB", "5MB", "1.5GiB", "-1GiB", "1MiB", "99999999999999999999GiB"] {
-            assert!(size(text).is_err(), "{text}");
+    fn memory_has_a_least() {
+        assert_eq!(memory("512MiB"), Ok(512 << 20));
+        assert_eq!(memory("8388608"), Ok(8 << 20));
+        for text in ["", "5MB", "1MiB", "0"] {
+            assert!(memory(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_timeout_is_a_duration_above_zero() {
+        assert_eq!(timeout("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(timeout("abc").unwrap_err(), "write a duration such as 30s or 5m");
+        assert_eq!(timeout("30").unwrap_err(), "write a duration such as 30s or 5m");
+        for text in ["0", "0s"] {
+            assert!(timeout(text).unwrap_err().contains("leave --timeout out"), "{text}");
         }
     }
 }

@@ -7,19 +7,20 @@ use std::time::Duration;
 use serde::de::{Deserializer, Error};
 use serde::{Deserialize, Serialize};
 
+use super::size;
 use super::suggest::suggest;
 use super::values::optional_age;
 use crate::tables;
 
 /// How much of one table is kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "bounds such as { max_age = \"30days\" }")]
 pub struct TableRetentionConfig {
     /// The age from which its rows go.
     #[serde(with = "optional_age", skip_serializing_if = "Option::is_none")]
     pub max_age: Option<Duration>,
     /// Bytes of its rows on disk.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(with = "size::optional", skip_serializing_if = "Option::is_none")]
     pub max_bytes: Option<u64>,
 }
 

@@ -156,11 +156,21 @@ fn check_keys(path: &Path, text: &str, document: &DeTable<'_>) -> Result<(), Loa
                 suggestion: suggest_at_top(name),
             });
         };
-        if let DeValue::Table(values) = value.get_ref() {
-            check_section(path, text, section, values)?;
+        match value.get_ref() {
+            DeValue::Table(values) => check_section(path, text, section, values)?,
+            _ => return Err(no_section(path, text, value, name)),
         }
     }
     Ok(())
+}
+
+fn no_section(path: &Path, text: &str, value: &Spanned<DeValue<'_>>, name: &str) -> LoadConfig {
+    let found = value.get_ref().type_str();
+    LoadConfig::Invalid {
+        path: path.to_owned(),
+        line: line_of(text, value.span().start),
+        message: format!("`{name}`: invalid type: {found}, expected a section, as in [{name}]"),
+    }
 }
 
 fn check_section(
@@ -169,9 +179,9 @@ fn check_section(
     section: &Section,
     values: &DeTable<'_>,
 ) -> Result<(), LoadConfig> {
-    for (key, _) in values {
+    for (key, value) in values {
         let name = key.get_ref().as_ref();
-        if section.settings.iter().all(|setting| setting.key != name) {
+        let Some(setting) = section.settings.iter().find(|setting| setting.key == name) else {
             let known = section.settings.iter().map(|setting| setting.key);
             return Err(LoadConfig::UnknownKey {
                 path: path.to_owned(),
@@ -181,6 +191,9 @@ fn check_section(
                 place: format!(" in [{}]", section.name),
                 suggestion: suggest(name, known),
             });
+        };
+        if setting.open && !matches!(value.get_ref(), DeValue::Table(_)) {
+            return Err(no_section(path, text, value, &format!("{}.{name}", section.name)));
         }
     }
     Ok(())
@@ -265,103 +278,134 @@ mod tests {
         );
     }
 
+    /// The messages of several files, a line each.
+    fn check_errors(texts: &[&str], expected: &Expect) {
+        let message = |text: &&str| check(Path::new("b.toml"), text).unwrap_err().to_string();
+        let messages: Vec<String> = texts.iter().map(message).collect();
+        expected.assert_eq(&messages.join("\n"));
+    }
+
     #[test]
     fn wrong_values_are_named() {
-        check_error(
-            "[process]\nenabled = \"yes\"\n",
-            &expect![[
-                r#"b.toml:2: `process.enabled`: invalid type: string "yes", expected a boolean"#
-            ]],
-        );
-        check_error(
-            "[process]\nring_bytes = 100000\n",
-            &expect![
-                "b.toml:2: `process.ring_bytes`: invalid value: integer `100000`, expected a power of two between 65536 and 1073741824"
+        check_errors(
+            &[
+                "[process]\nenabled = \"yes\"\n",
+                "[store]\nsync = \"soon\"\n",
+                "[store]\nsync = 1\n",
+                "[store]\njournal_age = 300\n",
+                "[retention]\nmax_age = 30\n",
+                "[retention]\nmax_age = \"30\"\n",
+                "[log]\nlevel = \"loud\"\n",
+                "[log]\nlevel = 3\n",
             ],
-        );
-        check_error(
-            "[store]\nsync = \"soon\"\n",
-            &expect![[
-                r#"b.toml:2: `store.sync`: invalid value: string "soon", expected a duration such as "1s", "always" or "never""#
-            ]],
-        );
-        check_error(
-            "[file.categories]\netc = \"/etc\"\n",
-            &expect![[
-                r#"b.toml:2: `file.categories.etc`: invalid type: string "/etc", expected a list of patterns such as ["/etc/%%"]"#
-            ]],
-        );
-        check_error(
-            "store = 1\n",
-            &expect!["b.toml:1: `store`: invalid type: integer `1`, expected struct StoreConfig"],
-        );
-        check_error(
-            "[log]\nlevel = \"loud\"\n",
-            &expect![
-                "b.toml:2: `log.level`: unknown variant `loud`, expected one of `error`, `warn`, `info`, `debug`, `trace`"
-            ],
+            &expect![[r#"
+                b.toml:2: `process.enabled`: invalid type: string "yes", expected a boolean
+                b.toml:2: `store.sync`: invalid value: string "soon", expected a duration such as "1s", "always" or "never"
+                b.toml:2: `store.sync`: invalid type: integer `1`, expected a duration such as "1s", "always" or "never"
+                b.toml:2: `store.journal_age`: invalid type: integer `300`, expected a duration of at least one second such as "5m"
+                b.toml:2: `retention.max_age`: invalid type: integer `30`, expected a duration such as "90days"
+                b.toml:2: `retention.max_age`: invalid value: string "30", expected a duration such as "90days"
+                b.toml:2: `log.level`: invalid value: string "loud", expected one of "error", "warn", "info", "debug" and "trace"
+                b.toml:2: `log.level`: invalid type: integer `3`, expected one of "error", "warn", "info", "debug" and "trace""#]],
         );
     }
 
     #[test]
+    fn wrong_sizes_are_named() {
+        check_errors(
+            &[
+                "[process]\nring_bytes = 100000\n",
+                "[process]\nring_bytes = \"9MiB\"\n",
+                "[store]\njournal_bytes = \"1KiB\"\n",
+                "[retention]\nmax_bytes = \"10GB\"\n",
+                "[retention]\nmin_free = -1\n",
+                "[retention]\nmin_free = 1.5\n",
+                "[retention.tables]\ngaps = { max_bytes = true }\n",
+            ],
+            &expect![[r#"
+                b.toml:2: `process.ring_bytes`: invalid value: integer `100000`, expected a power of two between "64KiB" and "1GiB" such as "8MiB"
+                b.toml:2: `process.ring_bytes`: invalid value: string "9MiB", expected a power of two between "64KiB" and "1GiB" such as "8MiB"
+                b.toml:2: `store.journal_bytes`: invalid value: string "1KiB", expected a size of at least "64KiB" such as "8MiB"
+                b.toml:2: `retention.max_bytes`: invalid value: string "10GB", expected a number of bytes or a size such as "10GiB"
+                b.toml:2: `retention.min_free`: invalid value: integer `-1`, expected a number of bytes or a size such as "10GiB"
+                b.toml:2: `retention.min_free`: invalid type: floating point `1.5`, expected a number of bytes or a size such as "10GiB"
+                b.toml:2: `retention.tables.gaps.max_bytes`: invalid type: boolean `true`, expected a number of bytes or a size such as "10GiB""#]],
+        );
+    }
+
+    #[test]
+    fn what_is_no_section_is_named() {
+        check_errors(
+            &[
+                "store = 1\n",
+                "[[log]]\nlevel = 3\n",
+                "[retention]\nmax_bytes = 1\ntables = 5\n",
+                "[retention.tables]\ngaps = 5\n",
+                "[file]\ncategories = [\"/etc/%%\"]\n",
+            ],
+            &expect![[r#"
+                b.toml:1: `store`: invalid type: integer, expected a section, as in [store]
+                b.toml:1: `log`: invalid type: array, expected a section, as in [log]
+                b.toml:3: `retention.tables`: invalid type: integer, expected a section, as in [retention.tables]
+                b.toml:2: `retention.tables.gaps`: invalid type: integer `5`, expected bounds such as { max_age = "30days" }
+                b.toml:2: `file.categories`: invalid type: array, expected a section, as in [file.categories]"#]],
+        );
+    }
+
+    #[test]
+    fn sizes_are_numbers_or_texts() {
+        let text = "[store]\njournal_bytes = \"64KiB\"\n[process]\nring_bytes = \"1 MiB\"\n\
+                    [retention]\nmax_bytes = \"20GiB\"\nmin_free = 0\n\
+                    tables = { gaps = { max_bytes = \"512MiB\" }, ledger = { max_bytes = 7 } }\n";
+        let config: Config = check(Path::new("b.toml"), text).unwrap().try_into().unwrap();
+        assert_eq!(config.store.journal_bytes, 64 << 10);
+        assert_eq!(config.process.ring_bytes, 1 << 20);
+        assert_eq!((config.retention.max_bytes, config.retention.min_free), (20 << 30, 0));
+        let bytes: Vec<_> = config.retention.tables.values().map(|table| table.max_bytes).collect();
+        assert_eq!(bytes, [Some(512 << 20), Some(7)]);
+        let shown = config.to_toml().unwrap();
+        for line in
+            ["max_bytes = \"20GiB\"", "min_free = 0", "ring_bytes = \"1MiB\"", "max_bytes = 7"]
+        {
+            assert!(shown.contains(line), "{line}: {shown}");
+        }
+    }
+
+    #[test]
     fn bounds_of_tables_that_keep_nothing_are_refused() {
-        check_error(
-            "[retention.tables]\ngaps = { max_bytes = 5 }\nproces_events = { max_bytes = 5 }\n",
-            &expect![
-                "b.toml:3: `retention.tables.proces_events`: there is no such table; did you mean `process_events`?"
+        check_errors(
+            &[
+                "[retention.tables]\ngaps = { max_bytes = 5 }\nproces_events = {}\n",
+                "[retention]\ntables = { processes = { max_age = \"1day\" } }\n",
+                "[retention.tables.users]\nmax_age = \"1day\"\n",
             ],
-        );
-        check_error(
-            "[retention]\ntables = { processes = { max_age = \"1day\" } }\n",
-            &expect![
-                "b.toml:2: `retention.tables.processes`: a table of state keeps no history to bound; did you mean `process_events`?"
-            ],
-        );
-        check_error(
-            "[retention.tables.users]\nmax_age = \"1day\"\n",
-            &expect![
-                "b.toml:1: `retention.tables.users`: a table of state keeps no history to bound; known: process_events, process_fork_events, process_exit_events, file_events, gaps, ledger, capabilities"
-            ],
+            &expect![[r#"
+                b.toml:3: `retention.tables.proces_events`: there is no such table; did you mean `process_events`?
+                b.toml:2: `retention.tables.processes`: a table of state keeps no history to bound; did you mean `process_events`?
+                b.toml:1: `retention.tables.users`: a table of state keeps no history to bound; known: process_events, process_fork_events, process_exit_events, file_events, gaps, ledger, capabilities"#]],
         );
     }
 
     #[test]
     fn patterns_that_cannot_be_used_are_refused() {
-        check_error(
-            "[file]\nexclude = [\n\"/var/log/%%\",\n\"var/tmp\",\n]\n",
-            &expect![
-                "b.toml:4: `file.exclude`: pattern `var/tmp` is not an absolute path: write it from `/` on"
+        check_errors(
+            &[
+                "[file]\nexclude = [\n\"/var/log/%%\",\n\"var/tmp\",\n]\n",
+                "[file.categories]\nweb = [\"/srv/%%/www\"]\n",
+                "[file.categories]\nweb = [\"/srv/../www\"]\n",
+                "[file.categories]\netc = [\"/etc/%%\"]\nweb = []\n",
+                "[file.categories]\netc = \"/etc\"\n",
+                "[file]\nexclude = [5]\n",
+                "[file]\nexclude = \"/var\"\n",
             ],
-        );
-        check_error(
-            "[file.categories]\nweb = [\"/srv/%%/www\"]\n",
-            &expect![
-                "b.toml:2: `file.categories.web`: pattern `/srv/%%/www` has `%%` elsewhere than as its last component: write `%` for one name there"
-            ],
-        );
-        check_error(
-            "[file.categories]\nweb = [\"/srv/../www\"]\n",
-            &expect![
-                "b.toml:2: `file.categories.web`: pattern `/srv/../www` has `.` or `..` in it: write the path without them"
-            ],
-        );
-        check_error(
-            "[file.categories]\netc = [\"/etc/%%\"]\nweb = []\n",
-            &expect![[
-                r#"b.toml:3: `file.categories.web`: a category without patterns watches nothing: name one such as "/etc/%%", or leave the category out"#
-            ]],
-        );
-        check_error(
-            "[file]\nexclude = [5]\n",
-            &expect![[
-                r#"b.toml:2: `file.exclude`: invalid type: integer `5`, expected a pattern such as "/etc/%%""#
-            ]],
-        );
-        check_error(
-            "[file]\nexclude = \"/var\"\n",
-            &expect![[
-                r#"b.toml:2: `file.exclude`: invalid type: string "/var", expected a list of patterns such as ["/etc/%%"]"#
-            ]],
+            &expect![[r#"
+                b.toml:4: `file.exclude`: pattern `var/tmp` is not an absolute path: write it from `/` on
+                b.toml:2: `file.categories.web`: pattern `/srv/%%/www` has `%%` elsewhere than as its last component: write `%` for one name there
+                b.toml:2: `file.categories.web`: pattern `/srv/../www` has `.` or `..` in it: write the path without them
+                b.toml:3: `file.categories.web`: a category without patterns watches nothing: name one such as "/etc/%%", or leave the category out
+                b.toml:2: `file.categories.etc`: invalid type: string "/etc", expected a list of patterns such as ["/etc/%%"]
+                b.toml:2: `file.exclude`: invalid type: integer `5`, expected a pattern such as "/etc/%%"
+                b.toml:2: `file.exclude`: invalid type: string "/var", expected a list of patterns such as ["/etc/%%"]"#]],
         );
     }
 

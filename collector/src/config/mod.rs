@@ -10,6 +10,7 @@
 mod bounds;
 mod load;
 mod settings;
+mod size;
 mod suggest;
 mod values;
 mod watched;
@@ -18,4 +19,5 @@ pub use bounds::TableRetentionConfig;
 pub(crate) use load::state_home;
 pub use load::{DEFAULT_FILE, LoadConfig, default_data_dir};
 pub use settings::{Config, FileConfig, LogConfig, ProcessConfig, RetentionConfig, StoreConfig};
+pub(crate) use size::parse_size;
 pub use values::{LogLevel, Sync};

@@ -91,8 +91,8 @@ settings! {
         /// How long stored events may wait before they are safe from a loss of power: a
         /// duration, "always" (after each write) or "never" (only with the heartbeat, every 5 s).
         key sync: Sync = Sync::Every(Duration::from_secs(1));
-        /// Size in bytes at which a journal is sealed into segments; at least 65536.
-        #[serde(deserialize_with = "super::values::journal_bytes")]
+        /// Size at which a journal is sealed into segments; at least 64KiB.
+        #[serde(with = "super::size::journal")]
         key journal_bytes: u64 = 8 * 1024 * 1024;
         /// Age at which a journal is sealed into segments; at least one second.
         #[serde(with = "super::values::journal_age")]
@@ -104,14 +104,16 @@ settings! {
         /// The age from which events go; 0s: no age.
         #[serde(with = "super::values::age")]
         key max_age: Duration = Duration::from_secs(90 * 24 * 3600);
-        /// Bytes of all events on disk; 0: no bound.
+        /// Size of all events on disk; 0: no bound.
+        #[serde(with = "super::size")]
         key max_bytes: u64 = 10 << 30;
-        /// Bytes of the disk to leave free for others: events go when it has less; 0: none. On a
-        /// small disk half of what is free or theirs is left.
+        /// What to leave free of the disk for others: events go when it has less; 0: nothing. On
+        /// a small disk half of what is free or theirs is left.
+        #[serde(with = "super::size")]
         key min_free: u64 = 1 << 30;
         /// Bounds of single tables, as in
-        /// file_events = { max_age = "30days", max_bytes = 1000000000 }.
-        /// Such an age takes the place of the one above; a table's bytes count in those of all too.
+        /// file_events = { max_age = "30days", max_bytes = "1GiB" }.
+        /// Such an age takes the place of the one above; a table's size counts in that of all too.
         #[serde(deserialize_with = "super::bounds::tables")]
         map tables: BTreeMap<String, TableRetentionConfig> = BTreeMap::new();
     }
@@ -119,9 +121,9 @@ settings! {
     section process: ProcessConfig {
         /// Whether they are recorded.
         key enabled: bool = true;
-        /// Size in bytes of the kernel's buffer between the probes and the collector: a power of
-        /// two, at least 65536 and at most 1073741824.
-        #[serde(deserialize_with = "super::values::ring_bytes")]
+        /// Size of the kernel's buffer between the probes and the collector: a power of two, at
+        /// least 64KiB and at most 1GiB.
+        #[serde(with = "super::size::ring")]
         key ring_bytes: u32 = 8 * 1024 * 1024;
     }
     /// Changes to files.
@@ -176,7 +178,8 @@ impl Config {
         let mut text = String::from(
             "# The configuration of bygone with all settings at their defaults.\n\
              # Files: /etc/bygone/bygone.toml, then /etc/bygone/conf.d/*.toml in the order of \
-             their names.\n",
+             their names.\n\
+             # Sizes are texts in KiB, MiB, GiB or TiB, such as \"10GiB\", or numbers of bytes.\n",
         );
         for section in SECTIONS {
             text.push('\n');

@@ -1,9 +1,9 @@
-//! The types of settings that TOML does not have: durations, sizes with bounds, levels.
+//! The types of settings that TOML does not have: durations and levels; sizes are in `size`.
 
 use std::fmt;
 use std::time::Duration;
 
-use serde::de::{Deserializer, Error, Unexpected};
+use serde::de::{Deserializer, Error, Unexpected, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
 /// When stored events are made safe from a loss of power.
@@ -35,23 +35,47 @@ impl Serialize for Sync {
 
 impl<'de> Deserialize<'de> for Sync {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        match text.as_str() {
-            "always" => Ok(Self::Always),
-            "never" => Ok(Self::Never),
-            _ => match humantime::parse_duration(&text) {
-                Ok(interval) if interval > Duration::ZERO => Ok(Self::Every(interval)),
-                _ => Err(D::Error::invalid_value(
-                    Unexpected::Str(&text),
-                    &"a duration such as \"1s\", \"always\" or \"never\"",
-                )),
-            },
-        }
+        let expected = "a duration such as \"1s\", \"always\" or \"never\"";
+        read(deserializer, expected, |text| match text {
+            "always" => Some(Self::Always),
+            "never" => Some(Self::Never),
+            _ => {
+                let interval = humantime::parse_duration(text).ok()?;
+                (interval > Duration::ZERO).then_some(Self::Every(interval))
+            }
+        })
+    }
+}
+
+/// A text that `parse` makes a value of; `expected` says which those are.
+fn read<'de, D: Deserializer<'de>, T>(
+    deserializer: D,
+    expected: &'static str,
+    parse: fn(&str) -> Option<T>,
+) -> Result<T, D::Error> {
+    deserializer.deserialize_any(TextVisitor { expected, parse })
+}
+
+struct TextVisitor<T> {
+    expected: &'static str,
+    parse: fn(&str) -> Option<T>,
+}
+
+impl<T> Visitor<'_> for TextVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.expected)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+        let parsed = (self.parse)(text);
+        parsed.ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self.expected))
     }
 }
 
 /// How much the collector says about its own work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
     /// Only what lost data.
@@ -66,6 +90,20 @@ pub enum LogLevel {
     Trace,
 }
 
+impl<'de> Deserialize<'de> for LogLevel {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let expected = "one of \"error\", \"warn\", \"info\", \"debug\" and \"trace\"";
+        read(deserializer, expected, |text| match text {
+            "error" => Some(Self::Error),
+            "warn" => Some(Self::Warn),
+            "info" => Some(Self::Info),
+            "debug" => Some(Self::Debug),
+            "trace" => Some(Self::Trace),
+            _ => None,
+        })
+    }
+}
+
 impl From<LogLevel> for tracing::Level {
     fn from(level: LogLevel) -> Self {
         match level {
@@ -78,33 +116,9 @@ impl From<LogLevel> for tracing::Level {
     }
 }
 
-/// Smallest journal and smallest ring, in bytes.
-const BYTES_MIN: u64 = 64 * 1024;
-
-/// Largest ring, in bytes.
-const RING_BYTES_MAX: u64 = 1 << 30;
-
-pub(super) fn journal_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    let bytes = u64::deserialize(deserializer)?;
-    if bytes < BYTES_MIN {
-        let expected = "at least 65536 bytes";
-        return Err(D::Error::invalid_value(Unexpected::Unsigned(bytes), &expected));
-    }
-    Ok(bytes)
-}
-
-pub(super) fn ring_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
-    let bytes = u64::deserialize(deserializer)?;
-    let allowed = bytes.is_power_of_two() && (BYTES_MIN..=RING_BYTES_MAX).contains(&bytes);
-    u32::try_from(bytes).ok().filter(|_| allowed).ok_or_else(|| {
-        let expected = "a power of two between 65536 and 1073741824";
-        D::Error::invalid_value(Unexpected::Unsigned(bytes), &expected)
-    })
-}
-
 /// A duration in words, at least a second.
 pub(super) mod journal_age {
-    use super::{Deserialize, Deserializer, Duration, Error, Serializer, Unexpected};
+    use super::{Deserializer, Duration, Serializer};
 
     pub(in super::super) fn serialize<S: Serializer>(
         age: &Duration,
@@ -116,20 +130,15 @@ pub(super) mod journal_age {
     pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Duration, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        match humantime::parse_duration(&text) {
-            Ok(age) if age >= Duration::from_secs(1) => Ok(age),
-            _ => Err(D::Error::invalid_value(
-                Unexpected::Str(&text),
-                &"a duration of at least one second such as \"5m\"",
-            )),
-        }
+        super::read(deserializer, "a duration of at least one second such as \"5m\"", |text| {
+            humantime::parse_duration(text).ok().filter(|age| *age >= Duration::from_secs(1))
+        })
     }
 }
 
 /// A duration in words.
 pub(super) mod age {
-    use super::{Deserialize, Deserializer, Duration, Error, Serializer, Unexpected};
+    use super::{Deserializer, Duration, Serializer};
 
     /// Seconds of a day.
     const DAY: u64 = 24 * 3600;
@@ -149,9 +158,8 @@ pub(super) mod age {
     pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Duration, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        humantime::parse_duration(&text).map_err(|_not_one| {
-            D::Error::invalid_value(Unexpected::Str(&text), &"a duration such as \"90days\"")
+        super::read(deserializer, "a duration such as \"90days\"", |text| {
+            humantime::parse_duration(text).ok()
         })
     }
 }
