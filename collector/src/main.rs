@@ -2,14 +2,13 @@
 
 use std::process::ExitCode;
 
-use bygone::cli::{Arguments, report};
+use bygone::cli::Arguments;
 use clap::Parser;
 
 fn main() -> ExitCode {
     // Wrong usage ends here, with the exit code 2.
     match Arguments::parse().run() {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if report(&error) => ExitCode::FAILURE,
-        Err(_) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
     }
 }

@@ -34,7 +34,7 @@ fn what_is_stored_and_who_writes_is_told() {
     let mut refused = bygone();
     refused.args(["status", "--json", "--data-dir"]).arg(&stopped.data_dir);
     let refused = refused.stdin(Stdio::null()).output().unwrap();
-    assert_eq!(refused.status.code(), Some(1));
+    assert_eq!(refused.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("add --retention"));
 
     // Under a configuration that keeps nothing, all would go; the dry run takes nothing.

@@ -61,7 +61,7 @@ fn a_changed_segment_is_named_and_a_noted_head_is_found() {
     assert_eq!(missed.code, Some(1));
     assert!(missed.stderr.contains("cut off or changed"), "{}", missed.stderr);
     let malformed = verify(&data_dir, &["--head", "5a1f"]);
-    assert_eq!(malformed.code, Some(1));
+    assert_eq!(malformed.code, Some(2));
     assert!(malformed.stderr.contains("64 hexadecimal digits"), "{}", malformed.stderr);
 
     let mut segments = std::fs::read_dir(data_dir.join("segments/process_events")).unwrap();
@@ -72,5 +72,27 @@ fn a_changed_segment_is_named_and_a_noted_head_is_found() {
     let name = segment.file_name().unwrap().to_str().unwrap();
     assert!(changed.stderr.contains(name), "{}", changed.stderr);
     assert!(changed.stderr.contains("manifest/1, entry "), "{}", changed.stderr);
-    assert_eq!(verify(&data_dir, &["--since", "now"]).code, Some(0), "older than asked for");
+    let newer = verify(&data_dir, &["--since", "now"]);
+    assert_eq!(newer.code, Some(0), "older than asked for");
+    assert!(newer.stdout.contains("taken away in what was read; "), "{}", newer.stdout);
+    assert!(newer.stdout.ends_with("were left out\n"), "{}", newer.stdout);
+}
+
+#[test]
+fn what_cannot_be_checked_is_told_from_what_was_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let empty = verify(folder.path(), &[]);
+    assert_eq!(empty.code, Some(2));
+    assert!(empty.stderr.contains("start `bygone run`"), "{}", empty.stderr);
+    assert_eq!(verify(folder.path(), &["--sinse", "now"]).code, Some(2));
+
+    // A folder cannot be read as a manifest, not even by root.
+    std::fs::create_dir_all(folder.path().join("manifest/1")).unwrap();
+    for arguments in [&[][..], &["--head"]] {
+        let unreadable = verify(folder.path(), arguments);
+        assert_eq!(unreadable.code, Some(2), "{}", unreadable.stderr);
+    }
+    let nonsense = verify(folder.path(), &["--since", "nonsense"]);
+    assert_eq!(nonsense.code, Some(2));
+    assert!(nonsense.stderr.contains("--since"), "{}", nonsense.stderr);
 }

@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
+use super::failure::Failure;
 use super::{config, doctor, run, schema, sql, status, tables, verify};
 
 /// Records what happens on this host and answers questions about it in SQL
@@ -40,17 +41,18 @@ impl Arguments {
     ///
     /// # Errors
     /// When it fails: the message and its causes say at what, and what would mend it.
-    pub fn run(self) -> anyhow::Result<()> {
+    pub fn run(self) -> Result<(), Failure> {
         match self.command {
-            Command::Run(arguments) => run::run(&arguments),
-            Command::Sql(arguments) => sql::run(&arguments),
-            Command::Tables(arguments) => tables::run(&arguments),
-            Command::Schema(arguments) => schema::run(&arguments),
-            Command::Doctor(arguments) => doctor::run(&arguments),
-            Command::Status(arguments) => status::run(&arguments),
-            Command::Verify(arguments) => verify::run(&arguments),
-            Command::Config(arguments) => config::run(&arguments),
+            Command::Run(arguments) => run::run(&arguments)?,
+            Command::Sql(arguments) => sql::run(&arguments)?,
+            Command::Tables(arguments) => tables::run(&arguments)?,
+            Command::Schema(arguments) => schema::run(&arguments)?,
+            Command::Doctor(arguments) => doctor::run(&arguments)?,
+            Command::Status(arguments) => status::run(&arguments)?,
+            Command::Verify(arguments) => verify::run(&arguments)?,
+            Command::Config(arguments) => config::run(&arguments)?,
         }
+        Ok(())
     }
 }
 

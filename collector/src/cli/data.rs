@@ -1,9 +1,10 @@
 //! Which configuration and which data folder a command uses.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use bygone_store::sql::{Session, SessionOptions};
+use bygone_store::sql::{Session, SessionOptions, SqlError};
+use bygone_store::{ReadError, Reader};
 use clap::Args;
 
 use crate::config::{Config, default_data_dir};
@@ -63,5 +64,25 @@ impl DataArguments {
                 session
             }
         })
+    }
+}
+
+/// Opens the history in `data_dir`; that there is none is said as statements say it.
+pub(super) fn open(data_dir: &Path) -> anyhow::Result<Reader> {
+    Reader::open(data_dir).map_err(|error| match error {
+        ReadError::NotAStore { path } => SqlError::NoStore { path }.into(),
+        error => error.into(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_without_a_history_says_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = open(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("start `bygone run`, or name another folder"), "{error}");
     }
 }

@@ -27,6 +27,9 @@ Beside SQLite's functions there are ns(TEXT), the nanoseconds since 1970 of a ti
 iso(NS), the reverse, and row_count(TABLE, FROM_NS, TO_NS), which counts events without reading \
 them. Times in statements are numbers: time in seconds, time_ns in nanoseconds.
 
+Exit code: 0 when every statement was answered (damaged files and gaps are told as warnings), 1 when \
+one failed, 2 for wrong usage.
+
 Examples:
   bygone sql 'SELECT time, pid, cmdline FROM process_events ORDER BY time_ns DESC LIMIT 10'
   bygone sql -o json \"SELECT * FROM gaps WHERE reason = 'ring_full'\"

@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow};
 use bygone_store::sql::{ResultColumn, ResultSink};
-use bygone_store::{Holder, Reader, TableUsage, Usage};
+use bygone_store::{Holder, TableUsage, Usage};
 use chrono::{DateTime, Local};
 use clap::Args;
 use rusqlite::types::ValueRef;
 
-use super::data::DataArguments;
+use super::data::{DataArguments, open};
+use super::failure::Failure;
 use super::log;
 use super::output::{Format, OutputArguments};
 use super::terminal::{Screen, print, stdout};
@@ -39,17 +40,22 @@ pub(super) struct StatusArguments {
     data: DataArguments,
 }
 
-pub(super) fn run(arguments: &StatusArguments) -> anyhow::Result<()> {
+pub(super) fn run(arguments: &StatusArguments) -> Result<(), Failure> {
     log::init(LogLevel::Warn);
-    ensure!(
-        arguments.retention || arguments.output.format() == Format::Table,
-        "without --retention the status is text: add --retention, or leave out -o and --json"
-    );
+    if !arguments.retention && arguments.output.format() != Format::Table {
+        return Err(Failure::usage(anyhow!(
+            "without --retention the status is text: add --retention, or leave out -o and --json"
+        )));
+    }
+    Ok(tell(arguments)?)
+}
+
+fn tell(arguments: &StatusArguments) -> anyhow::Result<()> {
     let config = arguments.data.load()?;
     let data_dir = arguments.data.folder(&config)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let now_ns = i64::try_from(now.as_nanos()).unwrap_or(i64::MAX);
-    let reader = Reader::open(&data_dir)?;
+    let reader = open(&data_dir)?;
     let usage = reader.usage(&daemon::retention(&config.retention), now_ns)?;
     if arguments.retention {
         let mut sink = arguments.output.format().sink(stdout(), Screen::of_stdout());

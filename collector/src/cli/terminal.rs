@@ -108,7 +108,7 @@ pub(super) fn stderr_has_color() -> bool {
 /// Prints an error and its causes as one line on standard error. Says whether the command has
 /// failed: a reader of standard output that went away is no failure.
 #[must_use]
-pub fn report(error: &anyhow::Error) -> bool {
+pub(super) fn report(error: &anyhow::Error) -> bool {
     if is_stdout_closed(error) {
         return false;
     }
