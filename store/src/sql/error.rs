@@ -24,6 +24,14 @@ pub enum SqlError {
         /// The known name that is most like it.
         nearest: Option<String>,
     },
+    /// Events are to be counted of a table that has none.
+    #[error(
+        "{table} is a state table and has no history to count; write SELECT count(*) FROM {table}"
+    )]
+    NoHistory {
+        /// The state table.
+        table: &'static str,
+    },
     /// There is no such column.
     #[error("no such column: {name}{}", meant(.nearest.as_deref(), "see `bygone schema TABLE`"))]
     NoSuchColumn {

@@ -23,7 +23,7 @@ const FLAGS: FunctionFlags = FunctionFlags::SQLITE_UTF8
 /// Adds the functions to a connection.
 pub(super) fn register(
     connection: &Connection,
-    events: Vec<&'static TableSchema>,
+    tables: Vec<&'static TableSchema>,
     context: &Arc<Context>,
 ) -> rusqlite::Result<()> {
     math::register(connection)?;
@@ -32,7 +32,7 @@ pub(super) fn register(
     connection.create_scalar_function("ns", 1, FLAGS, move |call| ns(call, &shared))?;
     let shared = Arc::clone(context);
     connection.create_scalar_function("row_count", 3, FLAGS, move |call| {
-        row_count(call, &events, &shared)
+        row_count(call, &tables, &shared)
     })
 }
 
@@ -42,17 +42,21 @@ pub(super) fn register(
 /// ends within a file are its times read.
 fn row_count(
     call: &Call<'_>,
-    events: &[&'static TableSchema],
+    tables: &[&'static TableSchema],
     context: &Context,
 ) -> rusqlite::Result<i64> {
     let name = match call.get_raw(0) {
         ValueRef::Text(text) => String::from_utf8_lossy(text),
         other => return Err(refuse("row_count() takes the name of a table of events", other)),
     };
-    let Some(schema) = events.iter().find(|schema| schema.name.eq_ignore_ascii_case(&name)) else {
-        let nearest = nearest(&name, events.iter().map(|schema| schema.name));
+    let Some(schema) = tables.iter().find(|schema| schema.name.eq_ignore_ascii_case(&name)) else {
+        let events = tables.iter().filter(|schema| schema.time.is_some());
+        let nearest = nearest(&name, events.map(|schema| schema.name));
         return Err(context.fail(SqlError::NoSuchTable { name: name.into_owned(), nearest }));
     };
+    if schema.time.is_none() {
+        return Err(context.fail(SqlError::NoHistory { table: schema.name }));
+    }
     let bound = |index| match call.get_raw(index) {
         ValueRef::Null => Ok(None),
         ValueRef::Integer(time_ns) => Ok(Some(time_ns)),

@@ -387,11 +387,7 @@ fn connect(tables: &[Shown], context: &Arc<Context>) -> rusqlite::Result<Connect
     connection.pragma_update(None, "query_only", true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
-    let events = tables.iter().filter_map(|table| match table {
-        Shown::Events(schema) => Some(*schema),
-        Shown::State(_) => None,
-    });
-    functions::register(&connection, events.collect(), context)?;
+    functions::register(&connection, tables.iter().map(|table| table.schema()).collect(), context)?;
     for table in tables {
         vtab::register(&connection, *table, context)?;
     }
