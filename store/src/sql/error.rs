@@ -50,6 +50,16 @@ pub enum SqlError {
         /// Column of the place in characters, from 1.
         column: usize,
     },
+    /// One of several statements failed.
+    #[error("statement {number}, line {line}")]
+    Statement {
+        /// Which, from 1.
+        number: usize,
+        /// Line of its first word, from 1.
+        line: usize,
+        /// Why.
+        source: Box<Self>,
+    },
     /// The statement would do something else than read.
     #[error("{what} is not allowed: the session is read-only")]
     NotAllowed {

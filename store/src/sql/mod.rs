@@ -35,6 +35,7 @@ mod order;
 mod plan;
 mod repeated;
 mod rows;
+mod script;
 mod session;
 mod state;
 mod statement;
@@ -44,6 +45,7 @@ mod vtab;
 mod walk;
 
 pub use error::SqlError;
+pub use script::{ScriptStatement, statements};
 pub use session::{Executed, InterruptHandle, ResultColumn, ResultSink, Session, SessionOptions};
 pub use state::{ScanFailure, StateTableEntry};
 pub use time::{TimeError, parse_time};

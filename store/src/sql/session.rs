@@ -20,7 +20,7 @@ use crate::sql::error::{SqlError, nearest, position};
 use crate::sql::state::StateTableEntry;
 use crate::sql::statement::Context;
 use crate::sql::walk::Shown;
-use crate::sql::{authorizer, direct, functions, vtab};
+use crate::sql::{authorizer, direct, functions, script, vtab};
 use crate::{Damage, Reader};
 
 /// Steps of SQLite's machine between two looks at the clock: about a millisecond.
@@ -217,11 +217,12 @@ impl Session {
     /// gets the result of each.
     ///
     /// # Errors
-    /// At the first statement that fails; the sink has what came before.
+    /// At the first statement that fails; the sink has what came before. When there are several,
+    /// it is [`SqlError::Statement`], which names the one.
     pub fn execute(&self, sql: &str, sink: &mut dyn ResultSink) -> Result<Executed, SqlError> {
         let mut executed = Executed::default();
         let mut batch = Batch::new(&self.connection, sql);
-        loop {
+        for number in 1.. {
             self.context.begin();
             let ran = match batch.next() {
                 Ok(Some(mut statement)) => self.run(&mut statement, sink),
@@ -231,7 +232,7 @@ impl Session {
                 }
                 Err(error) => Err(Stopped::Sqlite(error)),
             };
-            ran.map_err(|stopped| self.explain(stopped, sql))?;
+            ran.map_err(|stopped| script::locate(self.explain(stopped, sql), sql, number))?;
             let finished = self.context.finish();
             for damage in finished.damage {
                 if !executed.damage.contains(&damage) {

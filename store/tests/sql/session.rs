@@ -101,7 +101,7 @@ fn errors_name_the_thing_and_the_mend() {
             "SELECT l.identity FROM letters l",
             "no such column: l.identity; see `bygone schema TABLE`",
         ),
-        ("SELECT 1;\nSELEC 2", "near \"SELEC\": syntax error, at line 2, column 1"),
+        ("-- one\nSELEC 2", "near \"SELEC\": syntax error, at line 2, column 1"),
         ("SELECT (1", "incomplete input"),
         ("SELECT * FROM broken", "cannot read the table broken"),
     ];
@@ -158,6 +158,27 @@ fn a_store_that_appears_later_is_found() {
     assert!(run(&session, "SELECT count(*) FROM samples").is_err());
     std::os::unix::fs::symlink(store.dir.path(), &later).unwrap();
     assert_eq!(rows(&session, "SELECT count(*) FROM samples"), [[Value::Integer(0)]]);
+}
+
+#[test]
+fn the_one_of_several_statements_that_fails_is_named() {
+    let dir = TempDir::new().unwrap();
+    let session = session(dir.path());
+    let failed = |sql: &str| match run(&session, sql).map(|_| ()).expect_err(sql) {
+        SqlError::Statement { number, line, source } => (number, line, source.to_string()),
+        error => panic!("{error:?}"),
+    };
+    let missing = |name: &str| format!("no such table: {name}; see `bygone tables`");
+    let script = "-- all\nSELECT 1;;\nSELECT ';';\n/* ; */\n\nSELECT * FROM xyz;\nSELECT 4;";
+    assert_eq!(failed(script), (3, 6, missing("xyz")));
+    assert_eq!(failed("SELECT * FROM xyz; SELECT 2"), (1, 1, missing("xyz")));
+    // What fails only when it runs, and what SQLite does not understand.
+    let (number, line, message) = failed("SELECT 1;\nSELECT ns('soon')");
+    assert_eq!((number, line), (2, 2), "{message}");
+    let (number, line, message) = failed("SELECT 1;\n\n SELEC 2;");
+    assert_eq!((number, line), (2, 3), "{message}");
+    assert!(message.ends_with("at line 3, column 2"), "{message}");
+    assert_eq!(error("SELECT * FROM xyz; -- no other"), missing("xyz"));
 }
 
 #[test]
