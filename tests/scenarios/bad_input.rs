@@ -57,6 +57,26 @@ fn bad_sql_says_where() {
 }
 
 #[test]
+fn the_statement_of_a_script_that_fails_is_named() {
+    let folder = TempDir::new().unwrap();
+    let output = sql(folder.path(), "-- one\nSELECT nope FROM users;\nSELECT 2");
+    check_one_line(&output, 1, &["bygone: statement 1, line 2: no such column: nope"]);
+    let output = run(&["sql", "SELECT 1 WHERE 0", "SELECT 1 WHERE 0; SELECT * FROM xyz"]);
+    assert_eq!(output.status.code(), Some(1));
+    let says = "bygone: argument 2: statement 2, line 1: no such table: xyz";
+    assert!(output.stderr.contains(says), "{}", output.stderr);
+}
+
+#[test]
+fn commands_of_the_shell_on_standard_input_say_what_to_do() {
+    let folder = TempDir::new().unwrap();
+    let output = sql(folder.path(), ".tables\n");
+    check_one_line(&output, 2, &["line 1: .tables is a command of the shell", "bygone tables"]);
+    let output = sql(folder.path(), "SELECT 1;\n.mode csv\nSELECT 2;\n");
+    check_one_line(&output, 2, &["line 2: .mode csv", "-o FORM"]);
+}
+
+#[test]
 fn nothing_can_be_changed() {
     let folder = TempDir::new().unwrap();
     for statement in [

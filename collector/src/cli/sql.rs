@@ -4,10 +4,11 @@ use std::io::{self, IsTerminal, Read};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use bygone_store::sql::Session;
+use bygone_store::sql::{Session, statements};
 use clap::Args;
 
 use super::data::DataArguments;
+use super::failure::Failure;
 use super::output::{Format, OutputArguments};
 use super::terminal::{Screen, stdout};
 use super::{log, shell, warnings};
@@ -64,7 +65,7 @@ pub(super) struct Printing {
     pub(super) warn_of_gaps: bool,
 }
 
-pub(super) fn run(arguments: &SqlArguments) -> anyhow::Result<()> {
+pub(super) fn run(arguments: &SqlArguments) -> Result<(), Failure> {
     log::init(LogLevel::Warn);
     let session = arguments.data.session()?.with_memory_max(arguments.max_memory);
     let session = match arguments.timeout {
@@ -77,12 +78,45 @@ pub(super) fn run(arguments: &SqlArguments) -> anyhow::Result<()> {
         warn_of_gaps: !arguments.no_warnings,
     };
     if !arguments.statements.is_empty() {
-        return arguments.statements.iter().try_for_each(|sql| execute(&session, sql, printing));
+        return execute_all(&session, &arguments.statements, printing);
     }
     if io::stdin().is_terminal() {
-        return shell::run(&session, printing);
+        return Ok(shell::run(&session, printing)?);
     }
-    execute(&session, &script()?, printing)
+    let script = script()?;
+    refuse_commands(&script).map_err(Failure::usage)?;
+    Ok(execute(&session, &script, printing)?)
+}
+
+/// Runs the statements of all arguments; of several it names the one that fails.
+fn execute_all(session: &Session, all: &[String], printing: Printing) -> Result<(), Failure> {
+    let name = |result: anyhow::Result<()>, index: usize| match all.len() {
+        1 => result,
+        _ => result.with_context(|| format!("argument {}", index + 1)),
+    };
+    for (index, sql) in all.iter().enumerate() {
+        name(refuse_commands(sql), index).map_err(Failure::usage)?;
+    }
+    for (index, sql) in all.iter().enumerate() {
+        name(execute(session, sql, printing), index)?;
+    }
+    Ok(())
+}
+
+/// Says what to do instead of a command of the shell, which is no statement.
+fn refuse_commands(sql: &str) -> anyhow::Result<()> {
+    for statement in statements(sql) {
+        let first = statement.text.lines().next().unwrap_or_default();
+        if shell::is_command(first) {
+            bail!(
+                "line {}: {} is a command of the shell (bygone sql on a terminal), not SQL; use \
+                 bygone tables, bygone schema TABLE or -o FORM",
+                statement.line,
+                first.trim()
+            );
+        }
+    }
+    Ok(())
 }
 
 /// Runs the statements of `sql` and prints their results, then what is to be known about them.
@@ -129,6 +163,19 @@ fn script() -> anyhow::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn commands_of_the_shell_are_no_statements() {
+        for sql in [".tables", "\\d users", "help", "SELECT 1;\n -- and\n.mode json\nSELECT 2;"] {
+            assert!(refuse_commands(sql).is_err(), "{sql}");
+        }
+        let message = refuse_commands("SELECT 1;\n .mode json\nSELECT 2;").unwrap_err().to_string();
+        assert!(message.starts_with("line 2: .mode json is a command of the shell"), "{message}");
+        assert!(message.contains("bygone tables"), "{message}");
+        for sql in ["SELECT 1\n.5", "SELECT '\n.tables'", "-- .tables\nSELECT 1; -- help", ""] {
+            assert!(refuse_commands(sql).is_ok(), "{sql}");
+        }
+    }
 
     #[test]
     fn memory_has_a_least() {

@@ -68,7 +68,7 @@ impl Command {
 }
 
 /// Whether a line is a command rather than SQL. The words that everyone tries are.
-pub(super) fn is_command(line: &str) -> bool {
+pub(in crate::cli) fn is_command(line: &str) -> bool {
     let line = line.trim().trim_end_matches(';');
     line.starts_with(['.', '\\']) || ["exit", "quit", "help"].contains(&line)
 }

@@ -5,4 +5,5 @@ mod command;
 mod complete;
 mod editor;
 
+pub(super) use command::is_command;
 pub(super) use editor::run;
