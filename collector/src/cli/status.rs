@@ -1,6 +1,7 @@
 //! `bygone status`: what is stored, and what of it would go.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -20,6 +21,9 @@ use crate::config::LogLevel;
 use crate::daemon;
 
 const DAY_NS: i64 = 24 * 3_600_000_000_000;
+
+/// How old the last sign of life of a collector that runs may be: it notes one every 5 s.
+const SILENT_MAX: Duration = Duration::from_secs(30);
 
 /// Tell what is stored, and whether it is being written
 #[derive(Args, Debug)]
@@ -62,7 +66,16 @@ fn tell(arguments: &StatusArguments) -> anyhow::Result<()> {
         return Ok(retention(sink.as_mut(), &usage)?);
     }
     let gaps = gaps(&arguments.data, now_ns)?;
-    Ok(print(&overview(&data_dir, &usage, &gaps, SystemTime::now()))?)
+    let overview = Overview {
+        data_dir: &data_dir,
+        usage: &usage,
+        gaps: &gaps,
+        min_free: config.retention.min_free,
+        // Its holder writes its process id into it.
+        locked: fs::metadata(data_dir.join("lock")).and_then(|lock| lock.modified()).ok(),
+        now: SystemTime::now(),
+    };
+    Ok(print(&overview.text())?)
 }
 
 /// How many gaps of each reason begin or end within the last day.
@@ -98,60 +111,90 @@ impl ResultSink for Counts {
     }
 }
 
-/// A few lines about all of it.
-fn overview(
-    data_dir: &Path,
-    usage: &Usage,
-    gaps: &BTreeMap<String, u64>,
+/// What the overview is made of.
+struct Overview<'a> {
+    data_dir: &'a Path,
+    usage: &'a Usage,
+    gaps: &'a BTreeMap<String, u64>,
+    min_free: u64,
+    /// When the lock was last taken.
+    locked: Option<SystemTime>,
     now: SystemTime,
-) -> String {
-    let rows: u64 = usage.tables.iter().map(|table| table.rows).sum();
-    let segments: u64 = usage.tables.iter().map(|table| table.segments).sum();
-    let sealed: u64 = usage.tables.iter().map(|table| table.bytes).sum();
-    let mut text = format!("data      {}\n", data_dir.display());
-    text += &format!("writer    {}\n", writer(usage, now));
-    text += &format!("sealed    {} in {segments} segments, {rows} rows\n", bytes_in_words(sealed));
-    text +=
-        &format!("journals  {} in {} files\n", bytes_in_words(usage.journal_bytes), usage.journals);
-    if usage.waiting > 0 {
-        let bytes = bytes_in_words(usage.waiting_bytes);
-        text += &format!("waiting   {bytes} in {} files to be deleted\n", usage.waiting);
-    }
-    if let Some(free) = usage.free_bytes {
-        text += &format!("free      {}\n", bytes_in_words(free));
-    }
-    let words: Vec<String> =
-        gaps.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
-    let words = if words.is_empty() { "none".to_owned() } else { words.join(", ") };
-    text += &format!("gaps      {words} in the last day\n");
-    let width = usage.tables.iter().map(|table| table.table.len()).max().unwrap_or(0);
-    for table in &usage.tables {
-        text += &format!(
-            "{:width$}  {:>12} rows  {:>10}  from {} to {}\n",
-            table.table,
-            table.rows,
-            bytes_in_words(table.bytes),
-            time_in_words(table.oldest_ns),
-            time_in_words(table.newest_ns),
-        );
-    }
-    text
 }
 
-/// Whether someone writes: who has the lock does, whatever the age of the last heartbeat.
-fn writer(usage: &Usage, now: SystemTime) -> String {
-    let known = match usage.holder {
-        Some(Holder::Process(Some(pid))) => return format!("running as process {pid}"),
-        Some(Holder::Process(None)) => return "running".to_owned(),
-        Some(Holder::Nobody) => "not running",
-        None => "not known whether it runs",
-    };
-    let Some(at) = usage.heartbeat else {
-        return format!("{known}; it has noted nothing yet");
-    };
-    let age = now.duration_since(at).unwrap_or_default();
-    let age = humantime::format_duration(Duration::from_secs(age.as_secs()));
-    format!("{known}; its last sign of life was {age} ago")
+impl Overview<'_> {
+    /// A few lines about all of it.
+    fn text(&self) -> String {
+        let usage = self.usage;
+        let rows: u64 = usage.tables.iter().map(|table| table.rows).sum();
+        let segments: u64 = usage.tables.iter().map(|table| table.segments).sum();
+        let sealed = bytes_in_words(usage.tables.iter().map(|table| table.bytes).sum());
+        let journals = bytes_in_words(usage.journal_bytes);
+        let mut text = format!("data      {}\n", self.data_dir.display());
+        text += &format!("writer    {}\n", self.writer());
+        text += &format!("sealed    {sealed} in {segments} segments, {rows} rows\n");
+        text += &format!("journals  {journals} in {} files\n", usage.journals);
+        if usage.waiting > 0 {
+            let bytes = bytes_in_words(usage.waiting_bytes);
+            text += &format!("waiting   {bytes} in {} files to be deleted\n", usage.waiting);
+        }
+        if let Some(free) = usage.free_bytes {
+            text += &format!("free      {}\n", free_in_words(free, self.min_free));
+        }
+        let words: Vec<String> =
+            self.gaps.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+        let words = if words.is_empty() { "none".to_owned() } else { words.join(", ") };
+        text += &format!("gaps      {words} in the last day\n");
+        let width = usage.tables.iter().map(|table| table.table.len()).max().unwrap_or(0);
+        for table in &usage.tables {
+            text += &format!(
+                "{:width$}  {:>12} rows  {:>10}  from {} to {}\n",
+                table.table,
+                table.rows,
+                bytes_in_words(table.bytes),
+                time_in_words(table.oldest_ns),
+                time_in_words(table.newest_ns),
+            );
+        }
+        text
+    }
+
+    /// Whether someone writes: who has the lock does, whatever the age of the last heartbeat; but
+    /// one that notes nothing has trouble.
+    fn writer(&self) -> String {
+        let age = |at: SystemTime| self.now.duration_since(at).unwrap_or_default();
+        let words = |age: Duration| humantime::format_duration(Duration::from_secs(age.as_secs()));
+        let known = match self.usage.holder {
+            Some(Holder::Process(pid)) => {
+                let process = pid.map_or_else(String::new, |pid| format!(" as process {pid}"));
+                // The last heartbeat before its start was another's.
+                return match self.usage.heartbeat.max(self.locked).map(age) {
+                    Some(age) if age > SILENT_MAX => format!(
+                        "running{process}; it has noted nothing for {}: see its messages, the disk \
+                         may be full",
+                        words(age)
+                    ),
+                    _ => format!("running{process}"),
+                };
+            }
+            Some(Holder::Nobody) => "not running",
+            None => "not known whether it runs",
+        };
+        match self.usage.heartbeat.map(age) {
+            Some(age) => format!("{known}; its last sign of life was {} ago", words(age)),
+            None => format!("{known}; it has noted nothing yet"),
+        }
+    }
+}
+
+/// What is free of the disk, and whether that is less than what is to stay free.
+fn free_in_words(free: u64, min_free: u64) -> String {
+    let words = bytes_in_words(free);
+    if free >= min_free {
+        return words;
+    }
+    let min_free = bytes_in_words(min_free);
+    format!("{words}, less than min_free, {min_free}: status --retention tells what goes for it")
 }
 
 fn time_in_words(time_ns: i64) -> String {
@@ -252,15 +295,53 @@ mod tests {
             ..Usage::default()
         };
         let gaps = BTreeMap::from([("ring_full".to_owned(), 2)]);
-        let text = overview(Path::new("/data"), &usage, &gaps, now);
+        let text = overview(&usage, &gaps, now).text();
         assert!(text.contains("writer    running as process 7\n"), "{text}");
         assert!(text.contains("gaps      2 ring_full in the last day\n"), "{text}");
         assert!(text.contains("sealed    30.0 kB in 3 segments, 1000 rows\n"), "{text}");
         usage.holder = Some(Holder::Nobody);
         let later = now + Duration::from_secs(87);
-        let text = overview(Path::new("/data"), &usage, &BTreeMap::new(), later);
+        let none = BTreeMap::new();
+        let text = overview(&usage, &none, later).text();
         assert!(text.contains("not running; its last sign of life was 1m 30s ago\n"), "{text}");
         assert!(text.contains("gaps      none in the last day\n"), "{text}");
+    }
+
+    fn overview<'a>(
+        usage: &'a Usage,
+        gaps: &'a BTreeMap<String, u64>,
+        now: SystemTime,
+    ) -> Overview<'a> {
+        Overview { data_dir: Path::new("/data"), usage, gaps, min_free: 0, locked: None, now }
+    }
+
+    #[test]
+    fn a_writer_that_notes_nothing_is_told() {
+        let now = SystemTime::now();
+        let ago = |seconds| now - Duration::from_secs(seconds);
+        let none = BTreeMap::new();
+        let check = |holder, noted: Option<u64>, locked: Option<u64>, expected: &str| {
+            let heartbeat = noted.map(ago);
+            let usage = Usage { holder: Some(holder), heartbeat, ..Usage::default() };
+            let seen = Overview { locked: locked.map(ago), ..overview(&usage, &none, now) };
+            assert_eq!(seen.writer(), expected);
+        };
+        let silent = "; it has noted nothing for 1m 30s: see its messages, the disk may be full";
+        let process = Holder::Process(Some(7));
+        check(process, Some(30), Some(3600), "running as process 7");
+        check(process, Some(90), Some(3600), &format!("running as process 7{silent}"));
+        check(process, None, Some(90), &format!("running as process 7{silent}"));
+        check(Holder::Process(None), Some(90), None, &format!("running{silent}"));
+        check(process, Some(90), Some(2), "running as process 7");
+        check(Holder::Nobody, Some(90), None, "not running; its last sign of life was 1m 30s ago");
+    }
+
+    #[test]
+    fn too_little_free_space_is_told() {
+        assert_eq!(free_in_words(1_000, 1_000), "1.0 kB");
+        let expected =
+            "500.0 MB, less than min_free, 1.1 GB: status --retention tells what goes for it";
+        assert_eq!(free_in_words(500_000_000, 1 << 30), expected);
     }
 
     #[test]
