@@ -1,5 +1,8 @@
 //! Starting and stopping the daemon.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+
 use bygone_tests::{Daemon, bygone, bygone_as_nobody, requires_bpf, sql_rows, wait_until};
 use serde_json::json;
 use tempfile::TempDir;
@@ -35,6 +38,43 @@ fn a_clean_stop_flushes_and_the_next_start_says_how_long_it_was_down() {
     wait_until("the gap is visible", || {
         (sql_rows(second.data_dir(), gap) == [expected.clone()]).then_some(())
     });
+}
+
+#[test]
+fn a_data_folder_that_is_removed_while_running_is_an_error() {
+    let folder = TempDir::new().unwrap();
+    let data_dir = folder.path().join("data");
+    let config = "[process]\nenabled = false\n[file]\nenabled = false\n";
+    for again in [false, true] {
+        let daemon = Daemon::start_in(&data_dir, config);
+        std::fs::remove_dir_all(&data_dir).unwrap();
+        if again {
+            std::fs::create_dir(&data_dir).unwrap();
+        }
+        let stopped = daemon.stop();
+        assert_eq!(stopped.status.code(), Some(1), "{}", stopped.log);
+        let last = stopped.log.lines().last().unwrap();
+        let words = format!("the data folder {} was removed or replaced", data_dir.display());
+        assert!(last.contains(&words) && last.contains("is lost"), "{}", stopped.log);
+        assert!(!stopped.log.contains("everything collected is on disk"), "{}", stopped.log);
+    }
+}
+
+#[test]
+fn a_data_folder_that_is_open_to_others_is_warned_of_and_left_so() {
+    let folder = TempDir::new().unwrap();
+    let config = "[process]\nenabled = false\n[file]\nenabled = false\n";
+    for (mode, warned) in [(0o700, false), (0o755, true)] {
+        let data_dir = folder.path().join(format!("data-{mode:o}"));
+        std::fs::create_dir(&data_dir).unwrap();
+        std::fs::set_permissions(&data_dir, Permissions::from_mode(mode)).unwrap();
+        let stopped = Daemon::start_in(&data_dir, config).stop();
+        assert!(stopped.status.success(), "{}", stopped.log);
+        let mend = format!("chmod 700 {}", data_dir.display());
+        assert_eq!(stopped.log.matches(&mend).count(), usize::from(warned), "{}", stopped.log);
+        let left = std::fs::metadata(&data_dir).unwrap().permissions().mode();
+        assert_eq!(left & 0o777, mode);
+    }
 }
 
 #[test]

@@ -14,6 +14,7 @@
 
 mod damage;
 mod expiry;
+mod folder;
 mod losses;
 mod run;
 mod sources;

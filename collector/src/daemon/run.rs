@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use super::damage;
 use super::expiry;
+use super::folder::DataFolder;
 use super::sources::{self, Source};
 use super::supervise;
 use super::time::{clock_offset_ns, now_ns};
@@ -38,6 +39,7 @@ pub fn run(config: &Config, data_dir: &Path) -> anyhow::Result<()> {
     options.journal_age_max = config.store.journal_age;
     options.retention = expiry::retention(&config.retention);
     let (writer, opened) = Writer::open(data_dir, tables::event_schemas(), options)?;
+    let folder = DataFolder::open(data_dir)?;
     let (sink, batches) = sync_channel(CHANNEL_BATCHES_MAX);
     let (writer_thread, writer_ended) =
         start_writer(WriterLoop::new(writer, config.store.sync, &opened.last_heartbeat), batches)?;
@@ -58,7 +60,13 @@ pub fn run(config: &Config, data_dir: &Path) -> anyhow::Result<()> {
     }
     drop(sink);
     let written = writer_thread.join().map_err(|_panic| anyhow!("the store's writer panicked"))?;
-    match written? {
+    // Before what the writer says: it may have written to a folder that nobody finds.
+    let written = match (folder.is_in_place(), written) {
+        (Ok(()), written) => written?,
+        (Err(gone), Ok(_)) => return Err(gone),
+        (Err(gone), Err(error)) => return Err(error.context(gone)),
+    };
+    match written {
         0 => tracing::info!("Stopped; everything collected is on disk"),
         lost => tracing::warn!(lost, "Stopped; not all could be stored, see the table gaps"),
     }
