@@ -34,3 +34,22 @@ fn changes_to_watched_files_are_rows() {
     assert_eq!(last.last(), Some(&json!({ "action": "DELETED" })));
     assert!(last.contains(&json!({ "action": "MOVED_TO" })) || last.len() == 2, "{last:?}");
 }
+
+#[test]
+fn a_data_folder_of_any_name_is_left_out_of_what_is_watched() {
+    let folder = TempDir::new().unwrap();
+    let watched = folder.path().join("watched");
+    std::fs::create_dir_all(watched.join("below")).unwrap();
+    let config = format!(
+        "[process]\nenabled = false\n[file.categories]\nmine = [\"{}/%%\"]\n",
+        watched.display()
+    );
+    let data_dir = watched.join("below/../100%%-data");
+    let daemon = Daemon::start_in(&data_dir, &config);
+    std::fs::write(watched.join("file"), "text").unwrap();
+    let statement = "SELECT count(*) > 0 AS there, \
+                     coalesce(sum(target_path LIKE '%/100%-data/%'), 0) AS own FROM file_events";
+    wait_until("the file is visible", || {
+        (sql_rows(daemon.data_dir(), statement) == [json!({ "there": 1, "own": 0 })]).then_some(())
+    });
+}

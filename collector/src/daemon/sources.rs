@@ -94,7 +94,9 @@ pub(super) fn list(config: &Config, data_dir: &Path) -> Vec<Source> {
         ..FileInotifyConfig::default()
     };
     settings.exclude.extend(config.file.exclude.iter().cloned());
-    settings.exclude.push(data_dir.to_string_lossy().into_owned());
+    // Without `..` in it; doctor asks before the folder is made.
+    let own = data_dir.canonicalize().unwrap_or_else(|_| data_dir.to_owned());
+    settings.exclude_paths.push(own);
     let files: Attach = Box::new(move || match FileInotify::attach(&settings) {
         Ok(publisher) => Ok(Box::new(publisher)),
         Err(error) => Err(Refusal { fix: error.mend(), reason: chain(error) }),

@@ -102,6 +102,12 @@ impl Pattern {
         Ok(Self { components, reach })
     }
 
+    /// The pattern of one path and what lies in it, whatever bytes its names have.
+    fn of_path(path: &Path) -> Self {
+        let components = names(path).into_iter().map(|name| Component::Literal(name.into()));
+        Self { components: components.collect(), reach: Reach::Children }
+    }
+
     /// Replaces symbolic links in the literal front by what they lead to, as far as it exists, so
     /// that `/bin/%%` and `/usr/bin/%%` are the same directory where `/bin` is a link.
     fn resolve(&mut self) {
@@ -191,13 +197,15 @@ pub struct Patterns {
 }
 
 impl Patterns {
-    /// Reads the patterns of each category and those to leave out.
+    /// Reads the patterns of each category and those to leave out; `exclude_paths` are left out as
+    /// they are.
     ///
     /// # Errors
     /// When one cannot be used.
     pub fn new(
         categories: &BTreeMap<String, Vec<String>>,
         exclude: &[String],
+        exclude_paths: &[PathBuf],
     ) -> Result<Self, PatternError> {
         let parse = |texts: &[String]| -> Result<Vec<Pattern>, PatternError> {
             let mut patterns = Vec::with_capacity(texts.len());
@@ -214,7 +222,13 @@ impl Patterns {
         for (name, texts) in categories {
             parsed.push((Arc::from(name.as_str()), parse(texts)?));
         }
-        Ok(Self { categories: parsed, exclude: parse(exclude)? })
+        let mut exclude = parse(exclude)?;
+        for path in exclude_paths {
+            let mut pattern = Pattern::of_path(path);
+            pattern.resolve();
+            exclude.push(pattern);
+        }
+        Ok(Self { categories: parsed, exclude })
     }
 
     /// The category that `path` belongs to, `None` when no pattern covers it.
@@ -300,7 +314,7 @@ mod tests {
         let owned =
             |texts: &[&str]| -> Vec<String> { texts.iter().map(|&text| text.to_owned()).collect() };
         let categories = BTreeMap::from([("all".to_owned(), owned(watch))]);
-        Patterns::new(&categories, &owned(exclude)).unwrap()
+        Patterns::new(&categories, &owned(exclude), &[]).unwrap()
     }
 
     /// One letter per path: `C`overed or `-`, then the role of a directory: `c`, `a` or `-`.
@@ -358,6 +372,15 @@ mod tests {
         check("/nope/%%", &["/nope/data"], "/nope/data/journal/1", "--");
         check("/nope/%%", &["/nope/data"], "/nope/database", "Cc");
         check("/nope/%%", &["/nope/%/cache/%%"], "/nope/x/cache/y", "--");
+    }
+
+    #[test]
+    fn a_path_that_is_no_pattern_can_be_left_out() {
+        let categories = BTreeMap::from([("all".to_owned(), vec!["/nope/%%".to_owned()])]);
+        let own = [PathBuf::from("/nope/100%%-mine")];
+        let patterns = Patterns::new(&categories, &[], &own).unwrap();
+        assert!(patterns.category(Path::new("/nope/100%%-mine/journal/1")).is_none());
+        assert!(patterns.category(Path::new("/nope/100-not-mine")).is_some());
     }
 
     #[test]

@@ -87,8 +87,8 @@ pub(super) struct Watcher {
 
 impl Watcher {
     pub(super) fn new(config: &FileInotifyConfig, inotify: &Inotify) -> Result<Self, AttachError> {
-        let patterns =
-            Patterns::new(&config.categories, &config.exclude).map_err(AttachError::Pattern)?;
+        let patterns = Patterns::new(&config.categories, &config.exclude, &config.exclude_paths)
+            .map_err(AttachError::Pattern)?;
         let attached_ns = wait_for_stamps();
         let root = Job::new(PathBuf::from("/"), Mode::Initial);
         Ok(Self {
