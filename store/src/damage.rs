@@ -154,9 +154,8 @@ impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.file, self.detail)?;
         let times = self.time_ns.filter(|_| self.kind.loses_rows()).map(|(from, to)| {
-            let words = |ns| {
-                DateTime::from_timestamp_nanos(ns).to_rfc3339_opts(SecondsFormat::Secs, true)
-            };
+            let words =
+                |ns| DateTime::from_timestamp_nanos(ns).to_rfc3339_opts(SecondsFormat::Secs, true);
             format!(" from {} to {}", words(from), words(to))
         });
         let times = times.unwrap_or_default();

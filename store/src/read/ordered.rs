@@ -239,7 +239,10 @@ impl Ordered {
             Source::Frames(frames) => {
                 if let Some(batch) = frames.read()? {
                     let sorted = merge::sorted(vec![batch], Order::Ascending, usize::MAX);
-                    sorted.map_err(ReadError::Order)?.into_iter().for_each(|batch| self.add_run(batch));
+                    sorted
+                        .map_err(ReadError::Order)?
+                        .into_iter()
+                        .for_each(|batch| self.add_run(batch));
                 }
             }
         }

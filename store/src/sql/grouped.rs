@@ -425,10 +425,8 @@ mod tests {
 
     #[test]
     fn what_is_one_value_is_not_divided() {
-        let one = Slice::Between(
-            Bound::Included(Value::Integer(1)),
-            Bound::Included(Value::Integer(1)),
-        );
+        let one =
+            Slice::Between(Bound::Included(Value::Integer(1)), Bound::Included(Value::Integer(1)));
         assert!(one.is_one() && Slice::Null.is_one());
         assert_eq!(Slice::Null.divide(&[]), []);
     }
