@@ -4,7 +4,7 @@
 //! for each value, copies it into a register, and hands it out from there. Of whole rows of some
 //! fifty columns that is four fifths of the time. So where the loop of SQLite's program for a
 //! statement does nothing else, SQLite runs the program up to the scan, which then gives no row to
-//! SQLite, and all of them to the sink.
+//! SQLite, and all of them to the sink. Likewise where the loop only counts rows.
 //!
 //! What the program does is read from `EXPLAIN`. Its form may change with SQLite's version
 //! (<https://sqlite.org/opcode.html>). One that is not exactly of the form known here is left to
@@ -32,36 +32,48 @@ struct Instruction {
     address: i64,
     name: String,
     operands: [i64; 3],
+    /// The fourth operand, where it is text.
+    text: String,
+}
+
+/// What SQLite would do with a scan's rows.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Passed {
+    /// Pass them on: for each column of the result, the column of the table.
+    Rows(Vec<usize>),
+    /// Count them; the count is the one row of the result.
+    Count,
 }
 
 impl Instruction {
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         let operands = [row.get(2)?, row.get(3)?, row.get(4)?];
-        Ok(Self { address: row.get(0)?, name: row.get(1)?, operands })
+        let text = row.get_ref(5)?.as_str().unwrap_or_default().to_owned();
+        Ok(Self { address: row.get(0)?, name: row.get(1)?, operands, text })
     }
 }
 
-/// The columns of the table that are the columns of the result of a statement; `None` when its rows
-/// are more than those of one scan passed on.
-pub(super) fn columns(connection: &Connection, sql: &str) -> rusqlite::Result<Option<Vec<usize>>> {
+/// What a statement does with the rows of its one scan; `None` when that is more than is known here.
+pub(super) fn passed(connection: &Connection, sql: &str) -> rusqlite::Result<Option<Passed>> {
     let mut explained = connection.prepare(&format!("EXPLAIN {sql}"))?;
     let program = explained.query_map([], Instruction::read)?;
-    Ok(passed_on(&program.collect::<Result<Vec<_>, _>>()?))
+    let program = program.collect::<Result<Vec<_>, _>>()?;
+    let mut starts = program.iter().enumerate().filter(|(_, step)| step.name == "VFilter");
+    let (Some((start, filter)), None) = (starts.next(), starts.next()) else { return Ok(None) };
+    let after = program.get(start + 1..).unwrap_or_default();
+    Ok(passed_on(filter, after).map(Passed::Rows).or_else(|| counted(filter, after)))
 }
 
-fn passed_on(program: &[Instruction]) -> Option<Vec<usize>> {
-    let mut starts = program.iter().enumerate().filter(|(_, step)| step.name == "VFilter");
-    let (Some((start, filter)), None) = (starts.next(), starts.next()) else { return None };
+/// The columns, when all that comes after the scan's start is to pass its rows on.
+fn passed_on(filter: &Instruction, after: &[Instruction]) -> Option<Vec<usize>> {
     let [cursor, end, _] = filter.operands;
-    let after = program.get(start + 1..)?;
     let count = after.iter().take_while(|step| step.name == "VColumn").count();
     let (reads, rest) = after.split_at(count);
     let [result, next, halt, ..] = rest else { return None };
     let [from, values, _] = result.operands;
-    let [of, back, _] = next.operands;
-    let is_loop = (result.name.as_str(), next.name.as_str(), halt.name.as_str())
-        == ("ResultRow", "VNext", "Halt")
-        && (of, back, end) == (cursor, filter.address + 1, halt.address);
+    let is_loop = names([result, next, halt]) == ["ResultRow", "VNext", "Halt"]
+        && is_back(next, filter)
+        && end == halt.address;
     if !is_loop || reads.iter().any(|read| read.operands[0] != cursor) {
         return None;
     }
@@ -70,6 +82,29 @@ fn passed_on(program: &[Instruction]) -> Option<Vec<usize>> {
         usize::try_from(read.operands[1]).ok()
     };
     (from..from.checked_add(values)?).map(column_in).collect()
+}
+
+/// When all that comes after the scan's start is to count its rows.
+fn counted(filter: &Instruction, after: &[Instruction]) -> Option<Passed> {
+    let [step, next, last, copy, result, halt, ..] = after else { return None };
+    let expected = ["AggStep", "VNext", "AggFinal", "Copy", "ResultRow", "Halt"];
+    let ([inverse, _, sum], [from, to, more]) = (step.operands, copy.operands);
+    let is_count = names([step, next, last, copy, result, halt]) == expected
+        && (step.text.as_str(), last.text.as_str()) == ("count(0)", "count(0)")
+        && is_back(next, filter)
+        && filter.operands[1] == last.address
+        && (inverse, last.operands[0], from, more) == (0, sum, sum, 0)
+        && result.operands == [to, 1, 0];
+    is_count.then_some(Passed::Count)
+}
+
+fn names<const N: usize>(steps: [&Instruction; N]) -> [&str; N] {
+    steps.map(|step| step.name.as_str())
+}
+
+/// Whether a step goes to the scan's next row, and back to what follows the scan's start.
+fn is_back(next: &Instruction, filter: &Instruction) -> bool {
+    next.operands[..2] == [filter.operands[0], filter.address + 1]
 }
 
 /// The rows of a scan, past SQLite.
@@ -105,6 +140,18 @@ impl Stream {
         Ok(())
     }
 
+    /// How many rows there are from the current block on.
+    ///
+    /// # Errors
+    /// As [`Self::advance`].
+    pub(super) fn count(mut self, context: &Context) -> Result<i64, SqlError> {
+        let mut rows = self.block.len();
+        while self.advance(context)? {
+            rows += self.block.len();
+        }
+        Ok(i64::try_from(rows).unwrap_or(i64::MAX))
+    }
+
     /// Goes to the next block; false when there is none.
     ///
     /// # Errors
@@ -132,51 +179,80 @@ fn value(cell: Cell<'_>) -> Value {
 mod tests {
     use super::*;
 
-    fn program(steps: &[(&str, [i64; 3])]) -> Vec<Instruction> {
-        let step = |(address, (name, operands)): (i64, &(&str, [i64; 3]))| Instruction {
+    type Step = (&'static str, [i64; 3], &'static str);
+
+    fn found(steps: &[Step]) -> Option<Passed> {
+        let step = |(address, (name, operands, text)): (i64, &Step)| Instruction {
             address,
             name: (*name).to_owned(),
             operands: *operands,
+            text: (*text).to_owned(),
         };
-        (0..).zip(steps).map(step).collect()
+        let program: Vec<Instruction> = (0..).zip(steps).map(step).collect();
+        let (filter, after) = program.split_first()?;
+        passed_on(filter, after).map(Passed::Rows).or_else(|| counted(filter, after))
     }
 
-    const LOOP: [(&str, [i64; 3]); 7] = [
-        ("Init", [0, 0, 0]),
-        ("VFilter", [3, 6, 1]),
-        ("VColumn", [3, 9, 5]),
-        ("VColumn", [3, 2, 6]),
-        ("ResultRow", [5, 2, 0]),
-        ("VNext", [3, 2, 0]),
-        ("Halt", [0, 0, 0]),
+    const ROWS: [Step; 6] = [
+        ("VFilter", [3, 5, 1], ""),
+        ("VColumn", [3, 9, 5], ""),
+        ("VColumn", [3, 2, 6], ""),
+        ("ResultRow", [5, 2, 0], ""),
+        ("VNext", [3, 1, 0], ""),
+        ("Halt", [0, 0, 0], ""),
+    ];
+
+    const COUNT: [Step; 7] = [
+        ("VFilter", [3, 3, 1], ""),
+        ("AggStep", [0, 0, 8], "count(0)"),
+        ("VNext", [3, 1, 0], ""),
+        ("AggFinal", [8, 0, 0], "count(0)"),
+        ("Copy", [8, 9, 0], ""),
+        ("ResultRow", [9, 1, 0], ""),
+        ("Halt", [0, 0, 0], ""),
     ];
 
     #[test]
-    fn a_loop_that_passes_rows_on_is_known() {
-        assert_eq!(passed_on(&program(&LOOP)), Some(vec![9, 2]));
+    fn loops_that_pass_rows_on_or_count_them_are_known() {
+        assert_eq!(found(&ROWS), Some(Passed::Rows(vec![9, 2])));
+        assert_eq!(found(&COUNT), Some(Passed::Count));
     }
 
     #[test]
     fn whatever_else_a_program_does_is_left_to_sqlite() {
         for (place, step) in [
-            (0, ("VFilter", [1, 6, 1])),
-            (2, ("VColumn", [1, 9, 5])),
-            (2, ("VColumn", [3, 9, 7])),
-            (2, ("Rowid", [3, 5, 0])),
-            (3, ("Ne", [5, 5, 6])),
-            (4, ("MakeRecord", [5, 2, 0])),
-            (4, ("ResultRow", [5, 3, 0])),
-            (5, ("VNext", [1, 2, 0])),
-            (5, ("VNext", [3, 1, 0])),
-            (5, ("Next", [3, 2, 0])),
-            (6, ("VNext", [1, 0, 0])),
-            (1, ("VFilter", [3, 5, 1])),
+            (0, ("VFilter", [3, 4, 1], "")),
+            (1, ("VColumn", [1, 9, 5], "")),
+            (1, ("VColumn", [3, 9, 7], "")),
+            (1, ("Rowid", [3, 5, 0], "")),
+            (2, ("Ne", [5, 5, 6], "")),
+            (3, ("MakeRecord", [5, 2, 0], "")),
+            (3, ("ResultRow", [5, 3, 0], "")),
+            (4, ("VNext", [1, 1, 0], "")),
+            (4, ("VNext", [3, 0, 0], "")),
+            (4, ("Next", [3, 1, 0], "")),
+            (5, ("VNext", [1, 0, 0], "")),
         ] {
-            let mut steps = LOOP;
+            let mut steps = ROWS;
             steps[place] = step;
-            assert_eq!(passed_on(&program(&steps)), None, "{step:?} at {place}");
+            assert_eq!(found(&steps), None, "{step:?} at {place}");
         }
-        assert_eq!(passed_on(&program(&LOOP[..6])), None);
-        assert_eq!(passed_on(&[]), None);
+        for (place, step) in [
+            (0, ("VFilter", [3, 4, 1], "")),
+            (1, ("AggStep", [0, 4, 8], "count(1)")),
+            (1, ("AggStep", [1, 0, 8], "count(0)")),
+            (1, ("AggStep", [0, 0, 8], "sum(1)")),
+            (2, ("VNext", [3, 0, 0], "")),
+            (3, ("AggFinal", [7, 0, 0], "count(0)")),
+            (4, ("Copy", [8, 9, 1], "")),
+            (4, ("Integer", [8, 9, 0], "")),
+            (5, ("ResultRow", [9, 2, 0], "")),
+            (6, ("Goto", [0, 1, 0], "")),
+        ] {
+            let mut steps = COUNT;
+            steps[place] = step;
+            assert_eq!(found(&steps), None, "{step:?} at {place}");
+        }
+        assert_eq!((found(&ROWS[..5]), found(&COUNT[..6]), found(&[])), (None, None, None));
     }
 }

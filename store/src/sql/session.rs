@@ -16,6 +16,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Batch, Connection, ErrorCode, Statement};
 
 use crate::schema::TableSchema;
+use crate::sql::direct::Passed;
 use crate::sql::error::{SqlError, nearest, position};
 use crate::sql::state::StateTableEntry;
 use crate::sql::statement::Context;
@@ -246,17 +247,28 @@ impl Session {
 
     fn run(&self, statement: &mut Statement<'_>, sink: &mut dyn ResultSink) -> Result<(), Stopped> {
         let columns: Vec<ResultColumn> = statement.columns().map(|found| column(&found)).collect();
-        let passed_on = self.passed_on(statement);
+        let passed = self.passed(statement);
         let mut rows = statement.query([])?;
         // Made before the sink hears of it: a statement that cannot read leaves nothing behind.
         let mut next = rows.next()?;
-        sink.start(&columns)?;
-        if let (Some(columns), Some(mut stream)) = (passed_on, self.context.take_stream()) {
-            loop {
-                stream.each(&columns, |values| sink.row(values))?;
-                let more = stream.advance(&self.context);
-                if !more.map_err(|error| self.context.fail(error))? {
-                    break;
+        match passed.zip(self.context.take_stream()) {
+            None => sink.start(&columns)?,
+            Some((Passed::Count, stream)) => {
+                let count =
+                    stream.count(&self.context).map_err(|error| self.context.fail(error))?;
+                sink.start(&columns)?;
+                sink.row(&[ValueRef::Integer(count)])?;
+                // SQLite has seen no row: its own count is 0.
+                next = None;
+            }
+            Some((Passed::Rows(from), mut stream)) => {
+                sink.start(&columns)?;
+                loop {
+                    stream.each(&from, |values| sink.row(values))?;
+                    let more = stream.advance(&self.context);
+                    if !more.map_err(|error| self.context.fail(error))? {
+                        break;
+                    }
                 }
             }
         }
@@ -272,17 +284,17 @@ impl Session {
         Ok(())
     }
 
-    /// Which columns of its one table the result of a statement has, when SQLite would only pass rows
-    /// on; its scan is then asked to hand them over.
-    fn passed_on(&self, statement: &Statement<'_>) -> Option<Vec<usize>> {
+    /// What is to be done with the rows of a statement's one scan, when SQLite would do no more with
+    /// them than pass them on or count them; the scan is then asked to hand them over.
+    fn passed(&self, statement: &Statement<'_>) -> Option<Passed> {
         if !self.context.has_one_table() {
             return None;
         }
         let sql = statement.expanded_sql()?;
         // Whatever fails here is SQLite's to do and to tell.
-        let columns = direct::columns(&self.connection, &sql).ok().flatten()?;
+        let passed = direct::passed(&self.connection, &sql).ok().flatten()?;
         self.context.ask_for_stream();
-        Some(columns)
+        Some(passed)
     }
 
     /// Says what an error means, in terms of the statement.
@@ -419,7 +431,7 @@ mod tests {
         let options =
             SessionOptions { data_dir: dir.path().to_owned(), events: TABLES, states: &[] };
         let session = Session::open(options).unwrap();
-        let direct = |sql: &str| direct::columns(&session.connection, sql).unwrap();
+        let direct = |sql: &str| direct::passed(&session.connection, sql).unwrap();
         let [time_ns, pid, path] =
             ["time_ns", "pid", "path"].map(|name| SMALL.column(name).unwrap());
         for (sql, expected) in [
@@ -432,7 +444,13 @@ mod tests {
                 vec![time_ns],
             ),
         ] {
-            assert_eq!(direct(sql), Some(expected), "{sql}");
+            assert_eq!(direct(sql), Some(Passed::Rows(expected)), "{sql}");
+        }
+        for sql in [
+            "SELECT count(*) FROM small_events",
+            "SELECT count(*) AS n FROM small_events WHERE time_ns > ns('2026-01-01') AND pid = 7",
+        ] {
+            assert_eq!(direct(sql), Some(Passed::Count), "{sql}");
         }
         for sql in [
             "SELECT pid + 1 FROM small_events",
@@ -441,7 +459,11 @@ mod tests {
             "SELECT pid FROM small_events LIMIT 3",
             "SELECT pid FROM small_events WHERE pid % 2 = 1",
             "SELECT pid FROM small_events ORDER BY path || pid",
-            "SELECT count(*) FROM small_events",
+            "SELECT count(pid) FROM small_events WHERE pid % 2 = 1",
+            "SELECT count(*) + 1 FROM small_events",
+            "SELECT count(*), 1 FROM small_events",
+            "SELECT count(*), count(*) FROM small_events a, small_events b",
+            "SELECT count(*) FROM small_events GROUP BY pid",
             "SELECT a.pid FROM small_events a JOIN small_events b ON a.pid = b.pid",
             "SELECT pid FROM small_events UNION ALL SELECT pid FROM small_events",
             "SELECT (SELECT pid FROM small_events)",

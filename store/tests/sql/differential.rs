@@ -188,6 +188,10 @@ fn whole_rows_agree_with_an_ordinary_table() {
         format!("{whole} WHERE pid + 0 > -1"),
         format!("{whole} WHERE time_ns > 0 ORDER BY time_ns DESC, eid DESC"),
         "SELECT score, label, data FROM samples WHERE label IS NOT NULL".to_owned(),
+        "SELECT count(*) FROM samples".to_owned(),
+        "SELECT count(*) FROM samples WHERE label IS NOT NULL AND time_ns > 0".to_owned(),
+        "SELECT count(*) FROM samples WHERE label IS NULL AND label = 'x'".to_owned(),
+        "SELECT count(*) FROM samples WHERE pid = -1".to_owned(),
     ] {
         let (ours, theirs) = (rows(&session, &sql), ask_control(&control, &sql).unwrap());
         let ordered = sql.contains("ORDER");
