@@ -275,15 +275,17 @@ fn keep_damaged(dir: &Folder, found: &Manifest) -> Result<Option<Kept>, Manifest
 fn put_aside(dir: &Folder, name: &str) -> Result<(), OpenError> {
     let orphans = layout::orphans_dir(dir.path());
     let moved = dir.create_dir_private(&orphans).and_then(|()| {
-        let flat = name.replace('/', "-");
-        let free = (0u32..).map(|number| match number {
-            0 => orphans.join(&flat),
-            number => orphans.join(format!("{flat}.{number}")),
-        });
-        let target = free.into_iter().find(|path| !dir.exists(path));
-        dir.rename_durable(&dir.join(name), &target.unwrap_or_else(|| orphans.join(&flat)))
+        let target = orphans.join(free_name(name.replace('/', "-"), &dir.names(&orphans)?));
+        dir.rename_durable(&dir.join(name), &target)
     });
     moved.map_err(|source| OpenError::Folder { path: orphans, source })
+}
+
+/// `name`, or when that is taken, with the first number behind it that is free.
+fn free_name(name: String, taken: &[String]) -> String {
+    let numbered = (1..=taken.len()).map(|number| format!("{name}.{number}"));
+    let mut names = std::iter::once(name.clone()).chain(numbered);
+    names.find(|name| !taken.contains(name)).unwrap_or(name)
 }
 
 fn last_eids(state: &State) -> BTreeMap<String, i64> {

@@ -1,11 +1,11 @@
 //! A loss of power at any call: what was synced is there, once, and no number is given twice.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bygone_store::{ReadError, Reader, Writer, WriterOptions};
+use bygone_store::{DamageKind, ReadError, Reader, Writer, WriterOptions};
 
 use crate::disks::{Chance, MemoryDisk};
 use crate::fixture::{BOOT_ID, SampleEvents, TABLES, read_snapshot, sample};
@@ -120,4 +120,47 @@ fn a_loss_of_power_takes_only_what_was_not_synced() {
     for seed in 1..=CYCLES / 20 {
         live(seed, 20);
     }
+}
+
+/// A disk with a store in which two segments, copies of others, are to be put aside, of which one
+/// has the name of one that was put aside before.
+fn with_strays() -> MemoryDisk {
+    let disk = MemoryDisk::with_folder(Path::new("/var"));
+    let open = || {
+        let mut options = WriterOptions::new(BOOT_ID);
+        options.disk = Arc::new(disk.clone());
+        Writer::open(Path::new(DIR), TABLES, options).unwrap().0
+    };
+    for _ in 0..2 {
+        let mut writer = open();
+        writer.append((0..5).map(sample)).unwrap();
+        writer.close().unwrap();
+        let is_segment = |path: &PathBuf| path.starts_with("/var/store/segments");
+        let segment = disk.files().into_iter().find(is_segment).unwrap();
+        for name in ["0-900000.parquet", "0-900001.parquet"] {
+            disk.copy(&segment, &segment.with_file_name(name));
+        }
+    }
+    disk
+}
+
+/// A disk on which every call fails, as after a loss of power, must not be asked for ever.
+#[test]
+fn opening_ends_wherever_the_power_is_lost() {
+    let mut calls = 0;
+    loop {
+        let disk = with_strays();
+        disk.lose_power_after(calls);
+        let mut options = WriterOptions::new(BOOT_ID);
+        options.disk = Arc::new(disk.clone());
+        let opened = Writer::open(Path::new(DIR), TABLES, options);
+        if !disk.is_off() {
+            let (_, opened) = opened.unwrap();
+            let orphans = opened.recovered.iter().filter(|found| found.kind == DamageKind::Orphan);
+            assert_eq!(orphans.count(), 2);
+            break;
+        }
+        calls += 1;
+    }
+    assert!(calls > 40, "{calls} calls are too few to open a store");
 }
