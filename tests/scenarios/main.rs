@@ -15,4 +15,5 @@ mod schema;
 mod snapshot;
 mod sql;
 mod status;
+mod tiers;
 mod verify;

@@ -112,17 +112,19 @@ fn without_rights_it_records_what_it_can_and_says_what_not() {
     for kind in ["exec", "fork", "exit"] {
         let line = log.lines().find(|line| line.contains(&format!("kind=\"{kind}\"")));
         let line = line.unwrap_or_else(|| panic!("no line for {kind}: {log}"));
-        assert!(line.contains("Not watching") && line.contains("CAP_BPF"), "{line}");
+        let words = if kind == "fork" { "Not watching" } else { "process_scan" };
+        assert!(line.contains(words) && line.contains("CAP_BPF"), "{line}");
     }
     std::fs::write(watched.join("file"), "text").unwrap();
     let recorded = "SELECT category FROM file_events WHERE action = 'CREATED'";
     wait_until("the file is recorded", || {
         (sql_rows(daemon.data_dir(), recorded) == [json!({ "category": "mine" })]).then_some(())
     });
-    let capabilities = "SELECT kind, source, tier, reason LIKE '%CAP_BPF%' named \
+    let capabilities = "SELECT kind, source, reason LIKE '%CAP_BPF%' named, blind_to != '' blind \
                         FROM capabilities WHERE kind != 'file' ORDER BY kind";
-    let absent = |kind: &str| json!({ "kind": kind, "source": null, "tier": null, "named": 1 });
-    let expected = [absent("exec"), absent("exit"), absent("fork")];
+    let row = |kind: &str, source: Option<&str>| json!({ "kind": kind, "source": source, "named": 1, "blind": 1 });
+    let scan = Some("process_scan");
+    let expected = [row("exec", scan), row("exit", scan), row("fork", None)];
     assert_eq!(sql_rows(daemon.data_dir(), capabilities), expected);
     assert!(daemon.stop().status.success());
 }

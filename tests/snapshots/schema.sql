@@ -88,15 +88,17 @@ CREATE TABLE process_exit_events (
     gid BIGINT NOT NULL, -- Real group id.
     parent BIGINT, -- Process id of the parent, which reaps it; null when it was already gone.
     uptime BIGINT NOT NULL, -- Whole seconds between boot and the exit.
-    exit_code BIGINT, -- What it passed to exit, 0 to 255; null when a signal ended it.
-    signal BIGINT, -- The signal that ended it; null when it exited by itself.
-    core_dumped INTEGER NOT NULL, -- Whether it dumped core.
-    time_ns BIGINT NOT NULL, -- When its last thread ended, in nanoseconds since the Unix epoch.
+    exit_code BIGINT, -- What it passed to exit, 0 to 255; null when a signal ended it or its end was not seen.
+    signal BIGINT, -- The signal that ended it; null when it exited by itself or its end was not seen.
+    core_dumped INTEGER, -- Whether it dumped core; null when its end was not seen.
+    time_ns BIGINT NOT NULL, -- When its last thread ended, in nanoseconds since the Unix epoch; when its end was not seen, when it was found to be gone.
     start_ns BIGINT NOT NULL, -- Start of the process, in nanoseconds since boot.
     guid TEXT NOT NULL, -- Identity of the process, as in `process_events`.
     parent_start_ns BIGINT, -- Start of the parent, in nanoseconds since boot.
     parent_guid TEXT, -- Identity of the parent.
     cpu_ns BIGINT, -- CPU time of all its threads, in nanoseconds; null on macOS.
+    source TEXT NOT NULL, -- How its end became known: `event` when the system told of it, `scan` when the source in use looks at intervals and found it gone, `reconciled` when the event was lost.
+    alive_ns BIGINT, -- When it was last known to be there, in nanoseconds since the Unix epoch: it ended between then and `time_ns`. Null when its end was told.
     eid BIGINT HIDDEN NOT NULL, -- The row's number in its table, given when it was appended and never reused.
     boot_ns BIGINT HIDDEN NOT NULL, -- When it happened, in nanoseconds since boot, time asleep included.
     boot_id TEXT HIDDEN NOT NULL -- The boot during which it happened, 32 hexadecimal digits.

@@ -20,4 +20,4 @@ pub(crate) use load::state_home;
 pub use load::{DEFAULT_FILE, LoadConfig, default_data_dir};
 pub use settings::{Config, FileConfig, LogConfig, ProcessConfig, RetentionConfig, StoreConfig};
 pub(crate) use size::parse_size;
-pub use values::{LogLevel, Sync};
+pub use values::{LogLevel, ProcessTier, Sync};

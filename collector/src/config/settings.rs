@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::bounds::TableRetentionConfig;
-use super::values::{LogLevel, Sync};
+use super::values::{LogLevel, ProcessTier, Sync};
 
 /// One setting, as the reference and the check for unknown keys see it.
 pub(super) struct Setting {
@@ -121,6 +121,12 @@ settings! {
     section process: ProcessConfig {
         /// Whether they are recorded.
         key enabled: bool = true;
+        /// How they are seen: "ebpf" by programs in the kernel, "connector" by its process events
+        /// connector, "scan" by looking at /proc, "auto" by the first of these that can be had.
+        key tier: ProcessTier = ProcessTier::Auto;
+        /// How often "scan" looks; at least 100ms.
+        #[serde(with = "super::values::scan_interval")]
+        key scan_interval: Duration = Duration::from_secs(1);
         /// Size of the kernel's buffer between the probes and the collector: a power of two, at
         /// least 64KiB and at most 1GiB.
         #[serde(with = "super::size::ring")]

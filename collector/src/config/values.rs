@@ -104,6 +104,39 @@ impl<'de> Deserialize<'de> for LogLevel {
     }
 }
 
+/// A way to see the life of processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProcessTier {
+    /// The best that can be had.
+    Auto,
+    /// Programs in the kernel.
+    Ebpf,
+    /// The kernel's process events connector.
+    Connector,
+    /// Looking at `/proc` at intervals.
+    Scan,
+}
+
+impl fmt::Display for ProcessTier {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(formatter)
+    }
+}
+
+impl<'de> Deserialize<'de> for ProcessTier {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let expected = "one of \"auto\", \"ebpf\", \"connector\" and \"scan\"";
+        read(deserializer, expected, |text| match text {
+            "auto" => Some(Self::Auto),
+            "ebpf" => Some(Self::Ebpf),
+            "connector" => Some(Self::Connector),
+            "scan" => Some(Self::Scan),
+            _ => None,
+        })
+    }
+}
+
 impl From<LogLevel> for tracing::Level {
     fn from(level: LogLevel) -> Self {
         match level {
@@ -132,6 +165,26 @@ pub(super) mod journal_age {
     ) -> Result<Duration, D::Error> {
         super::read(deserializer, "a duration of at least one second such as \"5m\"", |text| {
             humantime::parse_duration(text).ok().filter(|age| *age >= Duration::from_secs(1))
+        })
+    }
+}
+
+/// A duration in words, at least 100 ms.
+pub(super) mod scan_interval {
+    use super::{Deserializer, Duration, Serializer};
+
+    pub(in super::super) fn serialize<S: Serializer>(
+        interval: &Duration,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&humantime::format_duration(*interval))
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Duration, D::Error> {
+        super::read(deserializer, "a duration of at least 100 ms such as \"1s\"", |text| {
+            humantime::parse_duration(text).ok().filter(|wait| *wait >= Duration::from_millis(100))
         })
     }
 }

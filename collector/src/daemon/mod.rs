@@ -24,4 +24,4 @@ mod writer;
 
 pub use expiry::retention;
 pub use run::run;
-pub use sources::{SourceReport, sources};
+pub use sources::{Refusal, SourceReport, sources};

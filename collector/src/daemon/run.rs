@@ -13,14 +13,14 @@ use tokio::sync::oneshot;
 use super::damage;
 use super::expiry;
 use super::folder::DataFolder;
-use super::sources::{self, Source};
+use super::sources::{self, Attached, Source, why};
 use super::supervise;
 use super::time::{clock_offset_ns, now_ns};
 use super::writer::WriterLoop;
 use crate::config::Config;
 use crate::events::{Capability, CollectorEvent, Gap, GapReason};
 use crate::host::boot;
-use crate::publish::{Batch, CHANNEL_BATCHES_MAX, Events, Publisher, Sink, Stop};
+use crate::publish::{Batch, CHANNEL_BATCHES_MAX, Events, Sink, Stop};
 use crate::tables;
 
 /// The source named in rows that the daemon writes about itself.
@@ -100,15 +100,15 @@ fn start_publishers(
     stop: &Stop,
     threads: &mut Vec<JoinHandle<()>>,
 ) -> anyhow::Result<()> {
-    let mut attached: Vec<(Source, Box<dyn Publisher>)> = Vec::new();
+    let mut attached: Vec<(Source, Attached)> = Vec::new();
     let mut capabilities = Vec::new();
     for source in sources::list(config, data_dir) {
-        match (source.attach)() {
-            Ok(publisher) => {
-                capabilities.extend(publisher.capabilities());
-                attached.push((source, publisher));
+        match source.attach() {
+            Ok(tier) => {
+                capabilities.extend(tier.capabilities());
+                attached.push((source, tier));
             }
-            Err(refusal) => capabilities.extend(source.absent(now_ns(), &refusal.reason)),
+            Err(refused) => capabilities.extend(source.absent(now_ns(), &why(&refused))),
         }
     }
     capabilities.iter().for_each(announce);
@@ -122,8 +122,8 @@ fn start_publishers(
         events: Events::Collector(events),
     };
     sink.send(batch).map_err(|_closed| anyhow!("the store's writer ended at start"))?;
-    for (source, publisher) in attached {
-        threads.push(supervise::start(source, publisher, sink.clone(), stop.clone())?);
+    for (source, tier) in attached {
+        threads.push(supervise::start(source, tier, sink.clone(), stop.clone())?);
     }
     Ok(())
 }

@@ -1,37 +1,90 @@
 //! The sources of events on this system, in the order in which they are started.
 //!
-//! A source that cannot be attached leaves its kinds of event without one: that is a row in
-//! `capabilities` with the reason, a line at start, and a line of `bygone doctor`.
+//! A source has tiers, the best first, of which the first that can be attached is in use. What that
+//! one cannot see and why each better one failed is told in `capabilities`, by a line at start, and
+//! by `bygone doctor`; so it is when none can be attached.
 
 use std::path::Path;
 
 use serde::Serialize;
 
 use crate::config::Config;
+#[cfg(target_os = "linux")]
+use crate::config::{ProcessConfig, ProcessTier};
 use crate::events::Capability;
 use crate::publish::Publisher;
 
-/// Why a source cannot be attached, and what would mend it.
-pub(super) struct Refusal {
+/// Why a tier cannot be attached, and what would mend it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Refusal {
+    /// The tier's source.
+    pub source: String,
     /// Why, in words.
-    pub(super) reason: String,
+    pub reason: String,
     /// What the user can do, where something can be done.
-    pub(super) fix: Option<String>,
+    pub fix: Option<String>,
 }
 
 type Attach = Box<dyn Fn() -> Result<Box<dyn Publisher>, Refusal> + Send>;
 
-/// What both process sources are there for.
+/// What all process sources are there for.
 const PROCESS_KINDS: &[&str] = &["exec", "fork", "exit"];
 
-/// One source: its name, the kinds of event it is there for, and how it is attached.
+/// Sources of which one at a time is in use, the best first.
+const LADDERS: &[&[&str]] = &[&["process_ebpf", "process_connector", "process_scan"]];
+
+/// The sources that are not in use when `source` is.
+pub(super) fn stand_ins(source: &str) -> impl Iterator<Item = &'static str> {
+    let ladder = LADDERS.iter().find(|ladder| ladder.contains(&source));
+    ladder.copied().unwrap_or_default().iter().copied().filter(move |tier| *tier != source)
+}
+
+/// What is recorded of some kinds of event: the kinds, and the ways to see them.
 pub(super) struct Source {
+    /// Name of its thread.
     pub(super) name: &'static str,
-    pub(super) kinds: &'static [&'static str],
-    pub(super) attach: Attach,
+    kinds: &'static [&'static str],
+    /// The best first. The first that can be attached is in use.
+    tiers: Vec<Attach>,
+    /// Why not all tiers that there are may be used.
+    chosen: Option<String>,
+}
+
+/// The tier in use.
+pub(super) struct Attached {
+    pub(super) publisher: Box<dyn Publisher>,
+    /// The better ones.
+    refused: Vec<Refusal>,
+    chosen: Option<String>,
 }
 
 impl Source {
+    fn new(name: &'static str, kinds: &'static [&'static str], tiers: Vec<Attach>) -> Self {
+        Self { name, kinds, tiers, chosen: None }
+    }
+
+    /// The source of a section that is not enabled.
+    fn unless_off(self, section: &'static str, enabled: bool) -> Self {
+        if enabled { self } else { Self { tiers: vec![switched_off(section)], ..self } }
+    }
+
+    /// Attaches the best tier that can be.
+    ///
+    /// # Errors
+    /// When none can: why each.
+    pub(super) fn attach(&self) -> Result<Attached, Vec<Refusal>> {
+        let mut refused = Vec::new();
+        for tier in &self.tiers {
+            match tier() {
+                Ok(publisher) => {
+                    return Ok(Attached { publisher, refused, chosen: self.chosen.clone() });
+                }
+                Err(refusal) => refused.push(refusal),
+            }
+        }
+        Err(refused)
+    }
+
     /// Capabilities of a source that is not there.
     pub(super) fn absent(&self, time_ns: i64, reason: &str) -> Vec<Capability> {
         let absent = |kind: &&str| Capability {
@@ -46,6 +99,30 @@ impl Source {
     }
 }
 
+impl Attached {
+    /// What the tier says it can see, with why it is not a better one.
+    pub(super) fn capabilities(&self) -> Vec<Capability> {
+        let mut capabilities = self.publisher.capabilities();
+        for capability in &mut capabilities {
+            let own = capability.reason.take();
+            let better = Some(why(&self.refused)).filter(|reasons| !reasons.is_empty());
+            let reasons: Vec<String> =
+                [own, self.chosen.clone(), better].into_iter().flatten().collect();
+            capability.reason = Some(reasons.join("; ")).filter(|reasons| !reasons.is_empty());
+        }
+        capabilities
+    }
+}
+
+/// All reasons on one line.
+pub(super) fn why(refused: &[Refusal]) -> String {
+    let words = |refusal: &Refusal| match refusal.source.as_str() {
+        "" => refusal.reason.clone(),
+        source => format!("{source}: {}", refusal.reason),
+    };
+    refused.iter().map(words).collect::<Vec<String>>().join("; ")
+}
+
 /// One kind of event, as `bygone doctor` shows it.
 #[derive(Clone, Debug, Serialize)]
 pub struct SourceReport {
@@ -57,21 +134,39 @@ pub struct SourceReport {
     pub tier: Option<String>,
     /// What the tier cannot see, in words; empty when it sees every route.
     pub blind_to: String,
-    /// Why better tiers are not in use; `None` when this is the best.
+    /// Why not all is seen: what the tier in use lacks, or that it was chosen by the configuration.
     pub reason: Option<String>,
-    /// What would mend it, where something can be done.
-    pub fix: Option<String>,
+    /// The better tiers, or all when none is in use, and why each is not.
+    pub refused: Vec<Refusal>,
+    /// Size of the kernel's buffer between the events and the collector, where the source has one of
+    /// its own.
+    pub buffer_bytes: Option<u64>,
 }
 
 impl SourceReport {
-    fn new(capability: Capability, fix: Option<String>) -> Self {
-        Self {
+    fn of(source: &Source) -> Vec<Self> {
+        let report = |capability: Capability, refused: &[Refusal], buffer_bytes| Self {
             kind: capability.kind,
             source: capability.source,
             tier: capability.tier,
             blind_to: capability.blind_to,
             reason: capability.reason,
-            fix,
+            refused: refused.to_vec(),
+            buffer_bytes,
+        };
+        match source.attach() {
+            Ok(Attached { publisher, refused, chosen }) => {
+                let with_choice = |mut capability: Capability| {
+                    capability.reason = capability.reason.or_else(|| chosen.clone());
+                    report(capability, &refused, publisher.buffer_bytes())
+                };
+                publisher.capabilities().into_iter().map(with_choice).collect()
+            }
+            Err(refused) => {
+                let absent = source.absent(super::time::now_ns(), "");
+                let alone = |absent| Self { reason: None, ..report(absent, &refused, None) };
+                absent.into_iter().map(alone).collect()
+            }
         }
     }
 }
@@ -80,15 +175,8 @@ impl SourceReport {
 /// among them and refuses to be attached, so that history says it was not there.
 #[cfg(target_os = "linux")]
 pub(super) fn list(config: &Config, data_dir: &Path) -> Vec<Source> {
-    use crate::publish::file_inotify::{FileInotify, FileInotifyConfig};
-    use crate::publish::process_ebpf::{ProcessEbpf, ProcessEbpfConfig};
+    use crate::publish::file_inotify::{self, FileInotify, FileInotifyConfig};
 
-    let settings =
-        ProcessEbpfConfig { ring_bytes: config.process.ring_bytes, ..ProcessEbpfConfig::default() };
-    let processes: Attach = Box::new(move || match ProcessEbpf::attach(&settings) {
-        Ok(publisher) => Ok(Box::new(publisher)),
-        Err(error) => Err(Refusal { fix: error.mend(), reason: chain(error) }),
-    });
     let mut settings = FileInotifyConfig {
         categories: config.file.categories.clone(),
         ..FileInotifyConfig::default()
@@ -99,46 +187,72 @@ pub(super) fn list(config: &Config, data_dir: &Path) -> Vec<Source> {
     settings.exclude_paths.push(own);
     let files: Attach = Box::new(move || match FileInotify::attach(&settings) {
         Ok(publisher) => Ok(Box::new(publisher)),
-        Err(error) => Err(Refusal { fix: error.mend(), reason: chain(error) }),
+        Err(error) => Err(refusal(file_inotify::SOURCE, error.mend(), error)),
     });
     vec![
-        Source {
-            name: "process_ebpf",
-            kinds: PROCESS_KINDS,
-            attach: if config.process.enabled { processes } else { switched_off("process") },
-        },
-        Source {
-            name: "file_inotify",
-            kinds: &["file"],
-            attach: if config.file.enabled { files } else { switched_off("file") },
-        },
+        processes(&config.process).unless_off("process", config.process.enabled),
+        Source::new("file_inotify", &["file"], vec![files]).unless_off("file", config.file.enabled),
     ]
+}
+
+/// The ladder of process sources.
+#[cfg(target_os = "linux")]
+fn processes(config: &ProcessConfig) -> Source {
+    use crate::publish::process_ebpf::{self, ProcessEbpf, ProcessEbpfConfig};
+    use crate::publish::process_scan::{self, ProcessScan, ProcessScanConfig};
+
+    let settings =
+        ProcessEbpfConfig { ring_bytes: config.ring_bytes, ..ProcessEbpfConfig::default() };
+    let ebpf: Attach = Box::new(move || match ProcessEbpf::attach(&settings) {
+        Ok(publisher) => Ok(Box::new(publisher)),
+        Err(error) => Err(refusal(process_ebpf::SOURCE, error.mend(), error)),
+    });
+    let settings = ProcessScanConfig { interval: config.scan_interval };
+    let scan: Attach = Box::new(move || match ProcessScan::attach(&settings) {
+        Ok(publisher) => Ok(Box::new(publisher)),
+        Err(error) => Err(refusal(process_scan::SOURCE, error.mend(), error)),
+    });
+    let ladder = [(ProcessTier::Ebpf, ebpf), (ProcessTier::Scan, scan)];
+    let wanted = config.tier;
+    let tiers = ladder.into_iter().filter(|(tier, _)| [*tier, ProcessTier::Auto].contains(&wanted));
+    let mut source =
+        Source::new("process", PROCESS_KINDS, tiers.map(|(_, attach)| attach).collect());
+    if wanted != ProcessTier::Auto {
+        source.chosen = Some(format!("chosen by the configuration: [process] tier = \"{wanted}\""));
+    }
+    source
 }
 
 /// The sources of this system, in the order in which they are started.
 #[cfg(target_os = "macos")]
 pub(super) fn list(config: &Config, _data_dir: &Path) -> Vec<Source> {
-    use crate::publish::process_es::ProcessEs;
+    use crate::publish::process_es::{self, ProcessEs};
 
     let processes: Attach = Box::new(|| match ProcessEs::attach() {
         Ok(publisher) => Ok(Box::new(publisher)),
-        Err(error) => Err(Refusal { fix: None, reason: chain(error) }),
+        Err(error) => Err(refusal(process_es::SOURCE, None, error)),
     });
-    vec![Source {
-        name: "process_es",
-        kinds: PROCESS_KINDS,
-        attach: if config.process.enabled { processes } else { switched_off("process") },
-    }]
+    let source = Source::new("process_es", PROCESS_KINDS, vec![processes]);
+    vec![source.unless_off("process", config.process.enabled)]
 }
 
-/// The source of a section that is not enabled.
+/// A tier that refuses because its section is not enabled.
 fn switched_off(section: &'static str) -> Attach {
     Box::new(move || {
         Err(Refusal {
+            source: String::new(),
             reason: format!("switched off by the configuration: [{section}] enabled = false"),
             fix: Some(format!("set enabled = true in [{section}]")),
         })
     })
+}
+
+fn refusal(
+    source: &str,
+    fix: Option<String>,
+    error: impl std::error::Error + Send + Sync + 'static,
+) -> Refusal {
+    Refusal { source: source.to_owned(), reason: chain(error), fix }
 }
 
 /// An error with all its causes, on one line.
@@ -149,14 +263,5 @@ fn chain(error: impl std::error::Error + Send + Sync + 'static) -> String {
 /// Attaches every configured source, says what each can see, and detaches them again.
 #[must_use]
 pub fn sources(config: &Config, data_dir: &Path) -> Vec<SourceReport> {
-    let mut reports = Vec::new();
-    for source in list(config, data_dir) {
-        let (capabilities, fix) = match (source.attach)() {
-            Ok(publisher) => (publisher.capabilities(), None),
-            Err(refusal) => (source.absent(super::time::now_ns(), &refusal.reason), refusal.fix),
-        };
-        let report = |capability| SourceReport::new(capability, fix.clone());
-        reports.extend(capabilities.into_iter().map(report));
-    }
-    reports
+    list(config, data_dir).iter().flat_map(SourceReport::of).collect()
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 
-use super::sources::Source;
+use super::sources::{Attached, Source, why};
 use super::time::{clock_offset_ns, now_ns};
 use crate::events::{Capability, CollectorEvent, Gap, GapReason};
 use crate::publish::{Batch, Closed, Events, Publisher, Sink, Stop};
@@ -26,7 +26,7 @@ const STOP_POLL: Duration = Duration::from_millis(100);
 /// When the system cannot start a thread.
 pub(super) fn start(
     source: Source,
-    publisher: Box<dyn Publisher>,
+    attached: Attached,
     sink: Sink,
     stop: Stop,
 ) -> anyhow::Result<JoinHandle<()>> {
@@ -35,7 +35,7 @@ pub(super) fn start(
     std::thread::Builder::new()
         .name(name.to_owned())
         .spawn(move || {
-            if supervisor.run(publisher).is_err() {
+            if supervisor.run(attached).is_err() {
                 tracing::debug!(source = name, "The store's channel is closed");
             }
         })
@@ -49,19 +49,21 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    fn run(&self, mut publisher: Box<dyn Publisher>) -> Result<(), Box<Closed>> {
+    fn run(&self, mut attached: Attached) -> Result<(), Box<Closed>> {
         loop {
-            let Err(error) = self.publish(publisher) else { return Ok(()) };
+            let source = attached.publisher.source();
+            let Err(error) = self.publish(attached.publisher) else { return Ok(()) };
             let down_ns = now_ns();
             let reason = format!("{error:#}");
-            tracing::error!(source = self.source.name, error = reason, "A publisher failed");
-            self.send_capabilities(self.source.absent(down_ns, &reason))?;
+            tracing::error!(source, error = reason, "A publisher failed");
+            self.send_capabilities(source, self.source.absent(down_ns, &reason))?;
             let again = self.attach_again();
-            self.send_gap(down_ns, reason)?;
-            let Some(attached) = again else { return Ok(()) };
-            tracing::info!(source = self.source.name, "The publisher is back");
-            self.send_capabilities(attached.capabilities())?;
-            publisher = attached;
+            self.send_gap(source, down_ns, reason)?;
+            let Some(again) = again else { return Ok(()) };
+            let source = again.publisher.source();
+            tracing::info!(source, "A publisher is back");
+            self.send_capabilities(source, again.capabilities())?;
+            attached = again;
         }
     }
 
@@ -72,18 +74,18 @@ impl Supervisor {
     }
 
     /// Waits and attaches until that succeeds, or `None` when the daemon stops.
-    fn attach_again(&self) -> Option<Box<dyn Publisher>> {
+    fn attach_again(&self) -> Option<Attached> {
         let mut tried_at = Instant::now();
         while !self.stop.is_set() {
             std::thread::park_timeout(STOP_POLL);
             if tried_at.elapsed() < ATTACH_AGAIN_AFTER {
                 continue;
             }
-            match (self.source.attach)() {
-                Ok(publisher) => return Some(publisher),
-                Err(refusal) => tracing::warn!(
+            match self.source.attach() {
+                Ok(attached) => return Some(attached),
+                Err(refused) => tracing::warn!(
                     source = self.source.name,
-                    error = refusal.reason,
+                    error = why(&refused),
                     "The source cannot be attached; trying again"
                 ),
             }
@@ -92,24 +94,34 @@ impl Supervisor {
         None
     }
 
-    fn send_gap(&self, down_ns: i64, reason: String) -> Result<(), Box<Closed>> {
-        self.send(vec![CollectorEvent::Gap(Gap {
+    fn send_gap(
+        &self,
+        source: &'static str,
+        down_ns: i64,
+        reason: String,
+    ) -> Result<(), Box<Closed>> {
+        let gap = CollectorEvent::Gap(Gap {
             time_ns: down_ns,
             end_ns: now_ns(),
-            source: self.source.name.to_owned(),
+            source: source.to_owned(),
             reason: GapReason::PublisherDown,
             lost: None,
             detail: Some(reason),
-        })])
+        });
+        self.send(source, vec![gap])
     }
 
-    fn send_capabilities(&self, capabilities: Vec<Capability>) -> Result<(), Box<Closed>> {
-        self.send(capabilities.into_iter().map(CollectorEvent::Capability).collect())
+    fn send_capabilities(
+        &self,
+        source: &'static str,
+        capabilities: Vec<Capability>,
+    ) -> Result<(), Box<Closed>> {
+        self.send(source, capabilities.into_iter().map(CollectorEvent::Capability).collect())
     }
 
-    fn send(&self, events: Vec<CollectorEvent>) -> Result<(), Box<Closed>> {
+    fn send(&self, source: &'static str, events: Vec<CollectorEvent>) -> Result<(), Box<Closed>> {
         let batch = Batch {
-            source: self.source.name,
+            source,
             watermark_ns: None,
             clock_offset_ns: clock_offset_ns(),
             events: Events::Collector(events),

@@ -17,6 +17,7 @@ use bygone_store::Writer;
 use super::damage;
 use super::expiry;
 use super::losses::Losses;
+use super::sources;
 use crate::config::Sync as SyncPolicy;
 use crate::events::{CollectorEvent, Gap, GapReason};
 use crate::publish::{Batch, Events};
@@ -113,6 +114,10 @@ impl WriterLoop {
             && self.losses.is_empty()
         {
             self.watermarks.insert(source.to_owned(), watermark_ns);
+            // What it stands in for was not down meanwhile, but not in use.
+            for other in sources::stand_ins(source) {
+                self.watermarks.remove(other);
+            }
         }
     }
 

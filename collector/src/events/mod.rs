@@ -10,5 +10,6 @@ mod process;
 pub use collector::{Capability, CollectorEvent, Gap, GapReason, LedgerEntry};
 pub use file::{FileAction, FileEvent, FileStat};
 pub use process::{
-    Credentials, ExecEvent, ExitEvent, ForkEvent, Namespaces, ProcessEvent, ProcessKey, ProgramFile,
+    Credentials, ExecEvent, ExitEvent, ForkEvent, Namespaces, Noticed, ProcessEvent, ProcessKey,
+    ProgramFile,
 };

@@ -1,7 +1,7 @@
 //! The life of a process: fork, exec, exit.
 
 /// Identity of a process within one boot. Pids are reused; the pair is not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ProcessKey {
     /// Process id (thread group id), in the initial pid namespace.
     pub pid: u32,
@@ -42,7 +42,7 @@ impl ProcessEvent {
 }
 
 /// A process replaced its program.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExecEvent {
     /// When, in nanoseconds since the Unix epoch. For a snapshot, when the process started.
     pub time_ns: i64,
@@ -185,14 +185,36 @@ pub struct ExitEvent {
     pub uid: u32,
     /// Real group id.
     pub gid: u32,
-    /// What it passed to exit, 0 to 255; `None` when a signal ended it.
+    /// What it passed to exit, 0 to 255; `None` when a signal ended it or its end was not seen.
     pub exit_code: Option<u32>,
     /// The signal that ended it.
     pub signal: Option<u32>,
-    /// Whether it dumped core.
-    pub core_dumped: bool,
+    /// Whether it dumped core; `None` when its end was not seen.
+    pub core_dumped: Option<bool>,
+    /// How its end became known.
+    pub noticed: Noticed,
     /// CPU time of all its threads in nanoseconds. Linux only.
     pub cpu_ns: Option<u64>,
     /// Path of its program, where the source tells.
     pub path: Option<String>,
+}
+
+/// How the end of a process became known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Noticed {
+    /// The kernel told of it when it happened.
+    #[default]
+    Told,
+    /// The source looks at intervals, and it was gone at one of its looks.
+    Missed {
+        /// When it was last known to be there, in nanoseconds since the Unix epoch. The event's own
+        /// time is when it was gone.
+        alive_ns: i64,
+    },
+    /// The source tells of every end, but not of this one: something was lost, and a later look at
+    /// all processes did not find it.
+    Reconciled {
+        /// Likewise.
+        alive_ns: i64,
+    },
 }

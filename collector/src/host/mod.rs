@@ -4,5 +4,8 @@ pub mod boot;
 #[cfg(target_os = "linux")]
 pub mod proc;
 pub mod process_cache;
+#[cfg(target_os = "linux")]
+pub mod program;
+pub mod reconcile;
 pub mod text;
 pub mod users;

@@ -18,6 +18,15 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, readlinkat, statat};
 use rustix::io::{Errno, read};
 
 use super::text::lossless;
+use crate::events::ProgramFile;
+
+/// Nanoseconds in a clock tick as `/proc` counts: the kernel's `USER_HZ` is 100 on every architecture
+/// that Bygone runs on.
+pub const TICK_NS: u64 = 10_000_000;
+
+/// The flag of kernel threads in the field `flags` of `/proc/PID/stat`,
+/// <https://github.com/torvalds/linux/blob/v6.12/include/linux/sched.h#L1713>.
+const PF_KTHREAD: u32 = 0x0020_0000;
 
 /// Most bytes of one file that are read: the kernel allows 6 MiB of arguments.
 const FILE_BYTES_MAX: usize = 8 << 20;
@@ -45,6 +54,11 @@ pub struct Stat {
     pub threads: i32,
     /// When it started, in clock ticks since boot.
     pub start_ticks: u64,
+    /// Whether it is a thread of the kernel's own (`PF_KTHREAD`).
+    pub is_kernel_thread: bool,
+    /// Address of the bottom of its stack, which every exec sets anew; 0 when the kernel does not
+    /// show it to this user, and for kernel threads.
+    pub stack_start: u64,
 }
 
 impl Stat {
@@ -72,12 +86,26 @@ impl Stat {
             parent: field(4)?.parse().ok()?,
             group: field(5)?.parse().ok()?,
             session: field(6)?.parse().ok()?,
+            is_kernel_thread: field(9)?.parse::<u32>().ok()? & PF_KTHREAD != 0,
             user_ticks: field(14)?.parse().ok()?,
             system_ticks: field(15)?.parse().ok()?,
             nice: field(19)?.parse().ok()?,
             threads: field(20)?.parse().ok()?,
             start_ticks: field(22)?.parse().ok()?,
+            stack_start: field(28).and_then(|address| address.parse().ok()).unwrap_or(0),
         })
+    }
+
+    /// Start of the process in nanoseconds since boot, to the tick.
+    #[must_use]
+    pub const fn start_ns(&self) -> u64 {
+        self.start_ticks.saturating_mul(TICK_NS)
+    }
+
+    /// Whether nothing of it runs any more: it only waits to be reaped.
+    #[must_use]
+    pub const fn has_ended(&self) -> bool {
+        matches!(self.state, 'Z' | 'X' | 'x') && self.threads <= 1
     }
 }
 
@@ -159,6 +187,12 @@ impl<'a> ProcessFolder<'a> {
         Ok(Self { folder, buffer })
     }
 
+    /// The working space, for another process.
+    #[must_use]
+    pub fn into_buffer(self) -> &'a mut Vec<u8> {
+        self.buffer
+    }
+
     /// Reads `stat`; `None` when the process has gone.
     pub fn stat(&mut self) -> Option<Stat> {
         Stat::parse(self.file("stat").ok()?)
@@ -221,6 +255,40 @@ impl<'a> ProcessFolder<'a> {
         Some(Executable { path: lossless(path), on_disk: Some(on_disk) })
     }
 
+    /// The program's file as it is now; `None` when it cannot be read or there is none.
+    #[must_use]
+    pub fn program_file(&self) -> Option<ProgramFile> {
+        let stat = statat(&self.folder, "exe", AtFlags::empty()).ok()?;
+        Some(ProgramFile {
+            device: stat.st_dev,
+            inode: stat.st_ino,
+            mode: stat.st_mode,
+            owner_uid: stat.st_uid,
+            owner_gid: stat.st_gid,
+            atime: Some(stat.st_atime),
+            mtime: Some(stat.st_mtime),
+            ctime: Some(stat.st_ctime),
+            btime: None,
+        })
+    }
+
+    /// Inode number of a namespace, such as `mnt`; `None` when it cannot be read.
+    #[must_use]
+    pub fn namespace(&self, name: &str) -> Option<u32> {
+        let link = readlinkat(&self.folder, format!("ns/{name}"), Vec::new()).ok()?;
+        let (_, number) = link.to_str().ok()?.split_once(":[")?;
+        number.strip_suffix(']')?.parse().ok()
+    }
+
+    /// Login user id and audit session, each `None` when it is unset or not told.
+    pub fn audit_ids(&mut self) -> (Option<u32>, Option<u32>) {
+        let mut id = |name| {
+            let text = std::str::from_utf8(self.file(name).ok()?).ok()?;
+            text.trim().parse().ok().filter(|id| *id != u32::MAX)
+        };
+        (id("loginuid"), id("sessionid"))
+    }
+
     /// Whether the program's file is the one at `path`, as the process itself sees it.
     fn runs(&self, path: &Path) -> bool {
         let identity = |path: &Path| {
@@ -271,11 +339,13 @@ mod tests {
             parent: 7,
             group: 8,
             session: 9,
+            is_kernel_thread: false,
             user_ticks: 11,
             system_ticks: 12,
             nice: -5,
             threads: 3,
             start_ticks: 236_071,
+            stack_start: 0,
         };
         assert_eq!(stat, expected);
         assert_eq!(Stat::parse(b"42 (a) R 1 2"), None);

@@ -28,7 +28,7 @@ impl Gathered {
 #[cfg(test)]
 mod tests {
     use super::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX, Gathered};
-    use crate::events::{ExitEvent, ProcessEvent, ProcessKey};
+    use crate::events::{ExitEvent, Noticed, ProcessEvent, ProcessKey};
 
     fn exit(path: Option<String>) -> ProcessEvent {
         ProcessEvent::Exit(ExitEvent {
@@ -39,7 +39,8 @@ mod tests {
             gid: 0,
             exit_code: Some(0),
             signal: None,
-            core_dumped: false,
+            core_dumped: Some(false),
+            noticed: Noticed::Told,
             cpu_ns: None,
             path,
         })

@@ -15,6 +15,8 @@ pub mod path_pattern;
 #[cfg(target_os = "linux")]
 pub mod process_ebpf;
 pub mod process_es;
+#[cfg(target_os = "linux")]
+pub mod process_scan;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -157,6 +159,12 @@ pub trait Publisher: Send {
 
     /// What it can and cannot see, one entry per kind of event it covers.
     fn capabilities(&self) -> Vec<Capability>;
+
+    /// Size of the kernel's buffer that holds its events until they are read, where it has one of its
+    /// own.
+    fn buffer_bytes(&self) -> Option<u64> {
+        None
+    }
 
     /// Reads the source and sends batches until `stop` is set, then drains what the source still
     /// holds, sends it and returns. It looks at `stop` at least every 100 ms.

@@ -7,7 +7,7 @@
 //! **Invariants:** an event keeps the time the kernel gave it; what the kernel saw and what became
 //! of it is booked exactly (see `ledger`); a record that does not decode is counted, never a panic.
 
-mod clock;
+pub(super) mod clock;
 mod decode;
 mod drain;
 mod ledger;

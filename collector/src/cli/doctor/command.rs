@@ -12,7 +12,7 @@ use crate::cli::log;
 use crate::cli::terminal::print;
 use crate::cli::visible::visible;
 use crate::config::LogLevel;
-use crate::daemon::{self, SourceReport};
+use crate::daemon::{self, Refusal, SourceReport};
 
 /// Say what can be seen on this host, what not, and why
 #[derive(Args, Debug)]
@@ -91,8 +91,10 @@ impl Report {
             page.item(&right.name, &format!("{have}: {}", right.needed_for));
         }
         page.heading("events");
+        let mut above = None;
         for source in &self.events {
-            page.source(source);
+            page.source(source, above);
+            above = Some(source);
         }
         page.heading("data");
         page.item("folder", &self.data.path.display().to_string());
@@ -118,7 +120,8 @@ impl Page {
         self.line(format_args!("  {:<20}  {}", visible(name), visible(value)));
     }
 
-    fn source(&mut self, report: &SourceReport) {
+    /// What is common with the kind `above` is not said again.
+    fn source(&mut self, report: &SourceReport, above: Option<&SourceReport>) {
         match (&report.source, &report.tier) {
             (Some(source), Some(tier)) => {
                 self.item(&report.kind, &format!("{source}, tier {tier}"));
@@ -131,11 +134,23 @@ impl Page {
             blind_to => self.item("", &format!("cannot see: {blind_to}")),
         }
         if let Some(reason) = &report.reason {
-            let what = if report.source.is_some() { "no better tier" } else { "why" };
-            self.item("", &format!("{what}: {reason}"));
+            self.item("", &format!("why: {reason}"));
         }
-        if let Some(fix) = &report.fix {
-            self.item("", &format!("to mend it: {fix}"));
+        let is_new =
+            |refusal: &&Refusal| above.is_none_or(|above| !above.refused.contains(refusal));
+        for Refusal { source, reason, fix } in report.refused.iter().filter(is_new) {
+            match source.as_str() {
+                "" => self.item("", &format!("why: {reason}")),
+                source => self.item("", &format!("not {source}: {reason}")),
+            }
+            if let Some(fix) = fix {
+                self.item("", &format!("to mend it: {fix}"));
+            }
+        }
+        if let Some(bytes) = report.buffer_bytes
+            && above.is_none_or(|above| above.buffer_bytes != report.buffer_bytes)
+        {
+            self.item("", &format!("buffer in the kernel: {} KiB", bytes / 1024));
         }
     }
 
@@ -168,15 +183,35 @@ mod tests {
             tier: Some("btf_tracepoint".into()),
             blind_to: String::new(),
             reason: None,
-            fix: None,
+            refused: Vec::new(),
+            buffer_bytes: Some(8 << 20),
         };
+        let exit = SourceReport {
+            kind: "exit".into(),
+            source: Some("process_scan".into()),
+            tier: Some("proc_scan".into()),
+            blind_to: "exit codes".into(),
+            reason: None,
+            refused: vec![Refusal {
+                source: "process_ebpf".into(),
+                reason: "it may not".into(),
+                fix: Some("run as root".into()),
+            }],
+            buffer_bytes: None,
+        };
+        let fork = SourceReport { kind: "fork".into(), ..exit.clone() };
         let file = SourceReport {
             kind: "file".into(),
             source: None,
             tier: None,
             blind_to: "every file event".into(),
-            reason: Some("no watch\x1b[2J left".into()),
-            fix: Some("raise fs.inotify.max_user_watches".into()),
+            reason: None,
+            refused: vec![Refusal {
+                source: "file_inotify".into(),
+                reason: "no watch\x1b[2J left".into(),
+                fix: Some("raise fs.inotify.max_user_watches".into()),
+            }],
+            buffer_bytes: None,
         };
         Report {
             host: vec![fact("kernel", "6.1.0"), fact("BTF", "yes")],
@@ -185,7 +220,7 @@ mod tests {
                 right("CAP_PERFMON", false, true),
                 right("CAP_SYS_RESOURCE", false, false),
             ],
-            events: vec![exec, file],
+            events: vec![exec, exit, fork, file],
             data: Folder {
                 path: PathBuf::from("/var/lib/bygone"),
                 exists: true,
@@ -212,9 +247,16 @@ mod tests {
             events
               exec                  process_ebpf, tier btf_tracepoint
                                     sees every route
+                                    buffer in the kernel: 8192 KiB
+              exit                  process_scan, tier proc_scan
+                                    cannot see: exit codes
+                                    not process_ebpf: it may not
+                                    to mend it: run as root
+              fork                  process_scan, tier proc_scan
+                                    cannot see: exit codes
               file                  NOT RECORDED
                                     cannot see: every file event
-                                    why: no watch\x1b[2J left
+                                    not file_inotify: no watch\x1b[2J left
                                     to mend it: raise fs.inotify.max_user_watches
 
             data

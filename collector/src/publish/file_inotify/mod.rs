@@ -40,4 +40,4 @@ pub use run::FileInotify;
 pub use watcher::AttachError;
 
 /// Name of the source, as in `gaps`, `ledger` and `capabilities`.
-const SOURCE: &str = "file_inotify";
+pub const SOURCE: &str = "file_inotify";

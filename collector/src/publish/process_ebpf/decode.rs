@@ -6,7 +6,8 @@ use bygone_probe_abi as abi;
 use zerocopy::FromBytes;
 
 use crate::events::{
-    Credentials, ExecEvent, ExitEvent, ForkEvent, Namespaces, ProcessEvent, ProcessKey, ProgramFile,
+    Credentials, ExecEvent, ExitEvent, ForkEvent, Namespaces, Noticed, ProcessEvent, ProcessKey,
+    ProgramFile,
 };
 use crate::host::text::lossless;
 
@@ -113,7 +114,8 @@ fn exit_event(record: &abi::ExitRecord, offset_ns: i64) -> ExitEvent {
         gid: record.gid,
         exit_code: (signal == 0).then_some(record.status >> 8 & 0xff),
         signal: (signal != 0).then_some(signal),
-        core_dumped: record.status & 0x80 != 0,
+        core_dumped: Some(record.status & 0x80 != 0),
+        noticed: Noticed::Told,
         cpu_ns: Some(record.cpu_ns),
         path: None,
     }

@@ -140,7 +140,8 @@ fn the_captured_exit_decodes_as_before() {
                     0,
                 ),
                 signal: None,
-                core_dumped: false,
+                core_dumped: Some(false),
+                noticed: Noticed::Told,
                 cpu_ns: Some(
                     655792,
                 ),

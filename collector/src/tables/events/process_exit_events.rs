@@ -2,7 +2,7 @@
 
 use bygone_store::{Computed, EventTable};
 
-use crate::events::ProcessEvent;
+use crate::events::{Noticed, ProcessEvent};
 use crate::tables::Subscriber;
 
 /// Processes ended on this host: one row per process, when its last thread ended.
@@ -22,13 +22,14 @@ pub struct ProcessExitEvents {
     /// Whole seconds between boot and the exit.
     #[column(uptime)]
     pub uptime: Computed,
-    /// What it passed to exit, 0 to 255; null when a signal ended it.
+    /// What it passed to exit, 0 to 255; null when a signal ended it or its end was not seen.
     pub exit_code: Option<u32>,
-    /// The signal that ended it; null when it exited by itself.
+    /// The signal that ended it; null when it exited by itself or its end was not seen.
     pub signal: Option<u32>,
-    /// Whether it dumped core.
-    pub core_dumped: bool,
-    /// When its last thread ended, in nanoseconds since the Unix epoch.
+    /// Whether it dumped core; null when its end was not seen.
+    pub core_dumped: Option<bool>,
+    /// When its last thread ended, in nanoseconds since the Unix epoch; when its end was not seen,
+    /// when it was found to be gone.
     #[column(time)]
     pub time_ns: i64,
     /// Start of the process, in nanoseconds since boot.
@@ -44,6 +45,12 @@ pub struct ProcessExitEvents {
     pub parent_guid: Computed,
     /// CPU time of all its threads, in nanoseconds; null on macOS.
     pub cpu_ns: Option<u64>,
+    /// How its end became known: `event` when the system told of it, `scan` when the source in use
+    /// looks at intervals and found it gone, `reconciled` when the event was lost.
+    pub source: String,
+    /// When it was last known to be there, in nanoseconds since the Unix epoch: it ended between
+    /// then and `time_ns`. Null when its end was told.
+    pub alive_ns: Option<i64>,
 }
 
 impl Subscriber for ProcessExitEvents {
@@ -67,8 +74,24 @@ impl Subscriber for ProcessExitEvents {
                 parent_start_ns: exit.parent.map(|parent| parent.start_ns),
                 parent_guid: Computed,
                 cpu_ns: exit.cpu_ns,
+                source: source(exit.noticed).to_owned(),
+                alive_ns: match exit.noticed {
+                    Noticed::Told => None,
+                    Noticed::Missed { alive_ns } | Noticed::Reconciled { alive_ns } => {
+                        Some(alive_ns)
+                    }
+                },
             }),
             ProcessEvent::Exec(_) | ProcessEvent::Fork(_) => None,
         }
+    }
+}
+
+/// The value of the column `source`.
+const fn source(noticed: Noticed) -> &'static str {
+    match noticed {
+        Noticed::Told => "event",
+        Noticed::Missed { .. } => "scan",
+        Noticed::Reconciled { .. } => "reconciled",
     }
 }

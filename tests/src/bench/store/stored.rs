@@ -60,6 +60,7 @@ stored! {
     }
     ProcessExitEvents {
         pid path uid gid parent exit_code signal core_dumped time_ns start_ns parent_start_ns cpu_ns
+        source alive_ns
     }
     FileEvents {
         target_path category action transaction_id inode uid gid mode size atime mtime ctime md5

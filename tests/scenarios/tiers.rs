@@ -1,0 +1,110 @@
+//! Processes seen without BPF.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use bygone_tests::{Daemon, requires_bpf, sql_rows, wait_until};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const SUBJECT: &str = env!("CARGO_BIN_EXE_bygone-test-subject");
+
+/// A daemon that watches processes as `section` says, and nothing else.
+fn start(folder: &TempDir, section: &str) -> Daemon {
+    let config = format!("[process]\n{section}\n[file]\nenabled = false\n");
+    Daemon::start_in(&folder.path().join("data"), &config)
+}
+
+/// A process that ends with code 3 when its standard input is closed.
+fn subject(what: &str) -> Child {
+    Command::new(SUBJECT).args(["wait", what]).stdin(Stdio::piped()).spawn().unwrap()
+}
+
+/// The only row of a statement, once there is one.
+fn row(data_dir: &Path, statement: &str) -> Value {
+    wait_until(statement, || {
+        let rows = sql_rows(data_dir, statement);
+        assert!(rows.len() < 2, "{rows:?}");
+        rows.into_iter().next()
+    })
+}
+
+#[test]
+fn looks_at_proc_tell_of_lives_and_of_what_they_miss() {
+    let folder = TempDir::new().unwrap();
+    let mut before = subject("before");
+    let daemon = start(&folder, "tier = \"scan\"\nscan_interval = \"100ms\"");
+    let mut during = subject("during");
+    let data_dir = daemon.data_dir();
+    let path = std::fs::canonicalize(SUBJECT).unwrap();
+    for (child, argument) in [(&mut before, "before"), (&mut during, "during")] {
+        let pid = child.id();
+        let found = format!(
+            "SELECT guid, syscall, cmdline, path, parent, start_exact, uid, cwd \
+             FROM process_events WHERE pid = {pid}"
+        );
+        let found = row(data_dir, &found);
+        let expected = json!({
+            "guid": found["guid"],
+            "syscall": "snapshot",
+            "cmdline": format!("{SUBJECT} wait {argument}"),
+            "path": path,
+            "parent": std::process::id(),
+            "start_exact": 0,
+            "uid": rustix::process::getuid().as_raw(),
+            "cwd": std::env::current_dir().unwrap(),
+        });
+        assert_eq!(found, expected);
+
+        drop(child.stdin.take());
+        assert_eq!(child.wait().unwrap().code(), Some(3));
+        let gone = format!(
+            "SELECT guid, path, exit_code, signal, core_dumped, source, \
+             alive_ns < time_ns bounded FROM process_exit_events WHERE pid = {pid}"
+        );
+        let expected = json!({
+            "guid": found["guid"],
+            "path": path,
+            "exit_code": null,
+            "signal": null,
+            "core_dumped": null,
+            "source": "scan",
+            "bounded": 1,
+        });
+        assert_eq!(row(data_dir, &gone), expected);
+    }
+    // It lives for a millisecond or two.
+    assert!(Command::new("true").status().unwrap().success());
+    let stopped = daemon.stop();
+    assert!(stopped.status.success(), "{}", stopped.log);
+    let gap = "SELECT count(*) > 0 told FROM gaps WHERE source = 'process_scan' \
+               AND reason = 'source_overflow' AND lost IS NULL AND detail LIKE '%unseen'";
+    assert_eq!(sql_rows(&stopped.data_dir, gap), [json!({ "told": 1 })]);
+    let capability = "SELECT kind, source, reason LIKE '%[process] tier = \"scan\"%' chosen, \
+                      blind_to LIKE '%less than 100ms%' short_lived FROM capabilities \
+                      WHERE kind IN ('exec', 'exit') ORDER BY kind";
+    let of = |kind: &str| json!({ "kind": kind, "source": "process_scan", "chosen": 1, "short_lived": 1 });
+    assert_eq!(sql_rows(&stopped.data_dir, capability), [of("exec"), of("exit")]);
+    let books = "SELECT count(*) n FROM ledger WHERE source = 'process_scan' \
+                 AND (seen != stored + filtered + merged + lost OR missed IS NOT NULL)";
+    assert_eq!(sql_rows(&stopped.data_dir, books), [json!({ "n": 0 })]);
+    let exits = "SELECT (SELECT sum(stored) FROM ledger WHERE class = 'exit') \
+                 = (SELECT count(*) FROM process_exit_events) balanced";
+    assert_eq!(sql_rows(&stopped.data_dir, exits), [json!({ "balanced": 1 })]);
+}
+
+#[test]
+fn a_tier_that_stands_in_for_another_ends_its_gap() {
+    if !requires_bpf() {
+        return;
+    }
+    let folder = TempDir::new().unwrap();
+    for tier in ["ebpf", "scan", "scan"] {
+        let stopped = start(&folder, &format!("tier = \"{tier}\"")).stop();
+        assert!(stopped.status.success(), "{}", stopped.log);
+    }
+    let gaps = "SELECT source FROM gaps WHERE reason = 'daemon_down' ORDER BY time_ns";
+    let of = |source: &str| json!({ "source": source });
+    let expected = [of("process_ebpf"), of("process_scan")];
+    assert_eq!(sql_rows(&folder.path().join("data"), gaps), expected);
+}
