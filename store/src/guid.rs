@@ -3,8 +3,10 @@
 //! Pids are reused, and start times are counted from boot; the three together are not. The text
 //! can be taken apart again, so that `WHERE guid = …` becomes a search for the pid and the start.
 
+use std::fmt;
+
 /// What a guid says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct GuidParts {
     /// First four bytes of the boot id.
     pub boot: [u8; 4],
@@ -12,6 +14,13 @@ pub struct GuidParts {
     pub pid: u32,
     /// Start of the process, in nanoseconds since boot.
     pub start_ns: u64,
+}
+
+impl fmt::Display for GuidParts {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { boot, pid, start_ns } = self;
+        write!(formatter, "{:08x}-{pid:x}-{start_ns:x}", u32::from_be_bytes(*boot))
+    }
 }
 
 /// The guid of a process.
@@ -23,7 +32,7 @@ pub struct GuidParts {
 #[must_use]
 pub fn guid(boot_id: &[u8; 16], pid: u32, start_ns: u64) -> String {
     let [a, b, c, d, ..] = *boot_id;
-    format!("{:08x}-{pid:x}-{start_ns:x}", u32::from_be_bytes([a, b, c, d]))
+    GuidParts { boot: [a, b, c, d], pid, start_ns }.to_string()
 }
 
 /// Takes a guid apart; `None` when [`guid`] cannot have written it.

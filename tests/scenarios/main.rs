@@ -4,10 +4,12 @@
 
 mod arguments;
 mod bad_input;
+mod complete;
 mod crash;
 mod disk_full;
 mod exits;
 mod files;
+mod lifetimes;
 mod markers;
 mod peers;
 mod running;

@@ -237,3 +237,161 @@ CREATE TABLE users (
     pid_with_namespace INTEGER HIDDEN NOT NULL, -- Process in whose namespaces the accounts were read: 0, which is the collector's own.
     include_remote INTEGER HIDDEN NOT NULL -- Whether accounts of remote services are included: 1, since they always are.
 );
+
+-- Programs that ran, from start to end: one row per exec of a process, and one per process that never called exec. A row ends with the process, or with its next exec.
+CREATE VIEW process_lifetimes (
+    time, -- BIGINT: When it started, in seconds since the Unix epoch.
+    time_ns, -- BIGINT: Likewise in nanoseconds.
+    end_ns, -- BIGINT: When it ended, in nanoseconds since the Unix epoch; null while it runs, and when its end was not recorded.
+    lasted_ns, -- BIGINT: How long it ran, in nanoseconds; null likewise.
+    pid, -- BIGINT: Process id.
+    path, -- TEXT: Path of the program's file.
+    cmdline, -- TEXT: The arguments, joined by spaces; null for a process that never called exec.
+    uid, -- BIGINT: Real user id it was started with.
+    parent, -- BIGINT: Process id of the parent at the start.
+    exit_code, -- BIGINT: What it passed to exit; null while it runs, when a signal ended it, and when an exec ended the row.
+    signal, -- BIGINT: The signal that ended it.
+    cpu_ns, -- BIGINT: CPU time of the process in nanoseconds, programs before this one included; null while it runs, and when an exec ended the row.
+    started_by, -- TEXT: What the row starts with: `execve`, `fork`, or `snapshot` for what was found running, whose start is that of the process.
+    ended_by, -- TEXT: What the row ends with: `exit` or `execve`; null while it runs.
+    start_ns, -- BIGINT: Start of the process, in nanoseconds since boot.
+    guid, -- TEXT: Identity of the process.
+    parent_guid -- TEXT: Identity of the parent at the start.
+) AS
+    SELECT e.time, e.time_ns, ifnull(n.time_ns, x.time_ns),
+        ifnull(n.time_ns, x.time_ns) - e.time_ns,
+        e.pid, e.path, e.cmdline, e.uid, e.parent, x.exit_code, x.signal, x.cpu_ns, e.syscall,
+        CASE WHEN n.time_ns IS NOT NULL THEN 'execve' WHEN x.time_ns IS NOT NULL THEN 'exit' END,
+        e.start_ns, e.guid, e.parent_guid
+    FROM process_events e
+    -- The next exec of the process.
+    LEFT JOIN process_events n ON n.guid = e.guid AND n.time_ns > e.time_ns
+        AND n.syscall <> 'snapshot' AND NOT EXISTS (
+            SELECT 1 FROM process_events m WHERE m.guid = n.guid AND m.time_ns > e.time_ns
+                AND m.time_ns < n.time_ns AND m.syscall <> 'snapshot')
+    LEFT JOIN process_exit_events x ON x.guid = e.guid AND n.time_ns IS NULL
+    WHERE e.syscall <> 'snapshot' OR NOT EXISTS (
+        SELECT 1 FROM process_events p WHERE p.guid = e.guid AND p.eid < e.eid)
+    UNION ALL
+    SELECT f.time, f.time_ns, x.time_ns, x.time_ns - f.time_ns, f.pid, f.path, NULL, f.uid,
+        f.parent, x.exit_code, x.signal, x.cpu_ns, 'fork',
+        CASE WHEN x.time_ns IS NOT NULL THEN 'exit' END, f.start_ns, f.guid, f.parent_guid
+    FROM process_fork_events f LEFT JOIN process_exit_events x ON x.guid = f.guid
+    WHERE NOT EXISTS (SELECT 1 FROM process_events e WHERE e.guid = f.guid);
+
+-- `process_events` under osquery's name for its source with BPF.
+CREATE VIEW bpf_process_events (
+    tid, -- BIGINT: Thread id of the caller of exec.
+    pid, -- BIGINT: Process id.
+    parent, -- BIGINT: Process id of the parent; null when it was already gone.
+    uid, -- BIGINT: Real user id.
+    gid, -- BIGINT: Real group id.
+    cid, -- BIGINT: Id of the cgroup.
+    exit_code, -- TEXT: Result of the exec: 0, since only successful ones are recorded.
+    probe_error, -- INTEGER: Whether a part was cut short.
+    syscall, -- TEXT: The system call: `execve`.
+    path, -- TEXT: Path of the program's file.
+    cwd, -- TEXT: Working directory.
+    cmdline, -- TEXT: The arguments, joined by spaces.
+    duration, -- INTEGER: How long the system call took: null, it is not recorded.
+    json_cmdline, -- TEXT: The arguments as a JSON array.
+    ntime, -- TEXT: When, in nanoseconds since boot.
+    time, -- BIGINT: When, in seconds since the Unix epoch.
+    eid, -- BIGINT: The row's number in `process_events`.
+    time_ns, -- BIGINT: When, in nanoseconds since the Unix epoch.
+    guid, -- TEXT: Identity of the process.
+    parent_guid -- TEXT: Identity of the parent.
+) AS
+    SELECT tid, pid, parent, uid, gid, cgroup_id, '0', overflows IS NOT NULL, syscall, path,
+        cwd, cmdline, NULL, argv, CAST(boot_ns AS TEXT), time, eid, time_ns, guid, parent_guid
+    FROM process_events WHERE syscall <> 'snapshot';
+
+-- Execs, forks and exits under osquery's name for its source with EndpointSecurity. Columns of osquery's that are not recorded are null.
+CREATE VIEW es_process_events (
+    version, -- INTEGER: Version of the message: null.
+    seq_num, -- BIGINT: Number of the message: null.
+    global_seq_num, -- BIGINT: Number of the message among all: null.
+    pid, -- BIGINT: Process id: of an exec and an exit the process, of a fork the parent.
+    pidversion, -- BIGINT: Version of the process id: null.
+    path, -- TEXT: Path of the program's file.
+    parent, -- BIGINT: Process id of the parent.
+    original_parent, -- BIGINT: Process id of the parent at the start: null.
+    session_id, -- BIGINT: POSIX session id; null for a fork and an exit.
+    responsible_pid, -- BIGINT: Process id of the responsible process: null.
+    responsible_pidversion, -- BIGINT: Its version: null.
+    parent_pidversion, -- BIGINT: Version of the parent's process id: null.
+    cmdline, -- TEXT: The arguments, joined by spaces.
+    cmdline_count, -- BIGINT: Number of arguments.
+    env, -- TEXT: Environment; null: not collected.
+    env_count, -- BIGINT: Number of environment variables; null: not collected.
+    cwd, -- TEXT: Working directory.
+    uid, -- BIGINT: Real user id.
+    euid, -- BIGINT: Effective user id.
+    gid, -- BIGINT: Real group id.
+    egid, -- BIGINT: Effective group id.
+    username, -- TEXT: Name of the user: null.
+    signing_id, -- TEXT: Signing identifier: null.
+    team_id, -- TEXT: Team of the signature: null.
+    cdhash, -- TEXT: Hash of the code directory: null.
+    platform_binary, -- INTEGER: Whether the program belongs to the system: null.
+    exit_code, -- BIGINT: What an ended process passed to exit.
+    child_pid, -- BIGINT: Process id of the new process of a fork.
+    time, -- BIGINT: When, in seconds since the Unix epoch.
+    event_type, -- TEXT: `exec`, `fork` or `exit`.
+    eid, -- TEXT: The row's number in its own table.
+    codesigning_flags, -- TEXT: Flags of the signature: null.
+    time_ns, -- BIGINT: When, in nanoseconds since the Unix epoch.
+    guid -- TEXT: Identity of the process that `pid` is.
+) AS
+    SELECT NULL, NULL, NULL, pid, NULL, path, parent, NULL, session_id, NULL, NULL, NULL,
+        cmdline, json_array_length(argv), env, env_count, cwd, uid, euid, gid, egid, NULL, NULL,
+        NULL, NULL, NULL, NULL, NULL, time, 'exec', CAST(eid AS TEXT), NULL, time_ns, guid
+    FROM process_events WHERE syscall <> 'snapshot'
+    UNION ALL
+    SELECT NULL, NULL, NULL, caller, NULL, path, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+        NULL, NULL, NULL, NULL, uid, NULL, gid, NULL, NULL, NULL, NULL, NULL, NULL, NULL, pid,
+        time, 'fork', CAST(eid AS TEXT), NULL, time_ns, caller_guid
+    FROM process_fork_events
+    UNION ALL
+    SELECT NULL, NULL, NULL, pid, NULL, path, parent, NULL, NULL, NULL, NULL, NULL, NULL,
+        NULL, NULL, NULL, NULL, uid, NULL, gid, NULL, NULL, NULL, NULL, NULL, NULL, exit_code,
+        NULL, time, 'exit', CAST(eid AS TEXT), NULL, time_ns, guid
+    FROM process_exit_events;
+
+-- Called as process_ancestors(process).
+-- A process and what it came from: one row for itself, one for the process that created it, and so on, each with the program that it ran when it created the one before. A parent that took a process over later is none of them.
+CREATE TABLE process_ancestors (
+    depth BIGINT NOT NULL, -- 0 for the process itself, 1 for its parent, and so on.
+    pid BIGINT NOT NULL, -- Process id.
+    path TEXT, -- Path of the program; for the process itself of its last one. Null when nothing is recorded.
+    cmdline TEXT, -- Its arguments, joined by spaces; null for a process that called no exec yet.
+    uid BIGINT, -- Real user id it was started with.
+    time BIGINT, -- When the process was created, in seconds since the Unix epoch; null when that is not recorded.
+    time_ns BIGINT, -- Likewise in nanoseconds.
+    end_ns BIGINT, -- When it ended, in nanoseconds since the Unix epoch; null while it runs.
+    exit_code BIGINT, -- What it passed to exit; null when it runs or a signal ended it.
+    signal BIGINT, -- The signal that ended it.
+    start_ns BIGINT NOT NULL, -- Start of the process, in nanoseconds since boot.
+    guid TEXT NOT NULL, -- Identity of the process.
+    parent_guid TEXT, -- Identity of the process that created it; null when that is not recorded.
+    process TEXT HIDDEN NOT NULL -- The argument: the identity of the process asked for.
+);
+
+-- Called as process_descendants(process).
+-- A process and what came from it: one row for itself, one for each process that it created, for each that those created, and so on, in the order of their creation. What another process created and it took over later is none of them; more than 100,000 are an error.
+CREATE TABLE process_descendants (
+    depth BIGINT NOT NULL, -- 0 for the process itself, 1 for its children, and so on.
+    pid BIGINT NOT NULL, -- Process id.
+    path TEXT, -- Path of its last program; null when nothing is recorded.
+    cmdline TEXT, -- Its arguments, joined by spaces; null for a process that called no exec.
+    uid BIGINT, -- Real user id it was started with.
+    time BIGINT, -- When the process was created, in seconds since the Unix epoch; null when that is not recorded.
+    time_ns BIGINT, -- Likewise in nanoseconds.
+    end_ns BIGINT, -- When it ended, in nanoseconds since the Unix epoch; null while it runs.
+    exit_code BIGINT, -- What it passed to exit; null when it runs or a signal ended it.
+    signal BIGINT, -- The signal that ended it.
+    start_ns BIGINT NOT NULL, -- Start of the process, in nanoseconds since boot.
+    guid TEXT NOT NULL, -- Identity of the process.
+    parent_guid TEXT, -- Identity of the process that created it; null when that is not recorded.
+    process TEXT HIDDEN NOT NULL -- The argument: the identity of the process asked for.
+);

@@ -83,11 +83,12 @@ impl Session {
         data_dir: &Path,
         events: &'static [&'static TableSchema],
     ) -> anyhow::Result<Self> {
-        Ok(Self(bygone_store::sql::Session::open(SessionOptions {
+        let options = SessionOptions {
             data_dir: data_dir.to_owned(),
             events,
             states: tables::state_tables(),
-        })?))
+        };
+        Ok(Self(bygone_store::sql::Session::open(options)?.with_extensions(tables::extensions())?))
     }
 
     /// The rows of a statement, each a JSON object.

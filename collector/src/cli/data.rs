@@ -55,7 +55,8 @@ impl DataArguments {
             data_dir: self.data_dir()?,
             events: tables::event_schemas(),
             states: tables::state_tables(),
-        })?;
+        })?
+        .with_extensions(tables::extensions())?;
         Ok(match boot_id() {
             Ok(boot_id) => session.with_boot_id(boot_id),
             Err(error) => {

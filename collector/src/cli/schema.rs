@@ -7,7 +7,7 @@ use bygone_store::TableSchema;
 use bygone_store::schema::{ColumnSchema, ColumnSource};
 use clap::Args;
 
-use super::tables::all;
+use super::tables::{Kind, all, kinds};
 use super::terminal::print;
 
 /// How alike two names must be for one to be suggested for the other; 1 is equal.
@@ -30,7 +30,7 @@ pub(super) struct SchemaArguments {
 pub(super) fn run(arguments: &SchemaArguments) -> anyhow::Result<()> {
     let mut text = String::new();
     if arguments.tables.is_empty() {
-        text = all().map(create_table).collect::<Vec<_>>().join("\n");
+        text = kinds().map(create).collect::<Vec<_>>().join("\n");
     }
     for (index, name) in arguments.tables.iter().enumerate() {
         if index > 0 {
@@ -46,7 +46,7 @@ pub(super) fn run(arguments: &SchemaArguments) -> anyhow::Result<()> {
 /// # Errors
 /// When there is no such table; the message names the nearest.
 pub(super) fn of_table(name: &str) -> anyhow::Result<String> {
-    all().find(|table| table.name == name).map(create_table).ok_or_else(|| no_such_table(name))
+    kinds().find(|(_, table)| table.name == name).map(create).ok_or_else(|| no_such_table(name))
 }
 
 fn no_such_table(name: &str) -> anyhow::Error {
@@ -58,6 +58,33 @@ fn no_such_table(name: &str) -> anyhow::Error {
         Some((_, nearest)) => anyhow!("no such table: {name}; did you mean {nearest}?"),
         None => anyhow!("no such table: {name}; bygone tables lists them"),
     }
+}
+
+fn create((kind, table): (Kind, &TableSchema)) -> String {
+    match kind {
+        Kind::Events | Kind::State => create_table(table),
+        Kind::View(sql) => create_view(table, sql),
+        Kind::Function => format!("-- Called as {}.\n{}", call(table), create_table(table)),
+    }
+}
+
+/// A function as it is called.
+fn call(table: &TableSchema) -> String {
+    let arguments = table.columns.iter().filter(|column| column.hidden).map(|column| column.name);
+    format!("{}({})", table.name, arguments.collect::<Vec<_>>().join(", "))
+}
+
+/// The view as a statement that SQLite accepts, documented by comments.
+fn create_view(table: &TableSchema, sql: &str) -> String {
+    let mut text = format!("-- {}\nCREATE VIEW {} (\n", table.doc, table.name);
+    let last = table.columns.len().saturating_sub(1);
+    for (index, column) in table.columns.iter().enumerate() {
+        let comma = if index == last { "" } else { "," };
+        let line = format!("    {}{comma} -- {}: {}\n", column.name, sql_type(column), column.doc);
+        text.push_str(&line);
+    }
+    text.push_str(&format!(") AS\n{};\n", sql.trim_start_matches('\n')));
+    text
 }
 
 /// The table as a statement that SQLite accepts, documented by comments.
@@ -74,13 +101,16 @@ fn create_table(table: &TableSchema) -> String {
 }
 
 fn declaration(column: &ColumnSchema) -> String {
-    let sql_type = match column.source {
-        ColumnSource::Stored(column_type) => column_type.sql(),
-        ColumnSource::Computed(computation) => computation.sql(),
-    };
     let hidden = if column.hidden { " HIDDEN" } else { "" };
     let not_null = if column.nullable { "" } else { " NOT NULL" };
-    format!("{} {sql_type}{hidden}{not_null}", column.name)
+    format!("{} {}{hidden}{not_null}", column.name, sql_type(column))
+}
+
+const fn sql_type(column: &ColumnSchema) -> &'static str {
+    match column.source {
+        ColumnSource::Stored(column_type) => column_type.sql(),
+        ColumnSource::Computed(computation) => computation.sql(),
+    }
 }
 
 #[cfg(test)]
@@ -124,8 +154,8 @@ mod tests {
     #[test]
     fn sqlite_accepts_every_table() {
         let database = rusqlite::Connection::open_in_memory().unwrap();
-        for table in all() {
-            database.execute_batch(&create_table(table)).unwrap();
+        for (kind, table) in kinds() {
+            database.execute_batch(&create((kind, table))).unwrap();
             let pragma = format!("SELECT count(*) FROM pragma_table_xinfo('{}')", table.name);
             let columns: i64 = database.query_row(&pragma, [], |row| row.get(0)).unwrap();
             assert_eq!(usize::try_from(columns), Ok(table.columns.len()), "{}", table.name);

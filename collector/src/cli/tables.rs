@@ -1,7 +1,7 @@
 //! `bygone tables`: the list of tables.
 
 use bygone_store::TableSchema;
-use bygone_store::sql::{ResultColumn, ResultSink, StateTableEntry};
+use bygone_store::sql::{ResultColumn, ResultSink, StateTableEntry, TableFunctionEntry};
 use clap::Args;
 use rusqlite::types::ValueRef;
 
@@ -11,8 +11,11 @@ use crate::tables;
 
 /// List the tables
 #[derive(Args, Debug)]
-#[command(after_help = "Tables of events hold history; tables of state show this moment. \
-    bygone schema TABLE explains the columns of one.")]
+#[command(
+    after_help = "Tables of events hold history; tables of state show this moment. Views are \
+    statements over them; functions are tables that take arguments, as in \
+    SELECT * FROM process_ancestors('GUID'). bygone schema TABLE explains the columns of one."
+)]
 pub(super) struct TablesArguments {
     #[command(flatten)]
     output: OutputArguments,
@@ -23,12 +26,43 @@ pub(super) fn run(arguments: &TablesArguments) -> anyhow::Result<()> {
     Ok(list(sink.as_mut(), None)?)
 }
 
+/// What a table is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Events,
+    State,
+    /// With its `SELECT`.
+    View(&'static str),
+    /// A function whose arguments are its hidden columns.
+    Function,
+}
+
+impl Kind {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Events => "events",
+            Self::State => "state",
+            Self::View(_) => "view",
+            Self::Function => "function",
+        }
+    }
+}
+
 /// All tables, those of events first.
 pub(super) fn all() -> impl Iterator<Item = &'static TableSchema> {
-    tables::event_schemas()
-        .iter()
-        .copied()
-        .chain(tables::state_tables().iter().map(StateTableEntry::schema))
+    kinds().map(|(_, schema)| schema)
+}
+
+/// All tables with what they are.
+pub(super) fn kinds() -> impl Iterator<Item = (Kind, &'static TableSchema)> {
+    let events = tables::event_schemas().iter().map(|schema| (Kind::Events, *schema));
+    let states = tables::state_tables().iter().map(StateTableEntry::schema);
+    let views = tables::extensions().views.iter().map(|view| (Kind::View(view.sql), view.schema));
+    let functions = tables::extensions().table_functions.iter().map(TableFunctionEntry::schema);
+    events
+        .chain(states.map(|schema| (Kind::State, schema)))
+        .chain(views)
+        .chain(functions.map(|schema| (Kind::Function, schema)))
 }
 
 /// Prints the list of tables whose names contain `part`.
@@ -40,12 +74,12 @@ pub(super) fn list(sink: &mut dyn ResultSink, part: Option<&str>) -> std::io::Re
         &["name", "kind", "columns", "description"]
             .map(|name| ResultColumn { name: name.to_owned(), declared_type: None }),
     )?;
-    for table in all().filter(|table| part.is_none_or(|part| table.name.contains(part))) {
-        let kind = if table.time.is_some() { "events" } else { "state" };
+    let named = |name: &str| part.is_none_or(|part| name.contains(part));
+    for (kind, table) in kinds().filter(|(_, table)| named(table.name)) {
         let columns = i64::try_from(table.columns.len()).unwrap_or(i64::MAX);
         sink.row(&[
             ValueRef::from(table.name),
-            ValueRef::from(kind),
+            ValueRef::from(kind.name()),
             ValueRef::Integer(columns),
             ValueRef::from(first_sentence(table.doc)),
         ])?;

@@ -36,3 +36,24 @@ pub(super) fn gap(damage: &Damage) -> Option<Gap> {
         detail: Some(format!("table {table}, file {}: {}", damage.file, damage.detail)),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gap_is_about_its_table() {
+        for (table, expected) in [(Some("file_events"), Some("file_events")), (None, None)] {
+            let damage = Damage {
+                kind: DamageKind::Segment,
+                file: "segments/file_events/0-1.parquet".to_owned(),
+                table: table.map(str::to_owned),
+                rows: None,
+                time_ns: None,
+                detail: "gone".to_owned(),
+            };
+            let gap = gap(&damage).unwrap();
+            assert_eq!(Gap::table(gap.reason, gap.detail.as_deref()), expected);
+        }
+    }
+}

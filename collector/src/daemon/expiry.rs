@@ -47,6 +47,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_gap_is_about_its_table() {
+        let expired = Expired {
+            table: "file_events".to_owned(),
+            segments: 2,
+            rows: 3,
+            bytes: 4,
+            time_ns: (5, 6),
+        };
+        let gap = gap(&expired);
+        assert_eq!(Gap::table(gap.reason, gap.detail.as_deref()), Some("file_events"));
+    }
+
+    #[test]
     fn zero_is_no_bound() {
         let mut config =
             RetentionConfig { max_age: Duration::ZERO, max_bytes: 0, ..RetentionConfig::default() };

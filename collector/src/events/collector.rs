@@ -42,6 +42,43 @@ impl GapReason {
             Self::Expired => "expired",
         }
     }
+
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::RingFull,
+        Self::QueueFull,
+        Self::PublisherStalled,
+        Self::SourceOverflow,
+        Self::DecodeError,
+        Self::PublisherDown,
+        Self::DaemonDown,
+        Self::DiskFull,
+        Self::Corrupt,
+        Self::Expired,
+    ];
+
+    /// The reason of a name; `None` for one that is not known.
+    #[must_use]
+    pub fn of(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.name() == name)
+    }
+
+    /// What keeps it from happening again.
+    #[must_use]
+    pub const fn mend(self) -> &'static str {
+        match self {
+            Self::RingFull => "a larger [process] ring_bytes keeps more",
+            Self::QueueFull => "the disk was too slow for what happened",
+            Self::PublisherStalled => "the host gave the collector no time",
+            Self::SourceOverflow => "watch less, or let the kernel queue more",
+            Self::DecodeError => "kernel and collector do not agree; please report it",
+            Self::PublisherDown => "the log says why; bygone doctor says what to do",
+            Self::DaemonDown => "keep bygone run running, as a service",
+            Self::DiskFull => "make room, or lower [retention] max_bytes",
+            Self::Corrupt => "bygone verify says what of the files was changed",
+            Self::Expired => "raise the bounds in [retention] to keep more",
+        }
+    }
 }
 
 /// A stretch of time in which events of a source were lost.
@@ -59,6 +96,19 @@ pub struct Gap {
     pub lost: Option<u64>,
     /// More, in words.
     pub detail: Option<String>,
+}
+
+impl Gap {
+    /// The one table that a gap is about, when it is not about all: rows that were damaged or given
+    /// up, whose detail begins with `table NAME`.
+    #[must_use]
+    pub fn table(reason: GapReason, detail: Option<&str>) -> Option<&str> {
+        if !matches!(reason, GapReason::Corrupt | GapReason::Expired) {
+            return None;
+        }
+        let name = detail?.strip_prefix("table ")?.split([':', ',']).next()?;
+        (name != "*").then_some(name)
+    }
 }
 
 /// What became of the events of one class in ten seconds of their own time.

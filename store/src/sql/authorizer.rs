@@ -35,12 +35,13 @@ const FUNCTIONS: &str = "\
     strftime string_agg substr substring subtype sum tan tanh time timediff total trim trunc \
     typeof unhex unicode unistr unistr_quote unixepoch unlikely upper zeroblob";
 
-/// Whether a statement may do this.
-pub(super) fn decide(action: &AuthAction<'_>) -> Authorization {
+/// Whether a statement may do this; `own` are the names of the program's functions.
+pub(super) fn decide(action: &AuthAction<'_>, own: &[&str]) -> Authorization {
     let allowed = match action {
         AuthAction::Select | AuthAction::Read { .. } | AuthAction::Recursive => true,
         AuthAction::Function { function_name } => {
-            FUNCTIONS.split(' ').any(|known| known.eq_ignore_ascii_case(function_name))
+            let mut known = FUNCTIONS.split(' ').chain(own.iter().copied());
+            known.any(|known| known.eq_ignore_ascii_case(function_name))
         }
         AuthAction::Pragma { pragma_name, .. } => {
             PRAGMAS.iter().any(|known| known.eq_ignore_ascii_case(pragma_name))
@@ -71,13 +72,14 @@ mod tests {
     use super::*;
 
     fn decide_function(function_name: &str) -> Authorization {
-        decide(&AuthAction::Function { function_name })
+        decide(&AuthAction::Function { function_name }, &["own"])
     }
 
     #[test]
     fn functions_are_listed() {
         assert!(FUNCTIONS.split(' ').is_sorted());
         assert_eq!(decide_function("SUBSTR"), Authorization::Allow);
+        assert_eq!(decide_function("own"), Authorization::Allow);
         let refused = ["load_extension", "fts3_tokenizer", "readfile", "sqlite_log", "edit"];
         for name in refused {
             assert_eq!(decide_function(name), Authorization::Deny, "{name}");

@@ -91,6 +91,22 @@ pub enum SqlError {
         /// What its scan said.
         source: ScanFailure,
     },
+    /// A function of the program could not answer.
+    #[error("cannot answer {name}()")]
+    Function {
+        /// Its name.
+        name: &'static str,
+        /// What it said.
+        source: ScanFailure,
+    },
+    /// A function that is a table was used without its arguments.
+    #[error("{name} is a function; write {usage}")]
+    NoArgument {
+        /// Its name.
+        name: &'static str,
+        /// How it is called.
+        usage: String,
+    },
     /// A time was compared with text.
     #[error(
         "{column} is a number and cannot be compared with the text '{text}'; write \

@@ -10,6 +10,7 @@ use rusqlite::types::ValueRef;
 use crate::schema::TableSchema;
 use crate::sql::bounds::TimeRange;
 use crate::sql::error::{SqlError, nearest};
+use crate::sql::extension::{History, ScalarFunction};
 use crate::sql::math;
 use crate::sql::statement::Context;
 use crate::sql::time::parse_time;
@@ -33,6 +34,21 @@ pub(super) fn register(
     let shared = Arc::clone(context);
     connection.create_scalar_function("row_count", 3, FLAGS, move |call| {
         row_count(call, &tables, &shared)
+    })
+}
+
+/// Adds a function of the program.
+pub(super) fn register_own(
+    connection: &Connection,
+    function: &'static ScalarFunction,
+    context: &Arc<Context>,
+) -> rusqlite::Result<()> {
+    let shared = Arc::clone(context);
+    let ScalarFunction { name, arguments, call } = *function;
+    connection.create_scalar_function(name, arguments, FLAGS, move |given| {
+        let arguments: Vec<ValueRef<'_>> = (0..given.len()).map(|at| given.get_raw(at)).collect();
+        call(&History::new(&shared), &arguments)
+            .map_err(|source| shared.fail(shared.function_error(name, source)))
     })
 }
 

@@ -10,7 +10,7 @@
 //! with time ranges from `bounds`, filters from `values` and rows from `event` or `state`;
 //! `statement` holds what all scans of one statement share: the snapshot, `now`, and the rows kept
 //! (`kept`) for scans that are repeated (`repeated`). Where SQLite would only pass a scan's rows on,
-//! they go past it (`direct`).
+//! they go past it (`direct`). What a program adds of views and functions is `extension`.
 //!
 //! **Invariants:** all cursors of a statement see one snapshot. A scan may yield rows that do not
 //! match, never miss one that does; SQLite checks again what is not exact whatever the row. Nothing
@@ -24,6 +24,8 @@ mod cost;
 mod direct;
 mod error;
 mod event;
+mod extension;
+mod function_table;
 mod functions;
 mod grouped;
 mod groups;
@@ -45,6 +47,7 @@ mod vtab;
 mod walk;
 
 pub use error::SqlError;
+pub use extension::{Extensions, History, ScalarFunction, TableFunction, TableFunctionEntry, View};
 pub use script::{ScriptStatement, statements};
 pub use session::{Executed, InterruptHandle, ResultColumn, ResultSink, Session, SessionOptions};
 pub use state::{ScanFailure, StateTableEntry};

@@ -18,10 +18,11 @@ use rusqlite::{Batch, Connection, ErrorCode, Statement};
 use crate::schema::TableSchema;
 use crate::sql::direct::Passed;
 use crate::sql::error::{SqlError, nearest, position};
+use crate::sql::extension::{Extensions, TableFunctionEntry};
 use crate::sql::state::StateTableEntry;
 use crate::sql::statement::Context;
 use crate::sql::walk::Shown;
-use crate::sql::{authorizer, direct, functions, script, vtab};
+use crate::sql::{authorizer, direct, function_table, functions, script, vtab};
 use crate::{Damage, Reader};
 
 /// Steps of SQLite's machine between two looks at the clock: about a millisecond.
@@ -138,6 +139,35 @@ impl Session {
         let connection = connect(&tables, &context).map_err(SqlError::Setup)?;
         let tables = tables.into_iter().map(Shown::schema).collect();
         Ok(Self { connection, context, tables })
+    }
+
+    /// Adds a program's views and functions to the tables.
+    ///
+    /// # Errors
+    /// When SQLite refuses one, for instance because of its name.
+    pub fn with_extensions(mut self, extensions: &'static Extensions) -> Result<Self, SqlError> {
+        self.extend(extensions).map_err(SqlError::Setup)?;
+        self.tables.extend(extensions.views.iter().map(|view| view.schema));
+        self.tables.extend(extensions.table_functions.iter().map(TableFunctionEntry::schema));
+        Ok(self)
+    }
+
+    fn extend(&mut self, extensions: &'static Extensions) -> rusqlite::Result<()> {
+        for entry in extensions.table_functions {
+            function_table::register(&self.connection, entry, &self.context)?;
+        }
+        for function in extensions.functions {
+            functions::register_own(&self.connection, function, &self.context)?;
+        }
+        let none: Option<fn(AuthContext<'_>) -> Authorization> = None;
+        self.connection.authorizer(none)?;
+        self.connection.pragma_update(None, "query_only", false)?;
+        for view in extensions.views {
+            self.connection.execute_batch(&view.create())?;
+        }
+        self.connection.pragma_update(None, "query_only", true)?;
+        let names = extensions.functions.iter().map(|function| function.name);
+        authorize(&mut self.connection, &self.context, names.collect())
     }
 
     /// Says which boot state tables are read in: it is part of the identity of the processes that
@@ -406,15 +436,24 @@ fn connect(tables: &[Shown], context: &Arc<Context>) -> rusqlite::Result<Connect
     }
     let clock = Arc::clone(context);
     connection.progress_handler(PROGRESS_STEPS, Some(move || clock.clock().check().is_err()))?;
+    authorize(&mut connection, context, Vec::new())?;
+    Ok(connection)
+}
+
+/// Lets statements read and call functions, among them the program's `own`, and nothing else.
+fn authorize(
+    connection: &mut Connection,
+    context: &Arc<Context>,
+    own: Vec<&'static str>,
+) -> rusqlite::Result<()> {
     let context = Arc::clone(context);
     connection.authorizer(Some(move |asked: AuthContext<'_>| {
-        let decision = authorizer::decide(&asked.action);
+        let decision = authorizer::decide(&asked.action, &own);
         if decision == Authorization::Deny {
             context.refuse(authorizer::describe(&asked.action));
         }
         decision
-    }))?;
-    Ok(connection)
+    }))
 }
 
 #[cfg(test)]

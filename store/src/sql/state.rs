@@ -80,15 +80,21 @@ fn read_as<T: StateTable + Sync>(
     // SAFETY: `read` and `scan` are set together in `StateTableEntry::new::<T>`, so this is the
     // pointer's own type.
     let scan = unsafe { transmute::<fn(), fn() -> Result<Vec<T>, ScanFailure>>(entry.scan) };
-    Ok(Box::new(StateBlock { rows: scan()?, boot_id }))
+    Ok(Box::new(StateBlock { boot_id, ..StateBlock::new(scan()?) }))
 }
 
-struct StateBlock<T> {
+/// Rows that a function made.
+pub(super) struct StateBlock<T> {
     rows: Vec<T>,
     boot_id: Option<[u8; 16]>,
 }
 
 impl<T: StateTable> StateBlock<T> {
+    /// Rows that belong to no boot.
+    pub(super) const fn new(rows: Vec<T>) -> Self {
+        Self { rows, boot_id: None }
+    }
+
     /// The identity that the columns `pid` and `start_ns` make, when both are there.
     fn guid(&self, row: &T, pid: usize, start_ns: usize) -> Option<Cell<'_>> {
         match (row.value(pid), row.value(start_ns)) {

@@ -19,7 +19,7 @@ use crate::sql::event::{EventBlock, Layout};
 use crate::sql::kept::Kept;
 use crate::sql::repeated::{Answer, Keep, Near, Repeated, Request};
 use crate::sql::rows::Block;
-use crate::sql::state::StateTableEntry;
+use crate::sql::state::{ScanFailure, StateTableEntry};
 use crate::{Damage, Filter, Order, ReadError, Reader, Scan, ScanRequest, Snapshot};
 
 /// What a kept row is taken to cost, in bytes, before it is read.
@@ -268,6 +268,14 @@ impl Context {
         Ok(snapshot)
     }
 
+    /// Per source, the time up to which everything is known and on disk.
+    pub(super) fn watermarks(&self) -> Result<Vec<(String, i64)>, SqlError> {
+        self.snapshot("heartbeat")?;
+        let reader = lock(&self.reader);
+        let read = reader.as_ref().map_or_else(|| Ok(Vec::new()), Reader::heartbeat);
+        read.map_err(|source| SqlError::Read { table: "heartbeat", source })
+    }
+
     fn pin(&self) -> Result<Snapshot, ReadError> {
         let mut reader = lock(&self.reader);
         if let Some(reader) = &*reader {
@@ -324,6 +332,18 @@ impl Context {
         match (source, self.check_interrupt()) {
             (ReadError::Stopped, Err(why)) => why,
             (source, _) => SqlError::Read { table, source },
+        }
+    }
+
+    /// Why a function of the program failed: what the store said, where it was that.
+    pub(super) fn function_error(&self, name: &'static str, source: ScanFailure) -> SqlError {
+        let source = match source.downcast::<SqlError>() {
+            Ok(error) => return *error,
+            Err(source) => source,
+        };
+        match (source.downcast_ref::<ReadError>(), self.check_interrupt()) {
+            (Some(ReadError::Stopped), Err(why)) => why,
+            _ => SqlError::Function { name, source },
         }
     }
 

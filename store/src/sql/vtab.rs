@@ -230,7 +230,7 @@ const fn operator(operator: &IndexConstraintOp) -> Option<Operator> {
 }
 
 /// `CREATE TABLE`, as SQLite is told the columns.
-fn declaration(schema: &TableSchema) -> String {
+pub(super) fn declaration(schema: &TableSchema) -> String {
     let columns: Vec<String> = schema
         .columns
         .iter()

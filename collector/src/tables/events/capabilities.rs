@@ -26,6 +26,8 @@ pub struct Capabilities {
 impl Subscriber for Capabilities {
     type Event = CollectorEvent;
 
+    const CLASSES: &'static [&'static str] = &[];
+
     fn row(event: &CollectorEvent) -> Option<Self> {
         match event {
             CollectorEvent::Capability(capability) => Some(Self {

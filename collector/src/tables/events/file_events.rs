@@ -52,6 +52,8 @@ pub struct FileEvents {
 impl Subscriber for FileEvents {
     type Event = FileEvent;
 
+    const CLASSES: &'static [&'static str] = &["file"];
+
     fn row(event: &FileEvent) -> Option<Self> {
         Some(Self {
             target_path: event.target_path.clone(),

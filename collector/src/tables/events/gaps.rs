@@ -27,6 +27,8 @@ pub struct Gaps {
 impl Subscriber for Gaps {
     type Event = CollectorEvent;
 
+    const CLASSES: &'static [&'static str] = &[];
+
     fn row(event: &CollectorEvent) -> Option<Self> {
         match event {
             CollectorEvent::Gap(gap) => Some(Self {

@@ -35,6 +35,8 @@ pub struct Ledger {
 impl Subscriber for Ledger {
     type Event = CollectorEvent;
 
+    const CLASSES: &'static [&'static str] = &[];
+
     fn row(event: &CollectorEvent) -> Option<Self> {
         match event {
             CollectorEvent::Ledger(entry) => Some(Self {

@@ -133,6 +133,8 @@ pub struct ProcessEvents {
 impl Subscriber for ProcessEvents {
     type Event = ProcessEvent;
 
+    const CLASSES: &'static [&'static str] = &["exec"];
+
     fn row(event: &ProcessEvent) -> Option<Self> {
         match event {
             ProcessEvent::Exec(exec) => Some(exec_row(exec)),

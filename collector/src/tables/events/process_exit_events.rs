@@ -56,6 +56,8 @@ pub struct ProcessExitEvents {
 impl Subscriber for ProcessExitEvents {
     type Event = ProcessEvent;
 
+    const CLASSES: &'static [&'static str] = &["exit"];
+
     fn row(event: &ProcessEvent) -> Option<Self> {
         match event {
             ProcessEvent::Exit(exit) => Some(Self {

@@ -51,6 +51,8 @@ pub struct ProcessForkEvents {
 impl Subscriber for ProcessForkEvents {
     type Event = ProcessEvent;
 
+    const CLASSES: &'static [&'static str] = &["fork"];
+
     fn row(event: &ProcessEvent) -> Option<Self> {
         match event {
             ProcessEvent::Fork(fork) => Some(Self {
