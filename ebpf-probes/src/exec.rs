@@ -5,21 +5,21 @@ use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 use bygone_probe_abi::{
     ARGUMENTS_MAX, CLASS_EXEC, EXEC_ARGUMENTS_FAULT, EXEC_ARGUMENTS_TRUNCATED, EXEC_FILE,
-    EXEC_FILE_TIMES, ExecRecord, Header, KIND_EXEC, Slot, WALK_PATH,
+    EXEC_FILE_TIMES, ExecRecord, Header, KIND_EXEC, Slot, TTY_MAX, WALK_PATH,
 };
 
 use crate::offsets::{
-    BPRM_FILENAME, BPRM_INTERPRETER, CGROUP_NODE, CRED_EGID, CRED_EUID, CRED_FSGID, CRED_FSUID,
-    CRED_GID, CRED_SGID, CRED_SUID, CRED_UID, CRED_USER_NS, CSS_SET_DEFAULT, FILE_DENTRY,
-    FILE_INODE, FILE_MOUNT, FS_CWD_DENTRY, FS_CWD_MOUNT, INODE_ATIME, INODE_CTIME, INODE_GID,
-    INODE_MODE, INODE_MTIME, INODE_NUMBER, INODE_SUPER, INODE_UID, KERNFS_ID, MM_ARG_END,
-    MM_ARG_START, MM_EXE_FILE, MNT_NS_INUM, NET_INUM, NSPROXY_MNT, NSPROXY_NET, PID_LEVEL,
-    PID_NS_INUM, PID_NUMBERS, PID_TYPE_SESSION, SIGNAL_PIDS, SUPER_DEVICE, TASK_AUDIT_SESSION,
-    TASK_CGROUPS, TASK_CRED, TASK_FS, TASK_LOGIN_UID, TASK_MM, TASK_NSPROXY, TASK_SIGNAL,
-    TASK_THREAD_PID, UPID_BYTES, UPID_NR, UPID_NS, USER_NS_INUM,
+    BPRM_ENVC, BPRM_FILENAME, BPRM_INTERPRETER, CRED_EFFECTIVE, CRED_EGID, CRED_EUID, CRED_FSGID,
+    CRED_FSUID, CRED_GID, CRED_PERMITTED, CRED_SGID, CRED_SUID, CRED_UID, FILE_DENTRY, FILE_INODE,
+    FILE_MOUNT, FS_CWD_DENTRY, FS_CWD_MOUNT, FS_ROOT_DENTRY, FS_ROOT_MOUNT, INODE_ATIME,
+    INODE_CTIME, INODE_CTIME_NSEC, INODE_GID, INODE_LINKS, INODE_MODE, INODE_MTIME, INODE_NUMBER,
+    INODE_SIZE, INODE_SUPER, INODE_UID, MM_ARG_END, MM_ARG_START, MM_ENV_END, MM_ENV_START,
+    MM_EXE_FILE, PID_NUMBERS, PID_TYPE_SESSION, SIGNAL_PIDS, SIGNAL_TTY, SUPER_DEVICE, SUPER_MAGIC,
+    TASK_AUDIT_SESSION, TASK_CRED, TASK_FS, TASK_LOGIN_UID, TASK_MM, TASK_SIGNAL, TTY_NAME,
+    UPID_NR,
 };
-use crate::read::{at, has, int, long, member_or};
-use crate::{counters, scratch, task, walk};
+use crate::read::{at, has, int, long, member_or, string};
+use crate::{cgroup, counters, namespaces, parts, scratch, task, walk};
 
 /// Bytes of arguments read at once, so that a page that is not there costs only what follows it.
 const ARGUMENTS_STEP: u64 = 2048;
@@ -42,8 +42,14 @@ pub fn exec(context: RawTracePointContext) -> i32 {
     fill(slot_ref, task, time_ns);
     slot_ref.record.tid = tid;
     slot_ref.script = script(bprm);
-    read_arguments(slot_ref, long(task, &TASK_MM));
-    walk::start(&context);
+    slot_ref.record.environment_count = int(bprm, &BPRM_ENVC);
+    let mm = long(task, &TASK_MM);
+    read_arguments(slot_ref, mm);
+    if parts::prepare(slot_ref, long(mm, &MM_ARG_START)) {
+        walk::start(&context, walk::PARTS);
+    } else {
+        walk::start(&context, walk::NEXT);
+    }
     // Only reached when the tail call was refused.
     scratch::release(slot);
     counters::lost(CLASS_EXEC, time_ns);
@@ -71,7 +77,10 @@ pub fn fill(slot: &mut Slot, task: u64, time_ns: u64) {
     slot.record.path_len = 0;
     slot.record.cwd_len = 0;
     slot.record.script_len = 0;
-    slot.record.reserved = 0;
+    slot.record.cgroup_len = 0;
+    slot.record.environment_count = 0;
+    slot.record.root_len = 0;
+    slot.record.parts = 0;
     slot.tail_len = 0;
     slot.walk = WALK_PATH;
     slot.script = 0;
@@ -80,6 +89,7 @@ pub fn fill(slot: &mut Slot, task: u64, time_ns: u64) {
     let mm = long(task, &TASK_MM);
     let start = long(mm, &MM_ARG_START);
     slot.record.arguments_bytes = long(mm, &MM_ARG_END).saturating_sub(start);
+    slot.record.environment_bytes = long(mm, &MM_ENV_END).saturating_sub(long(mm, &MM_ENV_START));
     let file = long(mm, &MM_EXE_FILE);
     slot.walk_dentry = long(file, &FILE_DENTRY);
     slot.walk_mount = long(file, &FILE_MOUNT);
@@ -87,6 +97,11 @@ pub fn fill(slot: &mut Slot, task: u64, time_ns: u64) {
     let fs = long(task, &TASK_FS);
     slot.cwd_dentry = long(fs, &FS_CWD_DENTRY);
     slot.cwd_mount = long(fs, &FS_CWD_MOUNT);
+    slot.root_dentry = long(fs, &FS_ROOT_DENTRY);
+    slot.root_mount = long(fs, &FS_ROOT_MOUNT);
+    let (node, id) = cgroup::node(task);
+    slot.cgroup_node = node;
+    slot.record.cgroup_id = id;
 }
 
 #[inline(always)]
@@ -102,19 +117,26 @@ fn credentials(record: &mut ExecRecord, task: u64) {
     record.fsgid = int(cred, &CRED_FSGID);
     record.login_uid = member_or(task, &TASK_LOGIN_UID, u32::MAX);
     record.audit_session = member_or(task, &TASK_AUDIT_SESSION, u32::MAX);
-    record.user_namespace = int(long(cred, &CRED_USER_NS), &USER_NS_INUM);
+    record.permitted = long(cred, &CRED_PERMITTED);
+    record.effective = long(cred, &CRED_EFFECTIVE);
 }
 
-/// Session, cgroup and namespaces.
+/// Session, terminal and namespaces.
 #[inline(always)]
 fn surroundings(record: &mut ExecRecord, task: u64) {
     record.session = session(task);
-    let cgroup = long(long(task, &TASK_CGROUPS), &CSS_SET_DEFAULT);
-    record.cgroup_id = long(long(cgroup, &CGROUP_NODE), &KERNFS_ID);
-    record.pid_namespace = pid_namespace(task);
-    let nsproxy = long(task, &TASK_NSPROXY);
-    record.mount_namespace = int(long(nsproxy, &NSPROXY_MNT), &MNT_NS_INUM);
-    record.network_namespace = int(long(nsproxy, &NSPROXY_NET), &NET_INUM);
+    let own = namespaces::of(task);
+    record.pid_namespace = own.pid;
+    record.mount_namespace = own.mount;
+    record.network_namespace = own.network;
+    record.user_namespace = own.user;
+    record.tty = [0; TTY_MAX];
+    let tty = long(long(task, &TASK_SIGNAL), &SIGNAL_TTY);
+    if tty != 0 && has(&TTY_NAME) {
+        let name = tty.wrapping_add(u64::from(TTY_NAME.load()));
+        // SAFETY: the array has TTY_MAX bytes.
+        unsafe { string(record.tty.as_mut_ptr(), TTY_MAX as u32, name) };
+    }
 }
 
 /// The POSIX session in the initial pid namespace, whose number is the first.
@@ -129,27 +151,18 @@ fn session(task: u64) -> u32 {
     int(pid.wrapping_add(u64::from(PID_NUMBERS.load())), &UPID_NR)
 }
 
-/// The task's own pid namespace, which is that of its deepest number.
-#[inline(always)]
-fn pid_namespace(task: u64) -> u32 {
-    if !has(&PID_LEVEL) || !has(&PID_NUMBERS) || !has(&UPID_NS) || !has(&UPID_BYTES) {
-        return 0;
-    }
-    let pid = long(task, &TASK_THREAD_PID);
-    let level = int(pid, &PID_LEVEL);
-    let number = pid
-        .wrapping_add(u64::from(PID_NUMBERS.load()))
-        .wrapping_add(u64::from(level).wrapping_mul(u64::from(UPID_BYTES.load())));
-    int(long(number, &UPID_NS), &PID_NS_INUM)
-}
-
 #[inline(always)]
 fn program_file(record: &mut ExecRecord, inode: u64) {
     record.inode = long(inode, &INODE_NUMBER);
     record.mode = u32::from(member_or::<u16>(inode, &INODE_MODE, 0));
     record.owner_uid = int(inode, &INODE_UID);
     record.owner_gid = int(inode, &INODE_GID);
-    record.device = int(long(inode, &INODE_SUPER), &SUPER_DEVICE);
+    let file_system = long(inode, &INODE_SUPER);
+    record.device = int(file_system, &SUPER_DEVICE);
+    record.file_system = long(file_system, &SUPER_MAGIC) as u32;
+    record.file_bytes = long(inode, &INODE_SIZE);
+    record.links = member_or(inode, &INODE_LINKS, u32::MAX);
+    record.ctime_nanoseconds = int(inode, &INODE_CTIME_NSEC);
     record.atime = member_or(inode, &INODE_ATIME, 0);
     record.mtime = member_or(inode, &INODE_MTIME, 0);
     record.ctime = member_or(inode, &INODE_CTIME, 0);

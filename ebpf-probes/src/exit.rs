@@ -7,8 +7,10 @@ use aya_ebpf::programs::RawTracePointContext;
 use bygone_probe_abi::{CLASS_EXIT, ExitRecord, Header, KIND_EXIT, Process};
 
 use crate::offsets::{
-    SIGNAL_FLAGS, SIGNAL_GROUP_EXIT_CODE, SIGNAL_LIVE, SIGNAL_RUNTIME, SIGNAL_THREADS,
-    TASK_EXIT_CODE, TASK_GROUP_LEADER, TASK_RUNTIME, TASK_SIGNAL, TASK_THREAD_NODE,
+    SIGNAL_FLAGS, SIGNAL_GROUP_EXIT_CODE, SIGNAL_LIVE, SIGNAL_READ, SIGNAL_RSS_MAX, SIGNAL_RUNTIME,
+    SIGNAL_SYSTEM_TIME, SIGNAL_THREADS, SIGNAL_USER_TIME, SIGNAL_WRITTEN, TASK_EXIT_CODE,
+    TASK_GROUP_LEADER, TASK_READ, TASK_RUNTIME, TASK_SIGNAL, TASK_SYSTEM_TIME, TASK_THREAD_NODE,
+    TASK_USER_TIME, TASK_WRITTEN,
 };
 use crate::read::{at, has, int, long};
 use crate::{counters, ring, task};
@@ -75,11 +77,17 @@ fn send(ending: u64, process: Process) {
     counters::seen(CLASS_EXIT, time_ns);
     let signal = long(ending, &TASK_SIGNAL);
     let (uid, gid) = task::owner(ending);
+    let usage = Usage::of(signal);
     let record = ExitRecord {
         header: Header { kind: KIND_EXIT, length: size_of::<ExitRecord>() as u32, time_ns },
         process,
         parent: task::parent(ending),
-        cpu_ns: cpu_ns(signal),
+        cpu_ns: usage.cpu_ns,
+        user_ns: usage.user_ns,
+        system_ns: usage.system_ns,
+        rss_pages_max: long(signal, &SIGNAL_RSS_MAX),
+        read_bytes: usage.read_bytes,
+        written_bytes: usage.written_bytes,
         uid,
         gid,
         status: status(ending, signal),
@@ -97,26 +105,53 @@ fn status(ending: u64, signal: u64) -> u32 {
     int(long(ending, &TASK_GROUP_LEADER), &TASK_EXIT_CODE)
 }
 
-/// Time on the CPU of the threads already released plus that of those still listed. The sum of the
-/// released is read first: a thread released meanwhile is missed rather than counted twice, and
-/// the time since the scheduler last looked at this thread is missing, so this is a lower bound.
-#[inline(always)]
-fn cpu_ns(signal: u64) -> u64 {
-    let mut sum_ns = long(signal, &SIGNAL_RUNTIME);
-    if !has(&SIGNAL_THREADS) || !has(&TASK_THREAD_NODE) {
-        return sum_ns;
-    }
-    let head = signal.wrapping_add(u64::from(SIGNAL_THREADS.load()));
-    let node_offset = u64::from(TASK_THREAD_NODE.load());
-    let mut node: u64 = at(head);
-    let mut count = 0;
-    while count < THREADS_MAX {
-        if node == head || node == 0 {
-            break;
+/// What a process has used.
+struct Usage {
+    cpu_ns: u64,
+    user_ns: u64,
+    system_ns: u64,
+    read_bytes: u64,
+    written_bytes: u64,
+}
+
+impl Usage {
+    /// That of the threads already released plus that of those still listed. The sum of the released
+    /// is read first: a thread released meanwhile is missed rather than counted twice, and the time
+    /// since the scheduler last looked at this thread is missing, so this is a lower bound.
+    #[inline(always)]
+    fn of(signal: u64) -> Self {
+        let mut usage = Self {
+            cpu_ns: long(signal, &SIGNAL_RUNTIME),
+            user_ns: long(signal, &SIGNAL_USER_TIME),
+            system_ns: long(signal, &SIGNAL_SYSTEM_TIME),
+            read_bytes: long(signal, &SIGNAL_READ),
+            written_bytes: long(signal, &SIGNAL_WRITTEN),
+        };
+        if !has(&SIGNAL_THREADS) || !has(&TASK_THREAD_NODE) {
+            return usage;
         }
-        sum_ns = sum_ns.wrapping_add(long(node.wrapping_sub(node_offset), &TASK_RUNTIME));
-        node = at(node);
-        count += 1;
+        let head = signal.wrapping_add(u64::from(SIGNAL_THREADS.load()));
+        let node_offset = u64::from(TASK_THREAD_NODE.load());
+        let mut node: u64 = at(head);
+        let mut count = 0;
+        while count < THREADS_MAX {
+            if node == head || node == 0 {
+                break;
+            }
+            usage.add(node.wrapping_sub(node_offset));
+            node = at(node);
+            count += 1;
+        }
+        usage
     }
-    sum_ns
+
+    /// Adds what a thread has used.
+    #[inline(always)]
+    fn add(&mut self, task: u64) {
+        self.cpu_ns = self.cpu_ns.wrapping_add(long(task, &TASK_RUNTIME));
+        self.user_ns = self.user_ns.wrapping_add(long(task, &TASK_USER_TIME));
+        self.system_ns = self.system_ns.wrapping_add(long(task, &TASK_SYSTEM_TIME));
+        self.read_bytes = self.read_bytes.wrapping_add(long(task, &TASK_READ));
+        self.written_bytes = self.written_bytes.wrapping_add(long(task, &TASK_WRITTEN));
+    }
 }

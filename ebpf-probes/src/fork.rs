@@ -4,7 +4,7 @@ use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 use bygone_probe_abi::{CLASS_FORK, ForkRecord, Header, KIND_FORK};
 
-use crate::{counters, ring, task};
+use crate::{counters, namespaces, ring, task};
 
 /// The new task is a thread of its creator, not a process.
 const CLONE_THREAD: u64 = 0x1_0000;
@@ -24,6 +24,7 @@ pub fn fork(context: RawTracePointContext) -> i32 {
     let time_ns = task::boot_ns();
     counters::seen(CLASS_FORK, time_ns);
     let (uid, gid) = task::owner(new);
+    let own = namespaces::of(new);
     let record = ForkRecord {
         header: Header { kind: KIND_FORK, length: size_of::<ForkRecord>() as u32, time_ns },
         process: task::process(new),
@@ -32,6 +33,10 @@ pub fn fork(context: RawTracePointContext) -> i32 {
         clone_flags: flags & !EXIT_SIGNAL_MASK,
         uid,
         gid,
+        pid_namespace: own.pid,
+        mount_namespace: own.mount,
+        network_namespace: own.network,
+        user_namespace: own.user,
     };
     ring::send(&record, CLASS_FORK, time_ns);
     0

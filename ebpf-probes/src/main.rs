@@ -1,5 +1,5 @@
 //! Programs that run in the kernel: they watch processes start, fork and end, and send each as one
-//! record over one ring buffer.
+//! record over one ring buffer; what is too long for a record goes over another before it.
 //!
 //! One file per hook. What the collector must agree with is in `bygone-probe-abi`. No offset of a
 //! kernel struct is compiled in: the collector resolves them from the running kernel's BTF and
@@ -13,11 +13,14 @@
 // One instruction in `counters`; building `core` for this target needs unstable features anyway.
 #![feature(asm_experimental_arch)]
 
+mod cgroup;
 mod counters;
 mod exec;
 mod exit;
 mod fork;
+mod namespaces;
 mod offsets;
+mod parts;
 mod read;
 mod ring;
 mod scratch;

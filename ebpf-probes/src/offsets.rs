@@ -22,6 +22,18 @@ pub static UPID_BYTES: Global<u32> = Global::new(ABSENT);
 #[unsafe(no_mangle)]
 pub static MNT_NS_ANONYMOUS: Global<u32> = Global::new(ABSENT);
 
+/// Value of `pids_cgrp_id` in `enum cgroup_subsys_id`.
+#[unsafe(no_mangle)]
+pub static CGROUP_PIDS: Global<u32> = Global::new(ABSENT);
+
+/// Value of `memory_cgrp_id`, likewise.
+#[unsafe(no_mangle)]
+pub static CGROUP_MEMORY: Global<u32> = Global::new(ABSENT);
+
+/// Whether the environment is to be sent.
+#[unsafe(no_mangle)]
+pub static ENVIRONMENT: Global<u32> = Global::new(0);
+
 /// Value of `PIDTYPE_SID` in `enum pid_type`.
 #[unsafe(no_mangle)]
 pub static PID_TYPE_SESSION: Global<u32> = Global::new(ABSENT);

@@ -21,9 +21,9 @@ const PF_KTHREAD: u32 = 0x0020_0000;
 /// Offset of the task in the context of the iterator, which is user-space API.
 const CONTEXT_TASK: u64 = 8;
 
-/// The one entry is `snapshot_walk`; the collector fills it after loading.
+/// The one entry in use is `snapshot_walk`; the collector fills it after loading.
 #[map]
-static SNAPSHOT_WALK: ProgramArray = ProgramArray::with_max_entries(1, 0);
+static SNAPSHOT_WALK: ProgramArray = ProgramArray::with_max_entries(2, 0);
 
 /// Processes that could not be sent, for want of a slot or of room in the ring.
 #[map]
@@ -63,7 +63,7 @@ pub extern "C" fn snapshot(context: *mut c_void) -> i32 {
         slot_ref.record.flags |= EXEC_KERNEL_THREAD;
     }
     // SAFETY: the context is the one this program was given, and the entry has the same type.
-    unsafe { SNAPSHOT_WALK.tail_call(&IteratorContext(context), 0) };
+    unsafe { SNAPSHOT_WALK.tail_call(&IteratorContext(context), walk::NEXT) };
     scratch::release(slot);
     count_lost();
     0

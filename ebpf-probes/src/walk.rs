@@ -2,17 +2,18 @@
 //! namespace of the process, also when the process has another root (`chroot`).
 //!
 //! Two walks in one program are too much for the verifier of older kernels, so each is a program of
-//! its own, reached by a tail call; the second one also sends the record. Components are written
-//! leaf first, each with its NUL, and put in order by the collector.
+//! its own, reached by a tail call; the last one, that of the cgroup, also sends the record.
+//! Components are written leaf first, each with its NUL, and put in order by the collector.
 
 use aya_ebpf::EbpfContext;
 use aya_ebpf::macros::{map, raw_tracepoint};
 use aya_ebpf::maps::ProgramArray;
 use aya_ebpf::programs::RawTracePointContext;
 use bygone_probe_abi::{
-    CLASS_EXEC, COMPONENT_MAX, COMPONENTS_MAX, EXEC_CWD_DETACHED, EXEC_CWD_TRUNCATED,
-    EXEC_CWD_WALKED, EXEC_PATH_DETACHED, EXEC_PATH_TRUNCATED, EXEC_PATH_WALKED, EXEC_SNAPSHOT,
-    ExecRecord, PATH_MAX, Slot, TAIL_BYTES, WALK_CWD, WALK_PATH,
+    CLASS_EXEC, COMPONENT_MAX, COMPONENTS_MAX, EXEC_CGROUP_WALKED, EXEC_CWD_DETACHED,
+    EXEC_CWD_TRUNCATED, EXEC_CWD_WALKED, EXEC_PATH_DETACHED, EXEC_PATH_TRUNCATED, EXEC_PATH_WALKED,
+    EXEC_ROOT_PASSED, EXEC_SNAPSHOT, ExecRecord, PATH_MAX, Slot, TAIL_BYTES, WALK_CGROUP, WALK_CWD,
+    WALK_PATH,
 };
 
 use crate::offsets::{
@@ -20,11 +21,16 @@ use crate::offsets::{
     MOUNT_VFSMOUNT, VFSMOUNT_ROOT,
 };
 use crate::read::{has, int, long, string};
-use crate::{counters, ring, scratch, snapshot};
+use crate::{cgroup, counters, ring, scratch, snapshot};
 
-/// The one entry is `walk`; the collector fills it after loading.
+/// Entry of `walk` in the arrays of programs.
+pub const NEXT: u32 = 0;
+/// Entry of `parts`.
+pub const PARTS: u32 = 1;
+
+/// The collector fills the entries after loading.
 #[map]
-static WALK: ProgramArray = ProgramArray::with_max_entries(1, 0);
+static WALK: ProgramArray = ProgramArray::with_max_entries(2, 0);
 
 /// How a walk ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -37,11 +43,11 @@ enum End {
     Truncated,
 }
 
-/// Goes on in `walk`. Returns only when the kernel refuses.
+/// Goes on in the program of an entry. Returns only when the kernel refuses.
 #[inline(always)]
-pub fn start(context: &RawTracePointContext) {
+pub fn start(context: &RawTracePointContext, entry: u32) {
     // SAFETY: the context is the one this program was given, and the entry has the same type.
-    unsafe { WALK.tail_call(context, 0) };
+    unsafe { WALK.tail_call(context, entry) };
 }
 
 /// Walks what the slot says is next, and sends the record after the last walk.
@@ -59,6 +65,25 @@ pub fn step<C: EbpfContext>(context: &C, programs: &ProgramArray) {
     };
     // SAFETY: the slot is ours and lives as long as the map.
     let slot = unsafe { &mut *slot_pointer };
+    if slot.walk != WALK_CGROUP {
+        climb_directory(slot);
+        // SAFETY: the context is the one this program was given, and the entry has the same type.
+        unsafe { programs.tail_call(context, NEXT) };
+        // Only reached when the tail call was refused: the record goes without what is missing.
+    } else {
+        let before = slot.tail_len;
+        if cgroup::climb(slot) {
+            slot.record.flags |= EXEC_CGROUP_WALKED;
+        }
+        slot.record.cgroup_len = (slot.tail_len - before) as u32;
+    }
+    finish(slot);
+    scratch::release(slot_pointer);
+}
+
+/// The walk of the program's path or of the working directory.
+#[inline(always)]
+fn climb_directory(slot: &mut Slot) {
     let before = slot.tail_len;
     let end = climb(slot);
     let written = (slot.tail_len - before) as u32;
@@ -72,9 +97,6 @@ pub fn step<C: EbpfContext>(context: &C, programs: &ProgramArray) {
         slot.walk = WALK_CWD;
         slot.walk_dentry = slot.cwd_dentry;
         slot.walk_mount = slot.cwd_mount;
-        // SAFETY: the context is the one this program was given, and the entry has the same type.
-        unsafe { programs.tail_call(context, 0) };
-        // Only reached when the tail call was refused: the record goes without the directory.
     } else {
         slot.record.cwd_len = written;
         slot.record.flags |= match end {
@@ -82,9 +104,8 @@ pub fn step<C: EbpfContext>(context: &C, programs: &ProgramArray) {
             End::Detached => EXEC_CWD_DETACHED,
             End::Truncated => EXEC_CWD_TRUNCATED,
         };
+        slot.walk = WALK_CGROUP;
     }
-    finish(slot);
-    scratch::release(slot_pointer);
 }
 
 /// Appends the components from the slot's dentry up.
@@ -96,11 +117,18 @@ fn climb(slot: &mut Slot) -> End {
     }
     let mut mount = slot.walk_mount;
     let mut root = long(mount, &VFSMOUNT_ROOT);
-    let limit = slot.tail_len + PATH_MAX as u64;
+    let before = slot.tail_len;
+    let limit = before + PATH_MAX as u64;
+    // The root of the process matters for the program's path only.
+    let process_root = if slot.walk == WALK_PATH { slot.root_dentry } else { 0 };
     let mut end = End::Truncated;
     let mut count = 0;
     while count < COMPONENTS_MAX {
         count += 1;
+        if dentry == process_root && mount == slot.root_mount {
+            slot.record.root_len = (slot.tail_len - before) as u32;
+            slot.record.flags |= EXEC_ROOT_PASSED;
+        }
         if dentry == root {
             let outer = mount.wrapping_sub(u64::from(MOUNT_VFSMOUNT.load()));
             let parent = long(outer, &MOUNT_PARENT);

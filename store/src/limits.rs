@@ -19,7 +19,7 @@ pub const FRAME_ROWS_MAX: u32 = 4096;
 pub const FRAME_BYTES: usize = 1 << 20;
 
 /// Bytes of one encoded row. A longer one is refused and counted.
-pub const ROW_BYTES_MAX: usize = 4 << 20;
+pub const ROW_BYTES_MAX: usize = 8 << 20;
 
 /// Bytes of rows that a reader accepts in one frame.
 pub const PAYLOAD_BYTES_MAX: usize = FRAME_BYTES + ROW_BYTES_MAX;

@@ -2,6 +2,8 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use bygone_tests::{Daemon, requires_bpf, sql_rows, wait_until};
@@ -60,7 +62,7 @@ fn arguments_are_exact_or_marked() {
 }
 
 #[test]
-fn long_arguments_are_cut_and_say_so() {
+fn long_arguments_are_exact_and_their_line_is_cut() {
     if !requires_bpf() {
         return;
     }
@@ -69,13 +71,71 @@ fn long_arguments_are_cut_and_say_so() {
     let long = [OsString::from("y".repeat(100 * 1024)), OsString::from("z".repeat(100 * 1024))];
     let row = recorded(&daemon, "long", &long);
     let bytes = bytes_of("long", &long);
-    assert_eq!(row["argv_truncated"], 1);
-    assert_eq!(row["overflows"], "cmdline");
+    assert_eq!((&row["argv_truncated"], &row["overflows"]), (&json!(0), &json!("cmdline")));
     assert_eq!((&row["argv_bytes"], &row["cmdline_size"]), (&json!(bytes), &json!(bytes)));
     let argv: Vec<String> = serde_json::from_str(row["argv"].as_str().unwrap()).unwrap();
     assert_eq!(argv[..2], ["/bin/true", "long"]);
-    assert_eq!(argv.len(), 3);
-    assert!(argv[2].len() > 8000 && argv[2].bytes().all(|byte| byte == b'y'), "{}", argv[2].len());
+    let kept: Vec<OsString> = argv[2..].iter().map(OsString::from).collect();
+    assert!(kept == long, "the arguments are not exact");
+    assert_eq!(row["cmdline"].as_str().unwrap().len(), 64 << 10);
+}
+
+#[test]
+fn what_is_not_to_be_recorded_is_masked() {
+    if !requires_bpf() {
+        return;
+    }
+    let folder = tempfile::TempDir::new().unwrap();
+    let config = "[process]\nenv = [\"API_TOKEN\", \"LANG\"]\nmask = [\"*token*\"]\n";
+    let daemon = Daemon::start_in(folder.path(), config);
+    let mut command = Command::new("/bin/true");
+    command.args(["masked", "--token", "secret", "--user=me"]).env_clear();
+    let status = command.env("LANG", "C").env("API_TOKEN", "secret").env("HOME", "/").status();
+    assert!(status.unwrap().success());
+    let statement = "SELECT cmdline, argv, env, env_count, masked FROM process_events \
+                     WHERE cmdline LIKE '/bin/true masked%'";
+    let row = wait_until("the row is visible", || {
+        sql_rows(daemon.data_dir(), statement).into_iter().next()
+    });
+    assert_eq!(row["cmdline"], "/bin/true masked --token *** --user=me");
+    assert_eq!(row["argv"], r#"["/bin/true","masked","--token","***","--user=me"]"#);
+    let variables: Vec<&str> = row["env"].as_str().unwrap().split(' ').collect();
+    assert!(variables.contains(&"API_TOKEN=***") && variables.contains(&"LANG=C"));
+    assert_eq!((variables.len(), &row["env_count"], &row["masked"]), (2, &json!(3), &json!(1)));
+}
+
+#[test]
+fn a_program_with_the_set_user_id_bit_is_told() {
+    if !requires_bpf() {
+        return;
+    }
+    let daemon = Daemon::start();
+    // Below /tmp, which is mounted so that the bit counts here.
+    let folder = tempfile::TempDir::new().unwrap();
+    let program = folder.path().join("helper");
+    std::fs::copy("/bin/true", &program).unwrap();
+    let mode = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+    };
+    mode(&program, 0o4755);
+    mode(folder.path(), 0o755);
+    let script = format!("{0}; {0} again", program.display());
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", &script]).uid(65534).gid(65534);
+    assert!(command.status().unwrap().success());
+    let statement = format!(
+        "SELECT DISTINCT uid, euid, setuid, setgid, parent_cmdline, mode FROM process_events \
+         WHERE path = '{}'",
+        program.display()
+    );
+    let row = wait_until("the row is visible", || {
+        sql_rows(daemon.data_dir(), &statement).into_iter().next()
+    });
+    let expected = json!({
+        "uid": 65534, "euid": 0, "setuid": 1, "setgid": 0, "mode": "0104755",
+        "parent_cmdline": format!("/bin/sh -c {script}"),
+    });
+    assert_eq!(row, expected);
 }
 
 #[test]
@@ -87,7 +147,7 @@ fn a_script_keeps_its_own_path() {
     let folder = tempfile::TempDir::new().unwrap();
     let script = folder.path().join("script");
     std::fs::write(&script, "#!/bin/sh\nexit 5\n").unwrap();
-    let readable_and_executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    let readable_and_executable = PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(&script, readable_and_executable).unwrap();
     assert_eq!(Command::new(&script).status().unwrap().code(), Some(5));
     let statement = format!(

@@ -4,11 +4,11 @@ CREATE TABLE process_events (
     pid BIGINT NOT NULL, -- Process id, in the initial pid namespace.
     path TEXT, -- Path of the program's file from the root of the mount namespace of the process (column `mnt_namespace`), whatever root the process itself has; without a leading slash for a file in memory or in a mount that was taken away; null when there is no file.
     mode TEXT, -- Type and permission bits of the program's file, in octal.
-    cmdline TEXT, -- The arguments, joined by spaces.
+    cmdline TEXT, -- The arguments, joined by spaces: the first 64 KiB of them.
     cmdline_size BIGINT HIDDEN NOT NULL, -- Size of all arguments in bytes, also when not all were kept.
-    env TEXT HIDDEN, -- Environment of the program; null: not collected.
-    env_count BIGINT HIDDEN, -- Number of environment variables; null: not collected.
-    env_size BIGINT HIDDEN, -- Size of the environment in bytes; null: not collected.
+    env TEXT HIDDEN, -- Environment of the program, its variables joined by spaces: those that the setting `env` of `[process]` names; null when it names none.
+    env_count BIGINT HIDDEN, -- Number of environment variables; null for a snapshot.
+    env_size BIGINT HIDDEN, -- Size of the environment in bytes, terminating NULs included; null for a snapshot.
     cwd TEXT, -- Working directory, from the same root as `path`; null when it is the top of a mount that was taken away.
     auid BIGINT NOT NULL, -- Login user id set by the audit system; 4294967295 when unset.
     uid BIGINT NOT NULL, -- Real user id, in the initial user namespace.
@@ -38,17 +38,33 @@ CREATE TABLE process_events (
     parent_guid TEXT, -- Identity of the parent.
     argv TEXT, -- The arguments as a JSON array, exact; bytes that are not UTF-8 are written `\xHH`.
     argv_bytes BIGINT NOT NULL, -- Size of all arguments in bytes, terminating NULs included.
-    argv_truncated INTEGER NOT NULL, -- Whether `argv` and `cmdline` hold less than the program was given.
+    argv_truncated INTEGER NOT NULL, -- Whether `argv` holds less than the program was given.
+    argv_loss TEXT, -- Why it does: `fault` (memory that could not be read), `budget` (the user's processes started programs with more than 4 MiB of long arguments in one second), `bulk_full` (the kernel's buffer for them was full), `size` (more than a row may hold); null when it does not, or for a snapshot.
+    masked INTEGER NOT NULL, -- Whether values in `argv`, `cmdline` or `env` were replaced by `***`, as the setting `mask` of `[process]` says.
+    parent_path TEXT, -- Path of the parent's program, as it was at this moment; null when it is not known.
+    parent_cmdline TEXT, -- Command line of the parent, likewise: its first 1,024 bytes.
+    container_path TEXT, -- Path of the program as the process sees it; null when that is `path`, or the program lies outside of its root.
+    container_id TEXT, -- Id of the container, or its name where the runtime has no ids; null outside of containers.
+    container_runtime TEXT, -- What runs the container: docker, containerd, cri-o, podman, lxc or systemd-nspawn; null where the cgroup does not tell.
+    cgroup_path TEXT, -- Path of the cgroup, from the root of the default hierarchy or, where that is not in use, of that of the controller `pids` or `memory`; null on macOS.
+    tty TEXT, -- Name of the controlling terminal, such as `pts/0`; null when there is none, and on macOS.
+    cap_permitted BIGINT, -- Capabilities that the process may take up, as bits (`capabilities(7)`); null on macOS.
+    cap_effective BIGINT, -- Capabilities in effect, likewise.
+    setuid INTEGER NOT NULL, -- Whether the program's file has the set-user-id bit and it took effect: the effective user is the file's owner, and another than the real one.
+    setgid INTEGER NOT NULL, -- Likewise for the set-group-id bit and the group.
+    fileless INTEGER, -- Whether the program's file has no name on a disk: made by `memfd_create(2)`, in `/dev/shm`, or deleted. Null when the file is not known.
     script_path TEXT, -- Path of the script as it was given to exec, when the program is a script's interpreter.
     session_id BIGINT, -- POSIX session id; null for session 0, that of init and the kernel.
     audit_session_id BIGINT NOT NULL, -- Audit session id; 4294967295 when unset.
-    cgroup_id BIGINT, -- Id of the cgroup in the default hierarchy; null on macOS.
+    cgroup_id BIGINT, -- Id of the cgroup in the hierarchy of `cgroup_path`; null on macOS.
     pid_namespace BIGINT, -- Inode of the pid namespace; null on macOS.
     mnt_namespace BIGINT, -- Inode of the mount namespace; null on macOS.
     net_namespace BIGINT, -- Inode of the network namespace; null on macOS.
     user_namespace BIGINT, -- Inode of the user namespace; null on macOS.
     exe_dev BIGINT, -- Device of the program's file.
     exe_inode BIGINT, -- Inode of the program's file.
+    exe_size BIGINT, -- Size of the program's file in bytes; null on macOS.
+    exe_ctime BIGINT, -- Last change of the metadata of the program's file, in nanoseconds since the Unix epoch; null on macOS.
     start_exact INTEGER NOT NULL, -- Whether `start_ns` is exact; otherwise it is the tick that `/proc` shows.
     kernel_thread INTEGER NOT NULL, -- Whether this is a kernel thread.
     eid BIGINT HIDDEN NOT NULL, -- The row's number in its table, given when it was appended and never reused.
@@ -74,6 +90,11 @@ CREATE TABLE process_fork_events (
     caller_start_ns BIGINT NOT NULL, -- Start of the caller, in nanoseconds since boot.
     caller_guid TEXT NOT NULL, -- Identity of the process that called fork.
     clone_flags BIGINT, -- Flags of `clone(2)` without the exit signal; null on macOS.
+    pid_namespace BIGINT, -- Inode of the pid namespace of the new process; null on macOS.
+    mnt_namespace BIGINT, -- Inode of its mount namespace; null on macOS.
+    net_namespace BIGINT, -- Inode of its network namespace; null on macOS.
+    user_namespace BIGINT, -- Inode of its user namespace; null on macOS.
+    new_namespaces TEXT, -- The namespaces that it does not share with its creator, separated by commas: `mnt`, `uts`, `ipc`, `user`, `pid`, `net`, `cgroup`, `time`; null when it shares all, and on macOS.
     eid BIGINT HIDDEN NOT NULL, -- The row's number in its table, given when it was appended and never reused.
     boot_ns BIGINT HIDDEN NOT NULL, -- When it happened, in nanoseconds since boot, time asleep included.
     boot_id TEXT HIDDEN NOT NULL -- The boot during which it happened, 32 hexadecimal digits.
@@ -99,6 +120,12 @@ CREATE TABLE process_exit_events (
     cpu_ns BIGINT, -- CPU time of all its threads, in nanoseconds; null on macOS.
     source TEXT NOT NULL, -- How its end became known: `event` when the system told of it, `scan` when the source in use looks at intervals and found it gone, `reconciled` when the event was lost.
     alive_ns BIGINT, -- When it was last known to be there, in nanoseconds since the Unix epoch: it ended between then and `time_ns`. Null when its end was told.
+    lifetime_ns BIGINT, -- From its start to its end, in nanoseconds; null where the source does not tell.
+    user_ns BIGINT, -- CPU time in user mode, in nanoseconds; most kernels take it at ticks of 1 to 10 ms. Null on macOS.
+    system_ns BIGINT, -- CPU time in the kernel, likewise.
+    max_rss_bytes BIGINT, -- Largest resident set, in bytes; null on macOS.
+    disk_bytes_read BIGINT, -- Bytes read from storage; null where the kernel does not count them.
+    disk_bytes_written BIGINT, -- Bytes written to storage, likewise.
     eid BIGINT HIDDEN NOT NULL, -- The row's number in its table, given when it was appended and never reused.
     boot_ns BIGINT HIDDEN NOT NULL, -- When it happened, in nanoseconds since boot, time asleep included.
     boot_id TEXT HIDDEN NOT NULL -- The boot during which it happened, 32 hexadecimal digits.

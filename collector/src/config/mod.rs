@@ -8,6 +8,7 @@
 //! `bygone run` could not use. Every error names the file, the line and the key.
 
 mod bounds;
+mod environment;
 mod load;
 mod settings;
 mod size;

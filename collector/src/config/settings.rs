@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bounds::TableRetentionConfig;
 use super::values::{LogLevel, ProcessTier, Sync};
+use crate::host::environment::EnvironmentChoice;
 
 /// One setting, as the reference and the check for unknown keys see it.
 pub(super) struct Setting {
@@ -131,6 +132,17 @@ settings! {
         /// least 64KiB and at most 1GiB.
         #[serde(with = "super::size::ring")]
         key ring_bytes: u32 = 8 * 1024 * 1024;
+        /// Size of the kernel's buffer for arguments beyond 8 KiB, and for environments; likewise.
+        #[serde(with = "super::size::ring")]
+        key bulk_bytes: u32 = 4 * 1024 * 1024;
+        /// Which variables of the environment of a program are recorded, in the column env: "none",
+        /// "all", or a list of names such as ["LD_PRELOAD", "PATH"].
+        #[serde(with = "super::environment")]
+        key env: EnvironmentChoice = EnvironmentChoice::None;
+        /// Names whose values are recorded as ***: in NAME=VALUE, also behind dashes, and in the word
+        /// that follows --NAME, of arguments and environments. Case does not matter and * stands for
+        /// any text: ["*password*", "*token*"].
+        key mask: Vec<String> = Vec::new();
     }
     /// Changes to files.
     section file: FileConfig {

@@ -198,11 +198,17 @@ pub(super) fn list(config: &Config, data_dir: &Path) -> Vec<Source> {
 /// The ladder of process sources.
 #[cfg(target_os = "linux")]
 fn processes(config: &ProcessConfig) -> Source {
+    use crate::host::mask::Mask;
     use crate::publish::process_ebpf::{self, ProcessEbpf, ProcessEbpfConfig};
     use crate::publish::process_scan::{self, ProcessScan, ProcessScanConfig};
 
-    let settings =
-        ProcessEbpfConfig { ring_bytes: config.ring_bytes, ..ProcessEbpfConfig::default() };
+    let settings = ProcessEbpfConfig {
+        ring_bytes: config.ring_bytes,
+        bulk_bytes: config.bulk_bytes,
+        environment: config.env.clone(),
+        mask: Mask::new(&config.mask),
+        ..ProcessEbpfConfig::default()
+    };
     let ebpf: Attach = Box::new(move || match ProcessEbpf::attach(&settings) {
         Ok(publisher) => Ok(Box::new(publisher)),
         Err(error) => Err(refusal(process_ebpf::SOURCE, error.mend(), error)),

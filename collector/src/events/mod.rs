@@ -10,6 +10,6 @@ mod process;
 pub use collector::{Capability, CollectorEvent, Gap, GapReason, LedgerEntry};
 pub use file::{FileAction, FileEvent, FileStat};
 pub use process::{
-    Credentials, ExecEvent, ExitEvent, ForkEvent, Namespaces, Noticed, ProcessEvent, ProcessKey,
-    ProgramFile,
+    CapabilitySets, Container, Credentials, ExecEvent, ExitEvent, ForkEvent, Namespaces, Noticed,
+    ProcessEvent, ProcessKey, ProgramFile, Usage,
 };

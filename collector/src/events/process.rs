@@ -1,5 +1,7 @@
 //! The life of a process: fork, exec, exit.
 
+use std::sync::Arc;
+
 /// Identity of a process within one boot. Pids are reused; the pair is not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ProcessKey {
@@ -26,13 +28,17 @@ impl ProcessEvent {
     #[must_use]
     pub fn bytes(&self) -> usize {
         let text = |text: &Option<String>| text.as_ref().map_or(0, String::capacity);
+        let bytes = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::capacity);
         let outside = match self {
             Self::Exec(exec) => {
                 size_of::<ExecEvent>()
                     + text(&exec.path)
                     + text(&exec.script_path)
+                    + text(&exec.container_path)
                     + text(&exec.cwd)
-                    + exec.arguments.as_ref().map_or(0, Vec::capacity)
+                    + text(&exec.cgroup_path)
+                    + bytes(&exec.arguments)
+                    + bytes(&exec.environment)
             }
             Self::Fork(fork) => text(&fork.path),
             Self::Exit(exit) => text(&exit.path),
@@ -52,16 +58,30 @@ pub struct ExecEvent {
     pub tid: u32,
     /// The parent, `None` when it was already gone.
     pub parent: Option<ProcessKey>,
+    /// Path of the program that the parent runs, where it is known.
+    pub parent_path: Option<Arc<str>>,
+    /// Command line of the parent, likewise, at most its first 1,024 bytes.
+    pub parent_cmdline: Option<Arc<str>>,
     /// Whether the process was found running rather than seen to start.
     pub snapshot: bool,
     /// Whether `process.start_ns` is exact, or the 10 ms tick that `/proc` shows.
     pub start_exact: bool,
     /// User and group ids.
     pub credentials: Credentials,
+    /// Capabilities. Linux only.
+    pub capabilities: Option<CapabilitySets>,
+    /// Name of the controlling terminal, as below `/dev`; `None` when there is none or the source does
+    /// not tell.
+    pub tty: Option<String>,
     /// POSIX session (`getsid(2)`); `None` for session 0, which is that of init and the kernel.
     pub session_id: Option<u32>,
-    /// Id of the cgroup in the default hierarchy. Linux only.
+    /// Id of the cgroup, in the hierarchy of `cgroup_path`. Linux only.
     pub cgroup_id: Option<u64>,
+    /// Path of the cgroup from the root of the default hierarchy or, where processes are not kept in
+    /// that one, of that of the controller `pids` or `memory`. Linux only.
+    pub cgroup_path: Option<String>,
+    /// The container that the cgroup is of. Linux only.
+    pub container: Option<Container>,
     /// Namespaces of the process. Linux only.
     pub namespaces: Option<Namespaces>,
     /// Path of the program's file from the root of the mount namespace of the process
@@ -70,6 +90,9 @@ pub struct ExecEvent {
     pub path: Option<String>,
     /// Whether `path` was longer than the collector reads, so that its front is missing.
     pub path_truncated: bool,
+    /// Path of the program from the root of the process, when that is another than the root of its
+    /// mount namespace and the program lies below it.
+    pub container_path: Option<String>,
     /// Path of the script as given to exec, when the program is a script's interpreter.
     pub script_path: Option<String>,
     /// The program's file.
@@ -86,6 +109,19 @@ pub struct ExecEvent {
     pub arguments_bytes: u64,
     /// Whether `arguments` is shorter than what the program was given.
     pub arguments_truncated: bool,
+    /// Why it is.
+    pub arguments_loss: Option<&'static str>,
+    /// The environment, in the form of `arguments`; `None` when it was not asked for or could not be
+    /// read.
+    pub environment: Option<Vec<u8>>,
+    /// Size of the environment in bytes, terminating NULs included.
+    pub environment_bytes: Option<u64>,
+    /// Variables in the environment.
+    pub environment_count: Option<u64>,
+    /// Whether `environment` is shorter than what the program was given.
+    pub environment_truncated: bool,
+    /// Whether values in `arguments` or `environment` were replaced, as configured.
+    pub masked: bool,
     /// Whether this is a kernel thread (snapshots only).
     pub kernel_thread: bool,
 }
@@ -113,6 +149,25 @@ pub struct Credentials {
     pub auid: Option<u32>,
     /// Audit session id, `None` when unset.
     pub audit_session_id: Option<u32>,
+}
+
+/// Capabilities of a process, as bits (`capabilities(7)`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CapabilitySets {
+    /// Those that it may take up.
+    pub permitted: u64,
+    /// Those in effect.
+    pub effective: u64,
+}
+
+/// A container, as told by the path of a cgroup.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Container {
+    /// Its id or, where the runtime has none, its name.
+    pub id: String,
+    /// What runs it: `docker`, `containerd`, `cri-o`, `podman`, `lxc`, `systemd-nspawn`; `None` when
+    /// the path does not tell.
+    pub runtime: Option<&'static str>,
 }
 
 /// Inode numbers of a process's namespaces, as in `/proc/PID/ns`.
@@ -149,6 +204,15 @@ pub struct ProgramFile {
     pub ctime: Option<i64>,
     /// Creation, likewise.
     pub btime: Option<i64>,
+    /// Last change of metadata in nanoseconds since the Unix epoch, where the source tells.
+    pub ctime_ns: Option<i64>,
+    /// Size in bytes, likewise.
+    pub size: Option<u64>,
+    /// Names that the file has, likewise; 0 for one that was deleted.
+    pub links: Option<u32>,
+    /// Whether it is kept in memory only: on tmpfs, ramfs or hugetlbfs, as files of `memfd_create(2)`
+    /// and in `/dev/shm` are.
+    pub in_memory: bool,
 }
 
 /// A process created another.
@@ -164,6 +228,8 @@ pub struct ForkEvent {
     pub caller: ProcessKey,
     /// Flags of `clone(2)`, without the exit signal. Linux only.
     pub clone_flags: Option<u64>,
+    /// Namespaces of the new process. Linux only.
+    pub namespaces: Option<Namespaces>,
     /// Credentials' real user id of the new process.
     pub uid: u32,
     /// Credentials' real group id of the new process.
@@ -195,6 +261,10 @@ pub struct ExitEvent {
     pub noticed: Noticed,
     /// CPU time of all its threads in nanoseconds. Linux only.
     pub cpu_ns: Option<u64>,
+    /// From its start to its end, in nanoseconds, where the source tells.
+    pub lifetime_ns: Option<u64>,
+    /// What it used besides. Linux only.
+    pub usage: Option<Usage>,
     /// Path of its program, where the source tells.
     pub path: Option<String>,
 }
@@ -217,4 +287,19 @@ pub enum Noticed {
         /// Likewise.
         alive_ns: i64,
     },
+}
+
+/// What a process used in its life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// CPU time in user mode in nanoseconds; most kernels take it at ticks of 1 to 10 ms.
+    pub user_ns: u64,
+    /// CPU time in the kernel, likewise.
+    pub system_ns: u64,
+    /// Largest resident set in bytes.
+    pub rss_bytes_max: u64,
+    /// Bytes read from storage; `None` where the kernel does not count them.
+    pub read_bytes: Option<u64>,
+    /// Bytes written to storage, likewise.
+    pub written_bytes: Option<u64>,
 }

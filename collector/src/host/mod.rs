@@ -1,6 +1,9 @@
 //! Context shared by publishers and tables: what the host is and what runs on it.
 
 pub mod boot;
+pub mod containers;
+pub mod environment;
+pub mod mask;
 #[cfg(target_os = "linux")]
 pub mod proc;
 pub mod process_cache;

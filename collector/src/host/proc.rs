@@ -216,16 +216,18 @@ impl<'a> ProcessFolder<'a> {
         Some((io.read_bytes, io.write_bytes.saturating_sub(io.cancelled_write_bytes)))
     }
 
-    /// Path of the control group: in the unified hierarchy, or where version 1 is in use in that of
-    /// `pids`, else `memory`, else systemd's own. `None` when it cannot be read.
+    /// Path of the control group: in the unified hierarchy or, when it is at the root of that one, of
+    /// `pids`, `memory` or systemd's own, the first in which it is not. `None` when it cannot be read.
     pub fn control_group(&mut self) -> Option<String> {
         let groups = ProcessCGroups::from_read(self.file("cgroup").ok()?).ok()?;
         let of = |controller: &str| {
             groups.0.iter().find(|group| group.controllers.iter().any(|of| of == controller))
         };
-        let unified = || groups.0.iter().find(|group| group.hierarchy == 0);
-        let group = of("pids").or_else(|| of("memory")).or_else(|| of("name=systemd"));
-        group.or_else(unified).map(|group| group.pathname.clone())
+        let unified = groups.0.iter().find(|group| group.hierarchy == 0);
+        let all = [unified, of("pids"), of("memory"), of("name=systemd")];
+        let mut paths = all.into_iter().flatten().map(|group| group.pathname.as_str());
+        let below = paths.clone().find(|path| *path != "/");
+        below.or_else(|| paths.next()).map(str::to_owned)
     }
 
     /// What one of the links `cwd` and `root` leads to; `None` when it cannot be read.
@@ -259,6 +261,7 @@ impl<'a> ProcessFolder<'a> {
     #[must_use]
     pub fn program_file(&self) -> Option<ProgramFile> {
         let stat = statat(&self.folder, "exe", AtFlags::empty()).ok()?;
+        let nanoseconds = i64::try_from(stat.st_ctime_nsec).unwrap_or(0);
         Some(ProgramFile {
             device: stat.st_dev,
             inode: stat.st_ino,
@@ -269,6 +272,12 @@ impl<'a> ProcessFolder<'a> {
             mtime: Some(stat.st_mtime),
             ctime: Some(stat.st_ctime),
             btime: None,
+            ctime_ns: Some(stat.st_ctime.saturating_mul(1_000_000_000).saturating_add(nanoseconds)),
+            size: u64::try_from(stat.st_size).ok(),
+            links: u32::try_from(stat.st_nlink).ok(),
+            in_memory: openat(&self.folder, "exe", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+                .and_then(rustix::fs::fstatfs)
+                .is_ok_and(|system| is_in_memory(system.f_type as u32)),
         })
     }
 
@@ -320,6 +329,13 @@ impl<'a> ProcessFolder<'a> {
         }
         Ok(self.buffer.get(..length).unwrap_or_default())
     }
+}
+
+/// Whether a file system, by its magic number (`include/uapi/linux/magic.h`), keeps nothing on a disk:
+/// tmpfs, ramfs and hugetlbfs.
+#[must_use]
+pub const fn is_in_memory(magic: u32) -> bool {
+    matches!(magic, 0x0102_1994 | 0x8584_58f6 | 0x9584_58f6)
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! Which program each process runs, for the rows that their source leaves without a path.
+//! Which program each process runs, for the rows that their source leaves without a path, and for
+//! those of its children.
 //!
 //! **Invariants:** at most [`ENTRIES_MAX`] entries; an entry stays [`KEPT_NS`] after the process
 //! ended, so that records a little out of order still find it; what is thrown out for want of room
@@ -7,7 +8,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use crate::events::ProcessKey;
+use crate::events::{ExecEvent, ProcessKey};
+use crate::host::text::cmdline;
 
 /// Processes that are remembered at once.
 pub const ENTRIES_MAX: usize = 32_768;
@@ -15,10 +17,20 @@ pub const ENTRIES_MAX: usize = 32_768;
 /// How long a process is remembered past its end, in nanoseconds.
 pub const KEPT_NS: u64 = 30_000_000_000;
 
+/// Bytes of a command line that are remembered.
+pub const CMDLINE_MAX: usize = 1024;
+
+/// What a process runs, as far as it is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Program {
+    path: Option<Arc<str>>,
+    cmdline: Option<Arc<str>>,
+}
+
 /// Programs of processes, by identity.
 #[derive(Debug)]
 pub struct ProcessCache {
-    paths: HashMap<ProcessKey, Option<Arc<str>>>,
+    programs: HashMap<ProcessKey, Program>,
     /// Identities in the order of their entry; some may be gone already.
     entered: VecDeque<ProcessKey>,
     /// Ended processes with the boot time of their end, oldest first.
@@ -38,7 +50,7 @@ impl ProcessCache {
     #[must_use]
     pub fn with_entries_max(entries_max: usize) -> Self {
         Self {
-            paths: HashMap::new(),
+            programs: HashMap::new(),
             entered: VecDeque::new(),
             ended: VecDeque::new(),
             entries_max: entries_max.max(1),
@@ -46,23 +58,32 @@ impl ProcessCache {
         }
     }
 
-    /// Remembers that `process` runs the program at `path`; `None` when that is not known.
-    pub fn started(&mut self, process: ProcessKey, path: Option<&str>) {
-        let path = path.map(Arc::from);
-        self.put(process, path);
+    /// Remembers what a process runs, and tells the event what its parent does.
+    pub fn started(&mut self, exec: &mut ExecEvent) {
+        self.add_parent(exec);
+        self.put(exec.process, Program::of(exec));
+    }
+
+    /// Tells the event what its parent runs.
+    pub fn add_parent(&self, exec: &mut ExecEvent) {
+        if let Some(parent) = exec.parent.and_then(|parent| self.programs.get(&parent)) {
+            exec.parent_path.clone_from(&parent.path);
+            exec.parent_cmdline.clone_from(&parent.cmdline);
+        }
     }
 
     /// Remembers that `process` runs what `creator` runs, and returns the path of that.
     pub fn forked(&mut self, process: ProcessKey, creator: ProcessKey) -> Option<String> {
-        let path = self.paths.get(&creator).cloned().flatten();
-        self.put(process, path.clone());
-        path.as_deref().map(str::to_owned)
+        let program = self.programs.get(&creator).cloned().unwrap_or_default();
+        let path = program.path.as_deref().map(str::to_owned);
+        self.put(process, program);
+        path
     }
 
     /// The program of `process`, `None` when it is not known. The process is forgotten
     /// [`KEPT_NS`] after `boot_ns`.
     pub fn ended(&mut self, process: ProcessKey, boot_ns: u64) -> Option<String> {
-        let path = self.paths.get(&process)?.as_deref().map(str::to_owned);
+        let path = self.programs.get(&process)?.path.as_deref().map(str::to_owned);
         self.ended.push_back((boot_ns, process));
         path
     }
@@ -70,13 +91,13 @@ impl ProcessCache {
     /// Whether `process` is remembered.
     #[must_use]
     pub fn contains(&self, process: ProcessKey) -> bool {
-        self.paths.contains_key(&process)
+        self.programs.contains_key(&process)
     }
 
-    /// Gives `process` a path if it is remembered without one.
-    pub fn complete(&mut self, process: ProcessKey, path: Option<&str>) {
-        if let Some(entry @ None) = self.paths.get_mut(&process) {
-            *entry = path.map(Arc::from);
+    /// Adds what an event tells of a process that is remembered without a path.
+    pub fn complete(&mut self, exec: &ExecEvent) {
+        if let Some(entry @ Program { path: None, .. }) = self.programs.get_mut(&exec.process) {
+            *entry = Program::of(exec);
         }
     }
 
@@ -85,19 +106,19 @@ impl ProcessCache {
         while let Some((ended_ns, process)) = self.ended.front()
             && ended_ns.saturating_add(KEPT_NS) <= boot_ns
         {
-            self.paths.remove(process);
+            self.programs.remove(process);
             self.ended.pop_front();
         }
         // Without this the identities of the gone would pile up in front of a long-lived one.
-        if self.entered.len() > self.paths.len().saturating_mul(2).max(1024) {
-            self.entered.retain(|process| self.paths.contains_key(process));
+        if self.entered.len() > self.programs.len().saturating_mul(2).max(1024) {
+            self.entered.retain(|process| self.programs.contains_key(process));
         }
     }
 
     /// How many processes are remembered.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.paths.len()
+        self.programs.len()
     }
 
     /// How many were thrown out for want of room.
@@ -106,13 +127,13 @@ impl ProcessCache {
         self.evicted
     }
 
-    fn put(&mut self, process: ProcessKey, path: Option<Arc<str>>) {
-        if let Some(entry) = self.paths.get_mut(&process) {
-            *entry = path;
+    fn put(&mut self, process: ProcessKey, program: Program) {
+        if let Some(entry) = self.programs.get_mut(&process) {
+            *entry = program;
             return;
         }
-        while self.paths.len() >= self.entries_max && self.evict() {}
-        self.paths.insert(process, path);
+        while self.programs.len() >= self.entries_max && self.evict() {}
+        self.programs.insert(process, program);
         self.entered.push_back(process);
     }
 
@@ -120,13 +141,13 @@ impl ProcessCache {
     /// left.
     fn evict(&mut self) -> bool {
         while let Some((_, process)) = self.ended.pop_front() {
-            if self.paths.remove(&process).is_some() {
+            if self.programs.remove(&process).is_some() {
                 self.evicted += 1;
                 return true;
             }
         }
         while let Some(process) = self.entered.pop_front() {
-            if self.paths.remove(&process).is_some() {
+            if self.programs.remove(&process).is_some() {
                 self.evicted += 1;
                 return true;
             }
@@ -135,21 +156,51 @@ impl ProcessCache {
     }
 }
 
+impl Program {
+    fn of(exec: &ExecEvent) -> Self {
+        let cmdline = exec.arguments.as_deref().map(|words| cmdline(words, CMDLINE_MAX).into());
+        Self { path: exec.path.as_deref().map(Arc::from), cmdline }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{KEPT_NS, ProcessCache};
-    use crate::events::ProcessKey;
+    use crate::events::{ExecEvent, ProcessKey};
 
     fn key(pid: u32) -> ProcessKey {
         ProcessKey { pid, start_ns: u64::from(pid) * 10 }
     }
 
+    fn exec(process: ProcessKey, path: Option<&str>) -> ExecEvent {
+        ExecEvent { process, path: path.map(str::to_owned), ..ExecEvent::default() }
+    }
+
+    fn started(cache: &mut ProcessCache, process: ProcessKey, path: Option<&str>) {
+        cache.started(&mut exec(process, path));
+    }
+
+    #[test]
+    fn an_exec_is_told_what_its_parent_runs() {
+        let mut cache = ProcessCache::default();
+        let arguments = Some(b"make\0-j8\0".to_vec());
+        cache.started(&mut ExecEvent { arguments, ..exec(key(1), Some("/usr/bin/make")) });
+        assert_eq!(cache.forked(key(2), key(1)).as_deref(), Some("/usr/bin/make"));
+        let mut child = ExecEvent { parent: Some(key(1)), ..exec(key(2), Some("/bin/sh")) };
+        cache.started(&mut child);
+        assert_eq!(child.parent_path.as_deref(), Some("/usr/bin/make"));
+        assert_eq!(child.parent_cmdline.as_deref(), Some("make -j8"));
+        let mut orphan = ExecEvent { parent: Some(key(9)), ..exec(key(3), None) };
+        cache.started(&mut orphan);
+        assert_eq!((orphan.parent_path, orphan.parent_cmdline), (None, None));
+    }
+
     #[test]
     fn a_child_runs_what_its_creator_runs() {
         let mut cache = ProcessCache::default();
-        cache.started(key(1), Some("/bin/sh"));
+        started(&mut cache, key(1), Some("/bin/sh"));
         assert_eq!(cache.forked(key(2), key(1)).as_deref(), Some("/bin/sh"));
-        cache.started(key(2), Some("/bin/ls"));
+        started(&mut cache, key(2), Some("/bin/ls"));
         assert_eq!(cache.ended(key(2), 5).as_deref(), Some("/bin/ls"));
         assert_eq!(cache.ended(key(1), 6).as_deref(), Some("/bin/sh"));
         assert_eq!(cache.forked(key(4), key(3)), None);
@@ -158,7 +209,7 @@ mod tests {
     #[test]
     fn an_entry_outlives_its_process_by_thirty_seconds() {
         let mut cache = ProcessCache::default();
-        cache.started(key(1), Some("/bin/sh"));
+        started(&mut cache, key(1), Some("/bin/sh"));
         assert!(cache.ended(key(1), 100).is_some());
         cache.expire(100 + KEPT_NS - 1);
         assert!(cache.contains(key(1)));
@@ -169,7 +220,7 @@ mod tests {
     #[test]
     fn a_reused_pid_is_another_process() {
         let mut cache = ProcessCache::default();
-        cache.started(ProcessKey { pid: 7, start_ns: 1 }, Some("/bin/old"));
+        started(&mut cache, ProcessKey { pid: 7, start_ns: 1 }, Some("/bin/old"));
         assert_eq!(cache.ended(ProcessKey { pid: 7, start_ns: 2 }, 9), None);
     }
 
@@ -177,12 +228,12 @@ mod tests {
     fn room_is_made_by_the_ended_first_and_counted() {
         let mut cache = ProcessCache::with_entries_max(3);
         for pid in 1..=3 {
-            cache.started(key(pid), None);
+            started(&mut cache, key(pid), None);
         }
         assert_eq!(cache.ended(key(2), 1), None);
-        cache.started(key(4), None);
+        started(&mut cache, key(4), None);
         assert!(!cache.contains(key(2)));
-        cache.started(key(5), None);
+        started(&mut cache, key(5), None);
         assert!(!cache.contains(key(1)));
         assert_eq!((cache.count(), cache.evicted()), (3, 2));
     }
@@ -190,9 +241,9 @@ mod tests {
     #[test]
     fn the_order_of_entry_stays_bounded() {
         let mut cache = ProcessCache::default();
-        cache.started(key(1), Some("/sbin/init"));
+        started(&mut cache, key(1), Some("/sbin/init"));
         for pid in 2..100_000 {
-            cache.started(key(pid), None);
+            started(&mut cache, key(pid), None);
             assert_eq!(cache.ended(key(pid), u64::from(pid)), None);
             cache.expire(u64::from(pid) + KEPT_NS);
         }

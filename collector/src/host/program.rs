@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use super::containers;
 use super::proc::{ProcessFolder, Stat, TICK_NS};
 use crate::events::{Credentials, ExecEvent, Namespaces, ProcessKey};
 
@@ -85,6 +86,7 @@ pub fn exec_event(pid: u32, buffer: &mut Vec<u8>) -> Option<ExecEvent> {
     };
     let cwd = folder.link("cwd");
     let namespaces = namespaces(&folder);
+    let cgroup_path = folder.control_group();
     let status = folder.status();
     let audit = folder.audit_ids();
     let stat = folder.stat().filter(|stat| !stat.has_ended())?;
@@ -109,6 +111,8 @@ pub fn exec_event(pid: u32, buffer: &mut Vec<u8>) -> Option<ExecEvent> {
             audit_session_id: audit.1,
         }),
         session_id: Some(stat.session).filter(|session| *session != 0),
+        container: cgroup_path.as_deref().and_then(containers::of_cgroup),
+        cgroup_path,
         namespaces,
         path: executable.map(|file| file.path).filter(|path| !path.is_empty()),
         file,

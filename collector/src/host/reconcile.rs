@@ -93,6 +93,8 @@ pub fn end(
         core_dumped: None,
         noticed,
         cpu_ns: None,
+        lifetime_ns: None,
+        usage: None,
         path,
     })
 }

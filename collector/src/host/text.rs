@@ -25,6 +25,21 @@ pub fn lossless(bytes: &[u8]) -> String {
     out
 }
 
+/// Words that are each ended by a NUL, on one line: the first `bytes_max` bytes of them, less what
+/// would be a part of a character.
+#[must_use]
+pub fn cmdline(words: &[u8], bytes_max: usize) -> String {
+    /// Bytes of a character behind its first, at most.
+    const FOLLOWING_MAX: usize = 3;
+    let ended = words.strip_suffix(&[0]).unwrap_or(words);
+    let follows = |at: &usize| ended.get(*at).is_some_and(|byte| byte & 0xc0 == 0x80);
+    let parted = (0..=FOLLOWING_MAX).map(|back| bytes_max.saturating_sub(back));
+    let end = parted.into_iter().find(|at| !follows(at)).unwrap_or(bytes_max);
+    let line = lossless(ended.get(..end).unwrap_or(ended));
+    // Neither UTF-8 nor an escape reaches across a NUL.
+    if line.contains('\0') { line.replace('\0', " ") } else { line }
+}
+
 /// What [`lossless`] made `text` from.
 #[must_use]
 pub fn bytes(text: &str) -> Vec<u8> {

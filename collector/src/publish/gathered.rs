@@ -42,6 +42,8 @@ mod tests {
             core_dumped: Some(false),
             noticed: Noticed::Told,
             cpu_ns: None,
+            lifetime_ns: None,
+            usage: None,
             path,
         })
     }

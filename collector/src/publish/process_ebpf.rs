@@ -13,6 +13,8 @@ mod drain;
 mod ledger;
 mod load;
 mod offsets;
+mod parts;
+mod privacy;
 mod proc_snapshot;
 mod rights;
 mod sys;
@@ -25,9 +27,12 @@ use bygone_probe_abi::CLASSES;
 use self::clock::Clock;
 use self::drain::Reader;
 use self::load::Attached;
-pub use self::load::{AttachError, RING_BYTES_DEFAULT};
+pub use self::load::{AttachError, BULK_BYTES_DEFAULT, RING_BYTES_DEFAULT};
+use self::privacy::Privacy;
 use super::{PublishError, Publisher, Sink, Stop};
 use crate::events::Capability;
+use crate::host::environment::EnvironmentChoice;
+use crate::host::mask::Mask;
 
 /// Name of this source.
 pub const SOURCE: &str = "process_ebpf";
@@ -36,10 +41,16 @@ pub const SOURCE: &str = "process_ebpf";
 const TIER: &str = "raw_tracepoint";
 
 /// What can be set about the source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProcessEbpfConfig {
     /// Size of the ring buffer in the kernel, in bytes: a power of two, at least a page.
     pub ring_bytes: u32,
+    /// Size of the ring buffer of long arguments and environments, likewise.
+    pub bulk_bytes: u32,
+    /// Which variables of the environment are recorded.
+    pub environment: EnvironmentChoice,
+    /// Values that are not recorded.
+    pub mask: Mask,
     /// Decide without the tracepoint's own word which thread of a process was the last, as on
     /// kernels where it does not say.
     pub force_exit_fallback: bool,
@@ -47,7 +58,13 @@ pub struct ProcessEbpfConfig {
 
 impl Default for ProcessEbpfConfig {
     fn default() -> Self {
-        Self { ring_bytes: RING_BYTES_DEFAULT, force_exit_fallback: false }
+        Self {
+            ring_bytes: RING_BYTES_DEFAULT,
+            bulk_bytes: BULK_BYTES_DEFAULT,
+            environment: EnvironmentChoice::None,
+            mask: Mask::default(),
+            force_exit_fallback: false,
+        }
     }
 }
 
@@ -55,6 +72,7 @@ impl Default for ProcessEbpfConfig {
 pub struct ProcessEbpf {
     attached: Attached,
     clock: Clock,
+    privacy: Privacy,
 }
 
 impl ProcessEbpf {
@@ -67,7 +85,9 @@ impl ProcessEbpf {
     pub fn attach(config: &ProcessEbpfConfig) -> Result<Self, AttachError> {
         let attached = load::attach(config)?;
         sys::give_memory_back();
-        Ok(Self { attached, clock: Clock::new() })
+        let privacy =
+            Privacy { environment: config.environment.clone(), mask: config.mask.clone() };
+        Ok(Self { attached, clock: Clock::new(), privacy })
     }
 }
 
@@ -90,7 +110,7 @@ impl Publisher for ProcessEbpf {
     }
 
     fn run(self: Box<Self>, sink: &Sink, stop: &Stop) -> Result<(), PublishError> {
-        Reader::new(self.attached, self.clock).run(sink, stop)
+        Reader::new(self.attached, self.clock, self.privacy).run(sink, stop)
     }
 }
 

@@ -17,6 +17,8 @@ pub const KIND_EXEC: u32 = 1;
 pub const KIND_FORK: u32 = 2;
 /// [`Header::kind`] of an [`ExitRecord`].
 pub const KIND_EXIT: u32 = 3;
+/// [`Header::kind`] of a [`PartRecord`].
+pub const KIND_PART: u32 = 4;
 
 /// Classes of events that are counted, in the order of their counters.
 pub const CLASSES: [&str; 3] = ["exec", "fork", "exit"];
@@ -34,12 +36,34 @@ pub const BUCKETS: u32 = 8;
 /// Entries of the map of counters.
 pub const COUNTERS_MAX: u32 = CLASSES.len() as u32 * BUCKETS;
 
-/// Bytes of arguments that an exec record carries at most.
+/// Bytes of arguments that an exec record carries at most; what is longer goes on in parts.
 pub const ARGUMENTS_MAX: usize = 8192;
+/// Bytes of text that one part carries at most.
+pub const PART_MAX: usize = 8192;
+/// Parts that one run of the program sends before it calls itself again.
+pub const PARTS_PER_RUN: u32 = 32;
+/// How often the program that sends parts calls itself at most. The kernel allows 33 calls in a
+/// chain (`MAX_TAIL_CALL_CNT`), of which the walks take three; 28 runs are 7 MiB, and arguments and
+/// environment together have 6 MiB at most (`bprm_stack_limits` in fs/exec.c).
+pub const PART_RUNS_MAX: u32 = 28;
+/// Bytes of parts that the processes of one user may send in one second.
+pub const PART_BUDGET: u64 = 4 * 1024 * 1024;
+/// Bytes of a part record at most.
+pub const PART_RECORD_MAX: usize = size_of::<PartRecord>() + PART_MAX;
+/// [`PartRecord::what`]: arguments.
+pub const PART_ARGUMENTS: u32 = 0;
+/// [`PartRecord::what`]: environment.
+pub const PART_ENVIRONMENT: u32 = 1;
 /// Bytes of one path that a record carries at most, terminators of components included.
 pub const PATH_MAX: usize = 4096;
 /// Bytes of one component of a path at most, its terminator included.
 pub const COMPONENT_MAX: usize = 256;
+/// Bytes of the path of a cgroup that a record carries at most, as [`PATH_MAX`].
+pub const CGROUP_MAX: usize = 1024;
+/// Components of the path of a cgroup that a walk follows at most.
+pub const CGROUP_COMPONENTS_MAX: u32 = 32;
+/// Bytes of the name of a terminal at most, its terminator included.
+pub const TTY_MAX: usize = 24;
 /// Components of a path that a walk follows at most, mount crossings included.
 pub const COMPONENTS_MAX: u32 = 160;
 /// Bytes of a record at most.
@@ -73,6 +97,18 @@ pub const EXEC_FILE: u32 = 1 << 9;
 pub const EXEC_PATH_WALKED: u32 = 1 << 10;
 /// [`ExecRecord::flags`]: the walk of the working directory reached the root.
 pub const EXEC_CWD_WALKED: u32 = 1 << 11;
+/// [`ExecRecord::flags`]: the walk of the program's path came by the root of the process.
+pub const EXEC_ROOT_PASSED: u32 = 1 << 12;
+/// [`ExecRecord::flags`]: the walk of the cgroup reached the root.
+pub const EXEC_CGROUP_WALKED: u32 = 1 << 13;
+/// [`ExecRecord::flags`]: the user's processes sent more parts in this second than they may.
+pub const EXEC_PARTS_BUDGET: u32 = 1 << 14;
+/// [`ExecRecord::flags`]: the ring of the parts had no room.
+pub const EXEC_PARTS_FULL: u32 = 1 << 15;
+/// [`ExecRecord::flags`]: memory that holds the environment could not be read.
+pub const EXEC_ENVIRONMENT_FAULT: u32 = 1 << 16;
+/// [`ExecRecord::flags`]: the environment was asked for.
+pub const EXEC_ENVIRONMENT: u32 = 1 << 17;
 
 /// Start of every record.
 #[derive(Clone, Copy, Debug)]
@@ -104,7 +140,8 @@ pub struct Process {
 ///
 /// The tail holds, in this order: arguments as the kernel laid them out, each ended by a NUL; the
 /// components of the program's path, leaf first, each ended by a NUL; those of the working
-/// directory; the script's path with its NUL.
+/// directory; those of the cgroup's path; the script's path with its NUL. Arguments that do not fit,
+/// and the environment, were sent before in [`PartRecord`]s with the same process and time.
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(feature = "decode", derive(FromBytes, IntoBytes, KnownLayout, Immutable))]
 #[repr(C)]
@@ -151,7 +188,8 @@ pub struct ExecRecord {
     pub user_namespace: u32,
     /// Device of the file in the kernel's own encoding: major << 20 | minor.
     pub device: u32,
-    /// Id of the cgroup in the default hierarchy, 0 when unknown.
+    /// Id of the cgroup in the default hierarchy, or where processes are not kept in that one, of the
+    /// controller `pids` or `memory`; 0 when unknown.
     pub cgroup_id: u64,
     /// Inode number of the file.
     pub inode: u64,
@@ -177,8 +215,48 @@ pub struct ExecRecord {
     pub cwd_len: u32,
     /// Bytes of the script's path in the tail.
     pub script_len: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// Bytes of the cgroup's path in the tail.
+    pub cgroup_len: u32,
+    /// Capabilities that the process may take up.
+    pub permitted: u64,
+    /// Capabilities in effect.
+    pub effective: u64,
+    /// Size of the file.
+    pub file_bytes: u64,
+    /// Bytes of the environment.
+    pub environment_bytes: u64,
+    /// Variables in it.
+    pub environment_count: u32,
+    /// Names that the file has.
+    pub links: u32,
+    /// Nanoseconds behind [`Self::ctime`].
+    pub ctime_nanoseconds: u32,
+    /// Magic number of the file's file system, as in `statfs(2)`.
+    pub file_system: u32,
+    /// Bytes of the program's path in the tail that lie below the root of the process.
+    pub root_len: u32,
+    /// Parts that were sent.
+    pub parts: u32,
+    /// Name of the controlling terminal, ended by a NUL; empty when there is none.
+    pub tty: [u8; TTY_MAX],
+}
+
+/// A piece of the arguments or the environment of an exec, sent before its [`ExecRecord`] over a ring
+/// of its own. The text follows.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "decode", derive(FromBytes, IntoBytes, KnownLayout, Immutable))]
+#[repr(C)]
+pub struct PartRecord {
+    /// Kind, length, and the time of the exec.
+    pub header: Header,
+    /// The process.
+    pub process: Process,
+    /// Where the piece begins in the whole text, in bytes.
+    pub offset: u64,
+    /// `PART_ARGUMENTS` or `PART_ENVIRONMENT`.
+    pub what: u32,
+    /// Bytes of text.
+    pub bytes: u32,
 }
 
 /// A process created another.
@@ -200,6 +278,14 @@ pub struct ForkRecord {
     pub uid: u32,
     /// Real group id of the new process.
     pub gid: u32,
+    /// Inode of the pid namespace of the new process, 0 when unknown like all namespaces here.
+    pub pid_namespace: u32,
+    /// Inode of its mount namespace.
+    pub mount_namespace: u32,
+    /// Inode of its network namespace.
+    pub network_namespace: u32,
+    /// Inode of its user namespace.
+    pub user_namespace: u32,
 }
 
 /// The last thread of a process ended.
@@ -215,6 +301,16 @@ pub struct ExitRecord {
     pub parent: Process,
     /// CPU time of all threads in nanoseconds, as far as the kernel had accounted it.
     pub cpu_ns: u64,
+    /// CPU time in user mode, likewise; most kernels take it at ticks of 1 to 10 ms.
+    pub user_ns: u64,
+    /// CPU time in the kernel, likewise.
+    pub system_ns: u64,
+    /// Largest resident set in pages.
+    pub rss_pages_max: u64,
+    /// Bytes read from storage, as in `/proc/PID/io`.
+    pub read_bytes: u64,
+    /// Bytes written to storage, likewise.
+    pub written_bytes: u64,
     /// Real user id.
     pub uid: u32,
     /// Real group id.
@@ -248,11 +344,27 @@ pub struct Slot {
     pub cwd_dentry: u64,
     /// The `vfsmount` of `cwd_dentry`.
     pub cwd_mount: u64,
+    /// Dentry of the root of the process.
+    pub root_dentry: u64,
+    /// The `vfsmount` of `root_dentry`.
+    pub root_mount: u64,
+    /// The `kernfs_node` of the cgroup.
+    pub cgroup_node: u64,
+    /// User address of the next part, and where its text ends.
+    pub part_start: u64,
+    /// End of the text of the parts.
+    pub part_end: u64,
+    /// User address of the beginning of the text of the parts.
+    pub part_base: u64,
+    /// What the parts are of: a `PART_…`.
+    pub part_what: u32,
+    /// Runs of the program that sends parts.
+    pub part_runs: u32,
     /// Address of the script's path in the kernel, 0 when there is none.
     pub script: u64,
     /// Bytes of `tail` in use.
     pub tail_len: u64,
-    /// Which walk is next: [`WALK_PATH`] or [`WALK_CWD`].
+    /// Which walk is next: a `WALK_…`.
     pub walk: u32,
     /// Number of this slot.
     pub index: u32,
@@ -262,13 +374,17 @@ pub struct Slot {
     pub tail: [u8; TAIL_BYTES],
 }
 
-/// Bytes of [`Slot::tail`]: both walks may end with a whole component past [`PATH_MAX`].
-pub const TAIL_BYTES: usize = ARGUMENTS_MAX + 2 * (PATH_MAX + COMPONENT_MAX) + PATH_MAX;
+/// Bytes of [`Slot::tail`]: each walk may end with a whole component past its limit. Before the walks
+/// the part behind the arguments holds the record that is sent next.
+pub const TAIL_BYTES: usize =
+    ARGUMENTS_MAX + 2 * (PATH_MAX + COMPONENT_MAX) + CGROUP_MAX + COMPONENT_MAX + PATH_MAX;
 
 /// [`Slot::walk`]: the program's path.
 pub const WALK_PATH: u32 = 0;
 /// [`Slot::walk`]: the working directory.
 pub const WALK_CWD: u32 = 1;
+/// [`Slot::walk`]: the cgroup.
+pub const WALK_CGROUP: u32 = 2;
 
 /// Value of an offset whose member the running kernel does not have.
 pub const ABSENT: u32 = u32::MAX;
@@ -309,12 +425,25 @@ macro_rules! members {
             CRED_FSUID "cred" "fsuid" exec;
             CRED_FSGID "cred" "fsgid" exec;
             CRED_USER_NS "cred" "user_ns" none;
+            CRED_PERMITTED "cred" "cap_permitted" none;
+            CRED_EFFECTIVE "cred" "cap_effective" none;
             SIGNAL_LIVE "signal_struct" "live.counter" exit;
             SIGNAL_FLAGS "signal_struct" "flags" exit;
             SIGNAL_GROUP_EXIT_CODE "signal_struct" "group_exit_code" exit;
             SIGNAL_RUNTIME "signal_struct" "sum_sched_runtime" none;
             SIGNAL_THREADS "signal_struct" "thread_head" none;
             SIGNAL_PIDS "signal_struct" "pids" none;
+            SIGNAL_TTY "signal_struct" "tty" none;
+            SIGNAL_USER_TIME "signal_struct" "utime" none;
+            SIGNAL_SYSTEM_TIME "signal_struct" "stime" none;
+            SIGNAL_RSS_MAX "signal_struct" "maxrss" none;
+            SIGNAL_READ "signal_struct" "ioac.read_bytes" none;
+            SIGNAL_WRITTEN "signal_struct" "ioac.write_bytes" none;
+            TASK_USER_TIME "task_struct" "utime" none;
+            TASK_SYSTEM_TIME "task_struct" "stime" none;
+            TASK_READ "task_struct" "ioac.read_bytes" none;
+            TASK_WRITTEN "task_struct" "ioac.write_bytes" none;
+            TTY_NAME "tty_struct" "name" none;
             PID_LEVEL "pid" "level" none;
             PID_NUMBERS "pid" "numbers" none;
             UPID_NR "upid" "nr" none;
@@ -327,15 +456,23 @@ macro_rules! members {
             NSPROXY_NET "nsproxy" "net_ns" none;
             CSS_SET_DEFAULT "css_set" "dfl_cgrp" none;
             CGROUP_NODE "cgroup" "kn" none;
+            CSS_SET_SUBSYSTEMS "css_set" "subsys" none;
+            CSS_CGROUP "cgroup_subsys_state" "cgroup" none;
             KERNFS_ID "kernfs_node" "id" none;
+            KERNFS_PARENT "kernfs_node" "parent|__parent" none;
+            KERNFS_NAME "kernfs_node" "name" none;
             MM_ARG_START "mm_struct" "arg_start" exec;
             MM_ARG_END "mm_struct" "arg_end" exec;
+            MM_ENV_START "mm_struct" "env_start" none;
+            MM_ENV_END "mm_struct" "env_end" none;
             MM_EXE_FILE "mm_struct" "exe_file" exec;
             FILE_DENTRY "file" "f_path.dentry" exec;
             FILE_MOUNT "file" "f_path.mnt" exec;
             FILE_INODE "file" "f_inode" none;
             FS_CWD_DENTRY "fs_struct" "pwd.dentry" none;
             FS_CWD_MOUNT "fs_struct" "pwd.mnt" none;
+            FS_ROOT_DENTRY "fs_struct" "root.dentry" none;
+            FS_ROOT_MOUNT "fs_struct" "root.mnt" none;
             DENTRY_PARENT "dentry" "d_parent|__d_parent" exec;
             DENTRY_NAME "dentry" "d_name.name|__d_name.name" exec;
             VFSMOUNT_ROOT "vfsmount" "mnt_root" exec;
@@ -351,9 +488,14 @@ macro_rules! members {
             INODE_ATIME "inode" "i_atime_sec|__i_atime.tv_sec|i_atime.tv_sec" none;
             INODE_MTIME "inode" "i_mtime_sec|__i_mtime.tv_sec|i_mtime.tv_sec" none;
             INODE_CTIME "inode" "i_ctime_sec|__i_ctime.tv_sec|i_ctime.tv_sec" none;
+            INODE_CTIME_NSEC "inode" "i_ctime_nsec|__i_ctime.tv_nsec|i_ctime.tv_nsec" none;
+            INODE_SIZE "inode" "i_size" none;
+            INODE_LINKS "inode" "i_nlink" none;
             SUPER_DEVICE "super_block" "s_dev" none;
+            SUPER_MAGIC "super_block" "s_magic" none;
             BPRM_FILENAME "linux_binprm" "filename" none;
             BPRM_INTERPRETER "linux_binprm" "interp" none;
+            BPRM_ENVC "linux_binprm" "envc" none;
         }
     };
 }
@@ -361,9 +503,12 @@ macro_rules! members {
 const _: () = {
     assert!(size_of::<Header>() == 16);
     assert!(size_of::<Process>() == 16);
-    assert!(size_of::<ExecRecord>() == 200);
-    assert!(size_of::<ForkRecord>() == 80);
-    assert!(size_of::<ExitRecord>() == 72);
+    assert!(size_of::<ExecRecord>() == 280);
+    assert!(size_of::<ForkRecord>() == 96);
+    assert!(size_of::<ExitRecord>() == 112);
     assert!(size_of::<Counter>() == 16);
-    assert!(size_of::<Slot>() == 64 + 200 + TAIL_BYTES);
+    assert!(size_of::<PartRecord>() == 48);
+    assert!(size_of::<Slot>() == 120 + 280 + TAIL_BYTES);
+    assert!(ARGUMENTS_MAX + PART_RECORD_MAX <= TAIL_BYTES);
+    assert!(TAIL_BYTES.is_multiple_of(8));
 };

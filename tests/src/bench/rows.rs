@@ -1,6 +1,8 @@
 //! Lifelike process events: a few hundred programs, arguments that share words, rising pids.
 
-use bygone::events::{Credentials, ExecEvent, Namespaces, ProcessEvent, ProcessKey, ProgramFile};
+use bygone::events::{
+    CapabilitySets, Credentials, ExecEvent, Namespaces, ProcessEvent, ProcessKey, ProgramFile,
+};
 
 const PROGRAMS: u64 = 300;
 const SECOND_NS: u64 = 1_000_000_000;
@@ -22,6 +24,7 @@ pub(super) fn exec(index: u64) -> ProcessEvent {
     let path = format!("/usr/bin/program-{program}");
     let start_ns = 3_600 * SECOND_NS + index * (SECOND_NS / 300);
     let pid = 1_000 + u32::try_from(index % 4_000_000).unwrap_or(0);
+    let parent_path = format!("/usr/sbin/parent-{}", program % 12);
     let job = draw % 10_000;
     let arguments =
         format!("{path}\0--config\0/etc/program-{program}/main.conf\0--job={job}\0").into_bytes();
@@ -32,7 +35,8 @@ pub(super) fn exec(index: u64) -> ProcessEvent {
         process: ProcessKey { pid, start_ns },
         tid: pid,
         parent: Some(ProcessKey { pid: 1 + pid / 10, start_ns: start_ns / 2 }),
-        snapshot: false,
+        parent_path: Some(parent_path.as_str().into()),
+        parent_cmdline: Some(format!("{parent_path} --serve --jobs=8").into()),
         start_exact: true,
         credentials: Credentials {
             uid,
@@ -47,7 +51,9 @@ pub(super) fn exec(index: u64) -> ProcessEvent {
             audit_session_id: Some(3),
         },
         session_id: Some(1 + pid / 100),
+        capabilities: Some(CapabilitySets::default()),
         cgroup_id: Some(program % 40),
+        cgroup_path: Some(format!("/system.slice/unit-{}.service", program % 40)),
         namespaces: Some(Namespaces {
             pid: 4_026_531_836,
             mount: 4_026_531_841,
@@ -55,8 +61,6 @@ pub(super) fn exec(index: u64) -> ProcessEvent {
             user: 4_026_531_837,
         }),
         path: Some(path),
-        path_truncated: false,
-        script_path: None,
         file: Some(ProgramFile {
             device: 65_024,
             inode: 100_000 + program,
@@ -66,12 +70,16 @@ pub(super) fn exec(index: u64) -> ProcessEvent {
             atime: Some(1_764_000_000),
             mtime: Some(1_700_000_000),
             ctime: Some(1_700_000_000),
-            btime: None,
+            ctime_ns: Some(1_700_000_000_123_456_789),
+            size: Some(40_000 + 4 * program),
+            links: Some(1),
+            ..ProgramFile::default()
         }),
         cwd: Some(format!("/srv/job-{}", program % 20)),
         arguments: Some(arguments),
         arguments_bytes,
-        arguments_truncated: false,
-        kernel_thread: false,
+        environment_bytes: Some(1_200 + program),
+        environment_count: Some(24),
+        ..ExecEvent::default()
     }))
 }

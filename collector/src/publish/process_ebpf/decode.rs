@@ -6,9 +6,11 @@ use bygone_probe_abi as abi;
 use zerocopy::FromBytes;
 
 use crate::events::{
-    Credentials, ExecEvent, ExitEvent, ForkEvent, Namespaces, Noticed, ProcessEvent, ProcessKey,
-    ProgramFile,
+    CapabilitySets, Credentials, ExecEvent, ExitEvent, ForkEvent, Namespaces, Noticed,
+    ProcessEvent, ProcessKey, ProgramFile, Usage,
 };
+use crate::host::containers;
+use crate::host::proc::is_in_memory;
 use crate::host::text::lossless;
 
 /// Why a record is not one.
@@ -98,6 +100,12 @@ fn fork_event(record: &abi::ForkRecord, offset_ns: i64) -> ForkEvent {
         parent: known(record.parent),
         caller: key(record.caller),
         clone_flags: Some(record.clone_flags),
+        namespaces: namespaces(Namespaces {
+            pid: record.pid_namespace,
+            mount: record.mount_namespace,
+            network: record.network_namespace,
+            user: record.user_namespace,
+        }),
         uid: record.uid,
         gid: record.gid,
         path: None,
@@ -117,6 +125,14 @@ fn exit_event(record: &abi::ExitRecord, offset_ns: i64) -> ExitEvent {
         core_dumped: Some(record.status & 0x80 != 0),
         noticed: Noticed::Told,
         cpu_ns: Some(record.cpu_ns),
+        lifetime_ns: Some(record.header.time_ns.saturating_sub(record.process.start_ns)),
+        usage: Some(Usage {
+            user_ns: record.user_ns,
+            system_ns: record.system_ns,
+            rss_bytes_max: record.rss_pages_max.saturating_mul(rustix::param::page_size() as u64),
+            read_bytes: Some(record.read_bytes),
+            written_bytes: Some(record.written_bytes),
+        }),
         path: None,
     }
 }
@@ -125,25 +141,45 @@ fn exec_event(record: &abi::ExecRecord, tail: &[u8], offset_ns: i64) -> Option<E
     let flag = |flag| record.flags & flag != 0;
     let (arguments, rest) = tail.split_at_checked(record.arguments_len as usize)?;
     let (path, rest) = rest.split_at_checked(record.path_len as usize)?;
-    let (cwd, script) = rest.split_at_checked(record.cwd_len as usize)?;
+    let (cwd, rest) = rest.split_at_checked(record.cwd_len as usize)?;
+    let (cgroup, script) = rest.split_at_checked(record.cgroup_len as usize)?;
     if script.len() != record.script_len as usize {
         return None;
     }
     let snapshot = flag(abi::EXEC_SNAPSHOT);
     let unread = snapshot || (arguments.is_empty() && record.arguments_bytes > 0);
     let time_ns = if snapshot { record.process.start_ns } else { record.header.time_ns };
+    let below_root = path.get(..record.root_len as usize)?;
+    let has_root = flag(abi::EXEC_ROOT_PASSED) && below_root.len() < path.len();
     let path = absolute(path, flag(abi::EXEC_PATH_WALKED), flag(abi::EXEC_PATH_DETACHED));
+    let cgroup_path = absolute(cgroup, flag(abi::EXEC_CGROUP_WALKED), false);
+    let environment = flag(abi::EXEC_ENVIRONMENT).then_some(record.environment_bytes);
     Some(ExecEvent {
         time_ns: real_ns(time_ns, offset_ns),
         process: key(record.process),
         tid: record.tid,
         parent: known(record.parent),
+        parent_path: None,
+        parent_cmdline: None,
         snapshot,
         start_exact: true,
         credentials: credentials(record),
+        capabilities: Some(CapabilitySets {
+            permitted: record.permitted,
+            effective: record.effective,
+        }),
+        tty: tty(&record.tty),
         session_id: nonzero(record.session),
         cgroup_id: (record.cgroup_id != 0).then_some(record.cgroup_id),
-        namespaces: namespaces(record),
+        container: cgroup_path.as_deref().and_then(containers::of_cgroup),
+        cgroup_path,
+        namespaces: namespaces(Namespaces {
+            pid: record.pid_namespace,
+            mount: record.mount_namespace,
+            network: record.network_namespace,
+            user: record.user_namespace,
+        }),
+        container_path: if has_root { absolute(below_root, true, false) } else { None },
         path_truncated: path.is_some() && flag(abi::EXEC_PATH_TRUNCATED),
         path,
         script_path: script.strip_suffix(&[0]).filter(|path| !path.is_empty()).map(lossless),
@@ -152,6 +188,12 @@ fn exec_event(record: &abi::ExecRecord, tail: &[u8], offset_ns: i64) -> Option<E
         arguments: (!unread).then(|| arguments.to_vec()),
         arguments_bytes: record.arguments_bytes,
         arguments_truncated: arguments.len() as u64 != record.arguments_bytes,
+        arguments_loss: arguments_loss(record, arguments.len()),
+        environment: None,
+        environment_bytes: (!snapshot).then_some(record.environment_bytes),
+        environment_count: (!snapshot).then_some(u64::from(record.environment_count)),
+        environment_truncated: environment.is_some_and(|bytes| bytes > 0),
+        masked: false,
         kernel_thread: flag(abi::EXEC_KERNEL_THREAD),
     })
 }
@@ -171,19 +213,33 @@ fn credentials(record: &abi::ExecRecord) -> Credentials {
     }
 }
 
-fn namespaces(record: &abi::ExecRecord) -> Option<Namespaces> {
-    let namespaces = Namespaces {
-        pid: record.pid_namespace,
-        mount: record.mount_namespace,
-        network: record.network_namespace,
-        user: record.user_namespace,
-    };
+/// Why not all arguments are there, unless pieces that were sent complete them.
+fn arguments_loss(record: &abi::ExecRecord, carried: usize) -> Option<&'static str> {
+    let flag = |flag| record.flags & flag != 0;
+    let whole = carried as u64 == record.arguments_bytes;
+    match () {
+        () if whole || flag(abi::EXEC_SNAPSHOT) => None,
+        () if flag(abi::EXEC_ARGUMENTS_FAULT) => Some("fault"),
+        () if flag(abi::EXEC_PARTS_BUDGET) => Some("budget"),
+        () => Some("bulk_full"),
+    }
+}
+
+fn namespaces(namespaces: Namespaces) -> Option<Namespaces> {
     (namespaces != Namespaces::default()).then_some(namespaces)
+}
+
+fn tty(name: &[u8]) -> Option<String> {
+    let name = name.split(|byte| *byte == 0).next()?;
+    (!name.is_empty()).then(|| lossless(name))
 }
 
 fn program_file(record: &abi::ExecRecord, times: bool) -> ProgramFile {
     // The kernel keeps the minor number in the low 20 bits.
     let device = rustix::fs::makedev(record.device >> 20, record.device & 0xf_ffff);
+    // The highest bit says since 6.13 that the time was looked at (`I_CTIME_QUERIED` in fs.h).
+    let nanoseconds = i64::from(record.ctime_nanoseconds & 0x7fff_ffff);
+    let ctime_ns = record.ctime.saturating_mul(1_000_000_000).saturating_add(nanoseconds);
     ProgramFile {
         device,
         inode: record.inode,
@@ -194,10 +250,14 @@ fn program_file(record: &abi::ExecRecord, times: bool) -> ProgramFile {
         mtime: times.then_some(record.mtime),
         ctime: times.then_some(record.ctime),
         btime: None,
+        ctime_ns: times.then_some(ctime_ns),
+        size: Some(record.file_bytes),
+        links: (record.links != u32::MAX).then_some(record.links),
+        in_memory: is_in_memory(record.file_system),
     }
 }
 
-fn key(process: abi::Process) -> ProcessKey {
+pub(crate) fn key(process: abi::Process) -> ProcessKey {
     ProcessKey { pid: process.pid, start_ns: process.start_ns }
 }
 

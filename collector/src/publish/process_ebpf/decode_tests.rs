@@ -91,23 +91,31 @@ fn the_captured_fork_decodes_as_before() {
     expect![[r#"
         Fork(
             ForkEvent {
-                time_ns: 4344624589922,
+                time_ns: 49190706591728,
                 process: ProcessKey {
-                    pid: 1758,
-                    start_ns: 4343624585575,
+                    pid: 29994,
+                    start_ns: 49189706587712,
                 },
                 parent: Some(
                     ProcessKey {
-                        pid: 1753,
-                        start_ns: 4343262949436,
+                        pid: 29990,
+                        start_ns: 49189397955835,
                     },
                 ),
                 caller: ProcessKey {
-                    pid: 1753,
-                    start_ns: 4343262949436,
+                    pid: 29990,
+                    start_ns: 49189397955835,
                 },
                 clone_flags: Some(
                     16640,
+                ),
+                namespaces: Some(
+                    Namespaces {
+                        pid: 4026531836,
+                        mount: 4026531832,
+                        network: 4026531833,
+                        user: 4026531837,
+                    },
                 ),
                 uid: 0,
                 gid: 0,
@@ -123,15 +131,15 @@ fn the_captured_exit_decodes_as_before() {
     expect![[r#"
         Exit(
             ExitEvent {
-                time_ns: 4344626066500,
+                time_ns: 49190707589317,
                 process: ProcessKey {
-                    pid: 1758,
-                    start_ns: 4343624585575,
+                    pid: 29994,
+                    start_ns: 49189706587712,
                 },
                 parent: Some(
                     ProcessKey {
-                        pid: 1753,
-                        start_ns: 4343262949436,
+                        pid: 29990,
+                        start_ns: 49189397955835,
                     },
                 ),
                 uid: 0,
@@ -140,10 +148,28 @@ fn the_captured_exit_decodes_as_before() {
                     0,
                 ),
                 signal: None,
-                core_dumped: Some(false),
-                noticed: Noticed::Told,
+                core_dumped: Some(
+                    false,
+                ),
+                noticed: Told,
                 cpu_ns: Some(
-                    655792,
+                    96032,
+                ),
+                lifetime_ns: Some(
+                    1001605,
+                ),
+                usage: Some(
+                    Usage {
+                        user_ns: 0,
+                        system_ns: 0,
+                        rss_bytes_max: 55357440,
+                        read_bytes: Some(
+                            0,
+                        ),
+                        written_bytes: Some(
+                            0,
+                        ),
+                    },
                 ),
                 path: None,
             },

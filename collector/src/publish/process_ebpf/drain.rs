@@ -14,6 +14,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::decode::{Record, decode, real_ns};
 use super::ledger::{Ledger, Undecodable};
 use super::load::Attached;
+use super::parts::Parts;
+use super::privacy::Privacy;
 use super::{SOURCE, clock, proc_snapshot};
 use crate::events::{CollectorEvent, Gap, GapReason, ProcessEvent};
 use crate::host::process_cache::ProcessCache;
@@ -42,10 +44,15 @@ const DRAIN_MAX: usize = 65_536;
 /// the way from the ring to the writer takes: two times 8 MiB.
 const DRAIN_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// The reader of one ring.
+/// Bytes of pieces read at once: twice what the ring holds by default, and so all that was there.
+const BULK_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// The reader of the rings.
 pub(crate) struct Reader {
     attached: Attached,
     clock: Clock,
+    privacy: Privacy,
+    parts: Parts,
     cache: ProcessCache,
     ledger: Ledger,
     undecodable: Undecodable,
@@ -63,12 +70,14 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    pub(crate) fn new(attached: Attached, clock: Clock) -> Self {
+    pub(crate) fn new(attached: Attached, clock: Clock, privacy: Privacy) -> Self {
         let since_ns = attached.since_ns;
         let ledger = Ledger::new(SOURCE, attached.counted_ns, attached.skipped());
         Self {
             attached,
             clock,
+            privacy,
+            parts: Parts::default(),
             cache: ProcessCache::default(),
             ledger,
             undecodable: Undecodable::default(),
@@ -141,8 +150,30 @@ impl Reader {
         self.chores(sink, detach_ns, Some(ended_ns))
     }
 
-    /// Reads the ring to its end: `None`; or as much as fits, and says up to which boot time.
+    /// Reads the rings to their ends: `None`; or as much as fits, and says up to which boot time.
     fn drain(&mut self, now_ns: u64) -> Option<u64> {
+        let known = self.pending.len();
+        let latest_ns = self.drain_records(now_ns);
+        // After the records, whose pieces were sent before them.
+        let mut bytes = 0;
+        while bytes < BULK_BYTES_MAX
+            && let Some(item) = self.attached.bulk.next()
+        {
+            bytes += item.len();
+            if let Err(error) = self.parts.add(&item) {
+                self.undecodable.add(now_ns, error.to_string());
+            }
+        }
+        for record in self.pending.iter_mut().skip(known) {
+            if let ProcessEvent::Exec(exec) = &mut record.event {
+                self.parts.complete(exec, record.boot_ns);
+                self.privacy.apply(exec);
+            }
+        }
+        latest_ns
+    }
+
+    fn drain_records(&mut self, now_ns: u64) -> Option<u64> {
         let offset_ns = self.clock.offset_ns();
         let mut latest_ns = 0;
         let mut bytes = 0;
@@ -170,9 +201,16 @@ impl Reader {
         let records: Vec<Record> = self.pending.drain(..ready).collect();
         // What a storm took is given back.
         self.pending.shrink_to(BATCH_EVENTS_MAX);
+        let mut publishable: Vec<ProcessEvent> =
+            records.into_iter().filter_map(|record| self.publishable(record)).collect();
         let mut events = Gathered::default();
-        for record in records {
-            if let Some(full) = self.publishable(record).and_then(|event| events.push(event)) {
+        for mut event in publishable.drain(..) {
+            match &mut event {
+                // What ran before is found in no order: the parent may have come after its child.
+                ProcessEvent::Exec(exec) if exec.snapshot => self.cache.add_parent(exec),
+                ProcessEvent::Exec(_) | ProcessEvent::Fork(_) | ProcessEvent::Exit(_) => {}
+            }
+            if let Some(full) = events.push(event) {
                 self.send(sink, Events::Process(full), None)?;
             }
         }
@@ -193,13 +231,14 @@ impl Reader {
         match &mut event {
             ProcessEvent::Exec(exec) if is_snapshot => {
                 if self.cache.contains(exec.process) {
-                    self.cache.complete(exec.process, exec.path.as_deref());
+                    self.cache.complete(exec);
                     return None;
                 }
                 proc_snapshot::add_arguments(exec);
-                self.cache.started(exec.process, exec.path.as_deref());
+                self.privacy.apply(exec);
+                self.cache.started(exec);
             }
-            ProcessEvent::Exec(exec) => self.cache.started(exec.process, exec.path.as_deref()),
+            ProcessEvent::Exec(exec) => self.cache.started(exec),
             ProcessEvent::Fork(fork) => fork.path = self.cache.forked(fork.process, fork.caller),
             ProcessEvent::Exit(exit) => exit.path = self.cache.ended(exit.process, boot_ns),
         }
@@ -230,6 +269,7 @@ impl Reader {
             events.extend(self.ledger.close(&counts, skipped, until_ns, offset_ns, all));
         }
         self.cache.expire(watermark_ns);
+        self.parts.expire(now_ns);
         let sent = if events.is_empty() {
             self.send(sink, Events::Process(Vec::new()), Some(watermark_ns))
         } else {
@@ -269,9 +309,12 @@ impl Reader {
     }
 }
 
-/// Whether the ring has records, waiting for `limit` at most.
+/// Whether a ring has records, waiting for `limit` at most.
 fn ready(attached: &Attached, limit: Duration) -> Result<bool, PublishError> {
-    let mut fds = [PollFd::from_borrowed_fd(attached.ring.as_fd(), PollFlags::IN)];
+    let mut fds = [
+        PollFd::from_borrowed_fd(attached.ring.as_fd(), PollFlags::IN),
+        PollFd::from_borrowed_fd(attached.bulk.as_fd(), PollFlags::IN),
+    ];
     match poll(&mut fds, Some(&timespec(limit))) {
         Ok(count) => Ok(count > 0),
         Err(rustix::io::Errno::INTR) => Ok(false),

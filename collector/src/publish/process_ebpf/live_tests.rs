@@ -16,6 +16,7 @@ use crate::events::{CollectorEvent, ExecEvent, ProcessKey};
 use crate::host::proc::Stat;
 use crate::publish::{CHANNEL_BATCHES_MAX, Publisher, Stop};
 
+mod context;
 pub(super) mod harness;
 
 /// Runs this very test program again, to do what [`helper`] does for `what`.
@@ -175,7 +176,9 @@ fn arguments_are_exact_or_marked() {
     let odd = vec![b"".to_vec(), b"a\nb".to_vec(), b"\xff\xfe\xc3(".to_vec(), b"".to_vec()];
     let six = vec![vec![b'x'; 6 * 1024]];
     let long = vec![vec![b'y'; 100 * 1024], vec![b'z'; 100 * 1024]];
-    let lists = [many, odd, six, long];
+    // With the environment just below what a stack of 8 MiB allows.
+    let longest: Vec<Vec<u8>> = (0..19).map(|number| vec![b'a' + number; 100 * 1024]).collect();
+    let lists = [many, odd, six, long, longest];
     let work = || -> Vec<u32> {
         let words = |list: &Vec<Vec<u8>>| -> Vec<_> {
             list.iter().map(|word| OsStr::from_bytes(word).to_owned()).collect()
@@ -191,16 +194,9 @@ fn arguments_are_exact_or_marked() {
         expected.extend(list.iter().cloned());
         let bytes: usize = expected.iter().map(|word| word.len() + 1).sum();
         assert_eq!(exec.arguments_bytes, bytes as u64);
-        if bytes <= 8192 {
-            assert_eq!(words(exec), expected);
-            assert!(exec.arguments.as_ref().unwrap().ends_with(b"\0"));
-            assert!(!exec.arguments_truncated);
-        } else {
-            let kept = words(exec);
-            assert!(exec.arguments_truncated);
-            assert_eq!(kept[0], b"/bin/true");
-            assert_eq!(kept[1], vec![b'y'; 8192 - b"/bin/true\0".len()]);
-        }
+        assert!(words(exec) == expected, "{bytes} bytes of arguments are not exact");
+        assert!(exec.arguments.as_ref().unwrap().ends_with(b"\0"));
+        assert_eq!((exec.arguments_truncated, exec.arguments_loss), (false, None));
     }
 }
 
@@ -234,6 +230,7 @@ fn an_exec_tells_who_where_and_what() {
     let path = std::fs::canonicalize("/bin/true").unwrap();
     assert_eq!(exec.path.as_deref(), path.to_str());
     check_file(exec, &path);
+    check_surroundings(exec);
     check_fork(&recorded, exec);
 }
 
@@ -245,6 +242,34 @@ fn check_file(exec: &ExecEvent, path: &Path) {
     assert_eq!((file.owner_uid, file.owner_gid), (metadata.uid(), metadata.gid()));
     assert_eq!(file.mtime, Some(metadata.mtime()));
     assert_eq!(file.ctime, Some(metadata.ctime()));
+    let ctime_ns = metadata.ctime() * 1_000_000_000 + metadata.ctime_nsec();
+    assert_eq!((file.ctime_ns, file.size), (Some(ctime_ns), Some(metadata.len())));
+    assert_eq!((file.links, file.in_memory), (u32::try_from(metadata.nlink()).ok(), false));
+}
+
+/// Capabilities, terminal and cgroup, which a child has from this process.
+fn check_surroundings(exec: &ExecEvent) {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let set = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        u64::from_str_radix(line.trim(), 16).unwrap()
+    };
+    let sets = exec.capabilities.unwrap();
+    assert_eq!((sets.permitted, sets.effective), (set("CapPrm:"), set("CapEff:")));
+    // The process that a terminal controls can open it by this name.
+    assert_eq!(exec.tty.is_some(), std::fs::File::open("/dev/tty").is_ok());
+    let cgroups = std::fs::read_to_string("/proc/self/cgroup").unwrap();
+    let of = |wanted: &str| {
+        cgroups.lines().find_map(|line| {
+            let (_, rest) = line.split_once(':')?;
+            let (controllers, path) = rest.split_once(':')?;
+            controllers.split(',').any(|one| one == wanted).then(|| path.to_owned())
+        })
+    };
+    let below = |controllers: &str| of(controllers).filter(|path| path != "/");
+    let expected = below("").or_else(|| below("pids")).or_else(|| below("memory"));
+    let expected = Some(expected.unwrap_or_else(|| "/".to_owned()));
+    assert_eq!(exec.cgroup_path, expected);
 }
 
 fn check_fork(recorded: &Recorded, exec: &ExecEvent) {
@@ -255,6 +280,7 @@ fn check_fork(recorded: &Recorded, exec: &ExecEvent) {
     assert_eq!(fork.caller.pid, std::process::id());
     let own = std::env::current_exe().unwrap().canonicalize().unwrap();
     assert_eq!(fork.path.as_deref(), own.to_str());
+    assert_eq!(fork.namespaces, exec.namespaces);
 }
 
 #[test]
@@ -349,7 +375,9 @@ fn a_program_in_memory_has_the_name_it_was_given() {
         return;
     };
     assert!(status.success());
-    assert_eq!(recorded.exec(pid).path.as_deref(), Some("memfd:bygone test"));
+    let exec = recorded.exec(pid);
+    assert_eq!(exec.path.as_deref(), Some("memfd:bygone test"));
+    assert!(exec.file.unwrap().in_memory);
 }
 
 #[test]
@@ -416,7 +444,7 @@ fn programs_are_far_from_the_verifiers_limit() {
         assert!(run(&mut quiet("/bin/true")).1.success());
     }
     let counts = source.attached.program_counts();
-    assert_eq!(counts.len(), 6);
+    assert_eq!(counts.len(), 7);
     for count in counts {
         // Run times are counted only while the sysctl kernel.bpf_stats_enabled is 1.
         println!("{count:?}, {} ns a run", count.run_ns.checked_div(count.runs).unwrap_or(0));

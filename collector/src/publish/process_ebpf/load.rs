@@ -18,6 +18,9 @@ use crate::publish::btf::{Btf, BtfError};
 /// Size of the ring buffer unless configured otherwise.
 pub const RING_BYTES_DEFAULT: u32 = 8 * 1024 * 1024;
 
+/// Size of the ring of long arguments and environments unless configured otherwise.
+pub const BULK_BYTES_DEFAULT: u32 = 4 * 1024 * 1024;
+
 /// Ends of processes remembered where the kernel does not say which thread was the last.
 const ENDED_MAX: u32 = 16_384;
 /// The same map where it is not used.
@@ -40,6 +43,10 @@ const EXEC: (&str, &str) = ("exec", "sched_process_exec");
 const FORK: (&str, &str) = ("fork", "task_newtask");
 const EXIT: (&str, &str) = ("exit_group_dead", "sched_process_exit");
 const EXIT_FALLBACK: (&str, &str) = ("exit_last_thread", "sched_process_exit");
+
+/// Entries of the arrays of programs that others call.
+const TAIL_WALK: u32 = 0;
+const TAIL_PARTS: u32 = 1;
 
 /// Why processes cannot be watched from within the kernel.
 #[derive(Debug, thiserror::Error)]
@@ -148,6 +155,8 @@ impl AttachError {
 pub(crate) struct Attached {
     /// Where the records come from.
     pub(crate) ring: RingBuf<MapData>,
+    /// Where long arguments and environments come from, before the records.
+    pub(crate) bulk: RingBuf<MapData>,
     counters: PerCpuArray<MapData, [u64; 2]>,
     /// Dropping these detaches the programs.
     pub(crate) links: Vec<RawTracePointLink>,
@@ -206,9 +215,10 @@ impl Attached {
 
 /// Loads, attaches and proves the programs, then takes the snapshot.
 pub(crate) fn attach(config: &ProcessEbpfConfig) -> Result<Attached, AttachError> {
-    let bytes = config.ring_bytes;
-    if !bytes.is_power_of_two() || bytes < 4096 {
-        return Err(AttachError::RingSize { bytes });
+    for bytes in [config.ring_bytes, config.bulk_bytes] {
+        if !bytes.is_power_of_two() || bytes < 4096 {
+            return Err(AttachError::RingSize { bytes });
+        }
     }
     let resolved = {
         let btf = Btf::of_kernel().map_err(AttachError::Types)?;
@@ -219,7 +229,7 @@ pub(crate) fn attach(config: &ProcessEbpfConfig) -> Result<Attached, AttachError
     }
     raise_memory_limit();
     let fallback = config.force_exit_fallback || !resolved.exit_says_last;
-    let mut ebpf = prepare(&resolved, bytes, fallback)?;
+    let mut ebpf = prepare(&resolved, config, fallback)?;
     let mut attached = attach_all(&mut ebpf, resolved.disabled, fallback)?;
     prove(&attached)?;
     if attached.disabled[0].is_none() {
@@ -237,7 +247,11 @@ fn raise_memory_limit() {
     }
 }
 
-fn prepare(resolved: &Resolved, ring_bytes: u32, fallback: bool) -> Result<Ebpf, AttachError> {
+fn prepare(
+    resolved: &Resolved,
+    config: &ProcessEbpfConfig,
+    fallback: bool,
+) -> Result<Ebpf, AttachError> {
     let cpus = aya::util::nr_cpus().map_err(|(_, error)| AttachError::Cpus(error))?;
     let slots = u32::try_from(cpus).unwrap_or(u32::MAX).saturating_mul(SLOTS_PER_CPU);
     let ended = if fallback { ENDED_MAX } else { ENDED_UNUSED };
@@ -245,7 +259,10 @@ fn prepare(resolved: &Resolved, ring_bytes: u32, fallback: bool) -> Result<Ebpf,
     for (name, value) in &resolved.globals {
         loader.override_global(name, value, true);
     }
-    loader.map_max_entries("RING", ring_bytes);
+    let environment = u32::from(config.environment.is_read());
+    loader.override_global("ENVIRONMENT", &environment, true);
+    loader.map_max_entries("RING", config.ring_bytes);
+    loader.map_max_entries("BULK", config.bulk_bytes);
     loader.map_max_entries("SLOTS", slots);
     loader.map_max_entries("CLAIMS", slots);
     loader.map_max_entries("ENDED", ended);
@@ -263,6 +280,7 @@ fn attach_all(
     let counted_ns = clock::boot_ns();
     let mut attached = Attached {
         ring: take_map(ebpf, "RING")?,
+        bulk: take_map(ebpf, "BULK")?,
         counters: take_map(ebpf, "COUNTERS")?,
         links: Vec::new(),
         programs: Vec::new(),
@@ -276,10 +294,12 @@ fn attach_all(
     let exit = if fallback { EXIT_FALLBACK } else { EXIT };
     if attached.disabled[0].is_none() {
         let mut walks: ProgramArray<MapData> = take_map(ebpf, "WALK")?;
-        let walk = load_tracepoint(ebpf, "walk", EXEC.1)?;
-        set_tail(&mut walks, &walk, "WALK")?;
+        for (entry, name) in [(TAIL_WALK, "walk"), (TAIL_PARTS, "parts")] {
+            let program = load_tracepoint(ebpf, name, EXEC.1)?;
+            set_tail(&mut walks, entry, &program, "WALK")?;
+            attached.others.push(program);
+        }
         attached.tails.push(walks);
-        attached.others.push(walk);
     }
     for (class, (program, hook)) in [EXEC, FORK, exit].into_iter().enumerate() {
         if attached.disabled.get(class).is_some_and(Option::is_some) {
@@ -303,10 +323,11 @@ where
 
 fn set_tail(
     programs: &mut ProgramArray<MapData>,
+    entry: u32,
     program: &ProgramFd,
     name: &'static str,
 ) -> Result<(), AttachError> {
-    programs.set(0, program, 0).map_err(|source| AttachError::Map { name, source })
+    programs.set(entry, program, 0).map_err(|source| AttachError::Map { name, source })
 }
 
 fn tracepoint<'a>(
@@ -377,7 +398,7 @@ fn snapshot(ebpf: &mut Ebpf, attached: &mut Attached) -> Result<(), String> {
     let types = aya::Btf::from_sys_fs().map_err(|error| error.to_string())?;
     let walk = load_iterator(ebpf, "snapshot_walk", &types).map_err(words)?;
     let mut tails: ProgramArray<MapData> = take_map(ebpf, "SNAPSHOT_WALK").map_err(words)?;
-    set_tail(&mut tails, &walk, "SNAPSHOT_WALK").map_err(words)?;
+    set_tail(&mut tails, TAIL_WALK, &walk, "SNAPSHOT_WALK").map_err(words)?;
     attached.others.push(walk);
     attached.others.push(load_iterator(ebpf, "snapshot", &types).map_err(words)?);
     let iterator = iterator(ebpf, "snapshot").map_err(words)?;

@@ -63,6 +63,11 @@ pub(crate) fn resolve(btf: &Btf) -> Resolved {
     globals.push(("UPID_BYTES", btf.size("upid").unwrap_or(ABSENT)));
     let anonymous = btf.enumerator("init_ns_ino", "MNT_NS_ANON_INO");
     globals.push(("MNT_NS_ANONYMOUS", anonymous.unwrap_or(ABSENT)));
+    for (name, controller) in [("CGROUP_PIDS", "pids_cgrp_id"), ("CGROUP_MEMORY", "memory_cgrp_id")]
+    {
+        let number = btf.enumerator("cgroup_subsys_id", controller);
+        globals.push((name, number.unwrap_or(ABSENT)));
+    }
     let session = btf.enumerator("pid_type", "PIDTYPE_SID");
     globals.push(("PID_TYPE_SESSION", session.unwrap_or(ABSENT)));
     let arguments = btf.tracepoint_arguments("sched_process_exit");

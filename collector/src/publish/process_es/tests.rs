@@ -116,7 +116,6 @@ fn expected_exec() -> ExecEvent {
         process: CHILD,
         tid: 77,
         parent: Some(LAUNCHD),
-        snapshot: false,
         start_exact: true,
         credentials: Credentials {
             uid: 501,
@@ -131,8 +130,6 @@ fn expected_exec() -> ExecEvent {
             audit_session_id: Some(7),
         },
         session_id: Some(11),
-        cgroup_id: None,
-        namespaces: None,
         path: Some("/usr/bin/python3".to_owned()),
         path_truncated: false,
         script_path: Some(r"/opt/r\xffn".to_owned()),
@@ -146,12 +143,13 @@ fn expected_exec() -> ExecEvent {
             mtime: Some(7),
             ctime: Some(8),
             btime: Some(9),
+            ..ProgramFile::default()
         }),
         cwd: Some("/tmp".to_owned()),
         arguments: Some(b"python3\0\0\xff\0".to_vec()),
         arguments_bytes: 11,
         arguments_truncated: false,
-        kernel_thread: false,
+        ..ExecEvent::default()
     }
 }
 
@@ -165,6 +163,7 @@ fn a_life_keeps_one_identity() {
         parent: Some(LAUNCHD),
         caller: LAUNCHD,
         clone_flags: None,
+        namespaces: None,
         uid: 501,
         gid: 20,
         path: Some("/sbin/launchd".to_owned()),
@@ -184,6 +183,8 @@ fn a_life_keeps_one_identity() {
         core_dumped: Some(true),
         noticed: Noticed::Told,
         cpu_ns: None,
+        lifetime_ns: Some(20_000_000_000),
+        usage: None,
         path: Some("/bin/cat".to_owned()),
     };
     assert_eq!(exited, ProcessEvent::Exit(expected));

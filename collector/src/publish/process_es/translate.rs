@@ -79,7 +79,8 @@ impl Translator {
             }
             EsEvent::Exit(exit) => {
                 let parent = self.parent(process, time_ns, start_of);
-                ProcessEvent::Exit(exit_event(message, *exit, key, parent))
+                let ended_ns = self.since_boot(time_ns);
+                ProcessEvent::Exit(exit_event(message, *exit, key, parent, ended_ns))
             }
         })
     }
@@ -127,12 +128,9 @@ fn exec_event(
         // Thread ids count up from boot; one beyond 32 bits does not fit the column and is 0.
         tid: message.header.thread_id.and_then(|id| u32::try_from(id).ok()).unwrap_or(0),
         parent,
-        snapshot: false,
         start_exact: true,
         credentials: credentials(&target.audit_token),
         session_id: u32::try_from(target.session_id).ok(),
-        cgroup_id: None,
-        namespaces: None,
         path: Some(lossless(&target.executable.path)),
         path_truncated: target.executable.path_truncated,
         script_path: exec.script.as_ref().map(|script| lossless(&script.path)),
@@ -141,7 +139,7 @@ fn exec_event(
         arguments: Some(joined(&exec.arguments)),
         arguments_bytes: exec.arguments_bytes,
         arguments_truncated: exec.arguments_truncated,
-        kernel_thread: false,
+        ..ExecEvent::default()
     }
 }
 
@@ -163,6 +161,7 @@ fn fork_event(time_ns: i64, fork: &EsFork, child: ProcessKey, parent: ProcessKey
         parent: Some(parent),
         caller: parent,
         clone_flags: None,
+        namespaces: None,
         uid: fork.child.audit_token.ruid,
         gid: fork.child.audit_token.rgid,
         path: Some(lossless(&fork.child.executable.path)),
@@ -174,6 +173,7 @@ fn exit_event(
     exit: EsExit,
     process: ProcessKey,
     parent: Option<ProcessKey>,
+    ended_ns: u64,
 ) -> ExitEvent {
     let (exit_code, signal, core_dumped) = outcome(exit.status);
     ExitEvent {
@@ -187,6 +187,8 @@ fn exit_event(
         core_dumped: Some(core_dumped),
         noticed: Noticed::Told,
         cpu_ns: None,
+        lifetime_ns: Some(ended_ns.saturating_sub(process.start_ns)),
+        usage: None,
         path: Some(lossless(&message.process.executable.path)),
     }
 }
@@ -228,6 +230,7 @@ fn program_file(file: &EsFile) -> ProgramFile {
         mtime: Some(stat.mtime),
         ctime: Some(stat.ctime),
         btime: Some(stat.birthtime),
+        ..ProgramFile::default()
     }
 }
 

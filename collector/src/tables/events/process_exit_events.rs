@@ -51,6 +51,19 @@ pub struct ProcessExitEvents {
     /// When it was last known to be there, in nanoseconds since the Unix epoch: it ended between
     /// then and `time_ns`. Null when its end was told.
     pub alive_ns: Option<i64>,
+    /// From its start to its end, in nanoseconds; null where the source does not tell.
+    pub lifetime_ns: Option<u64>,
+    /// CPU time in user mode, in nanoseconds; most kernels take it at ticks of 1 to 10 ms. Null on
+    /// macOS.
+    pub user_ns: Option<u64>,
+    /// CPU time in the kernel, likewise.
+    pub system_ns: Option<u64>,
+    /// Largest resident set, in bytes; null on macOS.
+    pub max_rss_bytes: Option<u64>,
+    /// Bytes read from storage; null where the kernel does not count them.
+    pub disk_bytes_read: Option<u64>,
+    /// Bytes written to storage, likewise.
+    pub disk_bytes_written: Option<u64>,
 }
 
 impl Subscriber for ProcessExitEvents {
@@ -83,6 +96,12 @@ impl Subscriber for ProcessExitEvents {
                         Some(alive_ns)
                     }
                 },
+                lifetime_ns: exit.lifetime_ns,
+                user_ns: exit.usage.map(|usage| usage.user_ns),
+                system_ns: exit.usage.map(|usage| usage.system_ns),
+                max_rss_bytes: exit.usage.map(|usage| usage.rss_bytes_max),
+                disk_bytes_read: exit.usage.and_then(|usage| usage.read_bytes),
+                disk_bytes_written: exit.usage.and_then(|usage| usage.written_bytes),
             }),
             ProcessEvent::Exec(_) | ProcessEvent::Fork(_) => None,
         }

@@ -46,6 +46,35 @@ pub struct ProcessForkEvents {
     pub caller_guid: Computed,
     /// Flags of `clone(2)` without the exit signal; null on macOS.
     pub clone_flags: Option<u64>,
+    /// Inode of the pid namespace of the new process; null on macOS.
+    pub pid_namespace: Option<u32>,
+    /// Inode of its mount namespace; null on macOS.
+    pub mnt_namespace: Option<u32>,
+    /// Inode of its network namespace; null on macOS.
+    pub net_namespace: Option<u32>,
+    /// Inode of its user namespace; null on macOS.
+    pub user_namespace: Option<u32>,
+    /// The namespaces that it does not share with its creator, separated by commas: `mnt`, `uts`, `ipc`,
+    /// `user`, `pid`, `net`, `cgroup`, `time`; null when it shares all, and on macOS.
+    pub new_namespaces: Option<String>,
+}
+
+/// Flags of `clone(2)` that make a namespace (`include/uapi/linux/sched.h`).
+const NEW_NAMESPACES: &[(u64, &str)] = &[
+    (0x0002_0000, "mnt"),
+    (0x0400_0000, "uts"),
+    (0x0800_0000, "ipc"),
+    (0x1000_0000, "user"),
+    (0x2000_0000, "pid"),
+    (0x4000_0000, "net"),
+    (0x0200_0000, "cgroup"),
+    (0x0000_0080, "time"),
+];
+
+fn new_namespaces(flags: u64) -> Option<String> {
+    let made = NEW_NAMESPACES.iter().filter(|(flag, _)| flags & flag != 0);
+    let names: Vec<&str> = made.map(|(_, name)| *name).collect();
+    (!names.is_empty()).then(|| names.join(","))
 }
 
 impl Subscriber for ProcessForkEvents {
@@ -71,6 +100,11 @@ impl Subscriber for ProcessForkEvents {
                 caller_start_ns: fork.caller.start_ns,
                 caller_guid: Computed,
                 clone_flags: fork.clone_flags,
+                pid_namespace: fork.namespaces.map(|namespaces| namespaces.pid),
+                mnt_namespace: fork.namespaces.map(|namespaces| namespaces.mount),
+                net_namespace: fork.namespaces.map(|namespaces| namespaces.network),
+                user_namespace: fork.namespaces.map(|namespaces| namespaces.user),
+                new_namespaces: fork.clone_flags.and_then(new_namespaces),
             }),
             ProcessEvent::Exec(_) | ProcessEvent::Exit(_) => None,
         }

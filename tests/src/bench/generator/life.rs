@@ -114,6 +114,11 @@ impl Life {
             caller_start_ns: self.parent.start_ns,
             caller_guid: Computed,
             clone_flags: Some(if self.ending.is_multiple_of(4) { 0x4100 } else { 0x0120_0000 }),
+            pid_namespace: Some(4_026_531_836),
+            mnt_namespace: Some(4_026_531_841),
+            net_namespace: Some(4_026_531_840),
+            user_namespace: Some(4_026_531_837),
+            new_namespaces: None,
         }
     }
 
@@ -122,15 +127,14 @@ impl Life {
         let program = programs.of(self.program);
         let path = self.needle.unwrap_or(&program.path);
         let size = cmdline.len() as u64 + 1;
-        ProcessEvents {
+        let row = ProcessEvents {
             pid: self.pid,
             path: Some(path.to_owned()),
             mode: Some("0100755".to_owned()),
             cmdline: Some(cmdline),
             cmdline_size: size,
-            env: None,
-            env_count: None,
-            env_size: None,
+            env_count: Some(20 + u64::from(self.uid) % 9),
+            env_size: Some(1_200 + draw.below(400)),
             cwd: Some(programs.folder(self.program, draw).to_owned()),
             auid: if self.uid < 1_000 { u32::MAX } else { self.uid },
             uid: self.uid,
@@ -142,8 +146,6 @@ impl Life {
             atime: Some(time_ns / 86_400_000_000_000 * 86_400),
             mtime: Some(program.changed),
             ctime: Some(program.changed + 40),
-            btime: None,
-            overflows: None,
             parent: Some(self.parent.pid),
             uptime: Computed,
             status: 0,
@@ -160,19 +162,45 @@ impl Life {
             parent_guid: Computed,
             argv: Some(argv),
             argv_bytes: size,
-            argv_truncated: false,
             script_path: program.script.clone(),
             session_id: Some(1 + self.parent.pid / 16 * 16),
             audit_session_id: if self.uid < 1_000 { u32::MAX } else { self.uid % 7 + 1 },
+            start_exact: true,
+            ..ProcessEvents::default()
+        };
+        self.surroundings(row, programs)
+    }
+
+    /// Adds what tells where a program ran.
+    fn surroundings(&self, row: ProcessEvents, programs: &Programs) -> ProcessEvents {
+        let program = programs.of(self.program);
+        let container = (program.container > 0).then(|| format!("{:064x}", program.container));
+        let cgroup = match &container {
+            Some(id) => format!("/system.slice/docker-{id}.scope"),
+            None => format!("/system.slice/unit-{}.service", program.group),
+        };
+        let parent = programs.parent_path(self.program);
+        ProcessEvents {
+            parent_path: Some(parent.to_owned()),
+            // As many different ones as there are parents.
+            parent_cmdline: Some(format!("{parent} --jobserver={}", self.parent.pid)),
+            container_runtime: container.is_some().then(|| "docker".to_owned()),
+            container_id: container,
             cgroup_id: Some(4_000 + program.group),
+            cgroup_path: Some(cgroup),
+            tty: (self.uid >= 1_000).then(|| format!("pts/{}", self.uid % 7)),
+            cap_permitted: Some(if self.uid == 0 { 0x1ff_ffff_ffff } else { 0 }),
+            cap_effective: Some(if self.uid == 0 { 0x1ff_ffff_ffff } else { 0 }),
+            fileless: Some(false),
             pid_namespace: Some(4_026_531_836 + program.container),
             mnt_namespace: Some(4_026_531_841 + program.container),
             net_namespace: Some(4_026_531_840 + program.container),
             user_namespace: Some(4_026_531_837),
             exe_dev: Some(65_024),
             exe_inode: Some(program.inode),
-            start_exact: true,
-            kernel_thread: false,
+            exe_size: Some(20_000 + program.inode * 37),
+            exe_ctime: Some((program.changed + 40) * 1_000_000_000 + 123_456_789),
+            ..row
         }
     }
 
@@ -191,6 +219,8 @@ impl Life {
             _ => (Some(0), None),
         };
         let lasted_ns = start_ns(time_ns).saturating_sub(self.start_ns);
+        // At most 50 ms of what it lasted, in steps of a microsecond as the kernel has them.
+        let cpu_ns = draw.below(lasted_ns.clamp(1_000, 50_000_000)) / 1_000 * 1_000;
         ProcessExitEvents {
             pid: self.pid,
             path: Some(self.needle.unwrap_or(programs.path(self.program)).to_owned()),
@@ -208,8 +238,14 @@ impl Life {
             guid: Computed,
             parent_start_ns: Some(self.parent.start_ns),
             parent_guid: Computed,
-            // At most 50 ms of what it lasted, in steps of a microsecond as the kernel has them.
-            cpu_ns: Some(draw.below(lasted_ns.clamp(1_000, 50_000_000)) / 1_000 * 1_000),
+            cpu_ns: Some(cpu_ns),
+            lifetime_ns: Some(lasted_ns),
+            // At ticks of 4 ms.
+            user_ns: Some(cpu_ns / 4_000_000 * 4_000_000),
+            system_ns: Some(cpu_ns / 8_000_000 * 4_000_000),
+            max_rss_bytes: Some(4096 * (500 + draw.below(3_000))),
+            disk_bytes_read: Some(0),
+            disk_bytes_written: Some(0),
         }
     }
 }

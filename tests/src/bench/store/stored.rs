@@ -51,16 +51,20 @@ stored! {
     ProcessEvents {
         pid path mode cmdline cmdline_size env env_count env_size cwd auid uid euid gid egid
         owner_uid owner_gid atime mtime ctime btime overflows parent status fsuid suid fsgid sgid
-        syscall time_ns tid start_ns parent_start_ns argv argv_bytes argv_truncated script_path
-        session_id audit_session_id cgroup_id pid_namespace mnt_namespace net_namespace
-        user_namespace exe_dev exe_inode start_exact kernel_thread
+        syscall time_ns tid start_ns parent_start_ns argv argv_bytes argv_truncated argv_loss masked
+        parent_path parent_cmdline container_path container_id container_runtime cgroup_path tty
+        cap_permitted cap_effective setuid setgid fileless script_path session_id audit_session_id
+        cgroup_id pid_namespace mnt_namespace net_namespace user_namespace exe_dev exe_inode exe_size
+        exe_ctime start_exact kernel_thread
     }
     ProcessForkEvents {
         pid path uid gid parent time_ns start_ns parent_start_ns caller caller_start_ns clone_flags
+        pid_namespace mnt_namespace net_namespace user_namespace new_namespaces
     }
     ProcessExitEvents {
         pid path uid gid parent exit_code signal core_dumped time_ns start_ns parent_start_ns cpu_ns
         source alive_ns
+        lifetime_ns user_ns system_ns max_rss_bytes disk_bytes_read disk_bytes_written
     }
     FileEvents {
         target_path category action transaction_id inode uid gid mode size atime mtime ctime md5

@@ -1,0 +1,159 @@
+//! What an exec and an exit tell besides who and what: long texts, the parent, roots, usage.
+
+use super::harness::{quiet, record, run, words};
+use crate::events::ExitEvent;
+use crate::host::environment::EnvironmentChoice;
+use crate::host::mask::Mask;
+use crate::publish::process_ebpf::ProcessEbpfConfig;
+
+/// Processes with arguments of almost 2 MiB, many at once: they may lose the rest of their arguments,
+/// which they say, and no process loses its record.
+#[test]
+fn a_storm_of_long_arguments_loses_no_record() {
+    const COUNT: usize = 60;
+    let list: Vec<String> =
+        ('a'..='s').map(|letter| letter.to_string().repeat(100 << 10)).collect();
+    let work = || {
+        let start = || quiet("/bin/true").args(&list).spawn().unwrap();
+        let children: Vec<_> = (0..COUNT).map(|_| start()).collect();
+        let end = |mut child: std::process::Child| {
+            assert!(child.wait().unwrap().success());
+            child.id()
+        };
+        children.into_iter().map(end).collect::<Vec<u32>>()
+    };
+    let Some((recorded, pids)) = record(&ProcessEbpfConfig::default(), work) else {
+        return;
+    };
+    let mut cut = 0;
+    for pid in pids {
+        let exec = recorded.exec(pid);
+        assert_eq!(recorded.exit(exec.process).exit_code, Some(0));
+        let kept = exec.arguments.as_ref().unwrap();
+        assert!(kept.starts_with(format!("/bin/true\0{}", &list[0][..8000]).as_bytes()));
+        let whole = kept.len() as u64 == exec.arguments_bytes;
+        assert_eq!(exec.arguments_truncated, !whole);
+        assert_eq!(exec.arguments_loss.is_some(), !whole);
+        assert!(exec.arguments_loss.is_none_or(|why| ["budget", "bulk_full"].contains(&why)));
+        cut += usize::from(!whole);
+    }
+    assert!((1..COUNT).contains(&cut), "{cut} of {COUNT} lists are cut");
+    for class in ["exec", "fork", "exit"] {
+        let (seen, stored, lost) = recorded.ledger(class);
+        assert_eq!((seen, 0), (stored, lost), "{class}");
+    }
+}
+
+#[test]
+fn the_environment_is_recorded_as_asked() {
+    let asked = |environment, mask: &[&str]| ProcessEbpfConfig {
+        environment,
+        mask: Mask::new(&mask.iter().map(|&name| name.to_owned()).collect::<Vec<_>>()),
+        ..ProcessEbpfConfig::default()
+    };
+    let work = || {
+        let mut command = quiet("/bin/true");
+        command.args(["--token", "first", "--user=me"]).env_clear();
+        command.env("LONG", "x".repeat(100_000)).env("API_TOKEN", "second").env("PATH", "/bin");
+        run(&mut command).0
+    };
+    let Some((recorded, pid)) = record(&asked(EnvironmentChoice::None, &[]), work) else {
+        return;
+    };
+    let exec = recorded.exec(pid);
+    let bytes = "LONG=".len() + 100_000 + "API_TOKEN=second".len() + "PATH=/bin".len() + 3;
+    assert_eq!((exec.environment.as_ref(), exec.environment_truncated), (None, false));
+    let size = (exec.environment_bytes, exec.environment_count);
+    assert_eq!(size, (Some(bytes as u64), Some(3)));
+    assert!(!exec.masked);
+
+    let (recorded, pid) = record(&asked(EnvironmentChoice::All, &["*token"]), work).unwrap();
+    let exec = recorded.exec(pid);
+    let all = exec.environment.as_ref().unwrap();
+    assert_eq!(all.len(), bytes - "second".len() + "***".len());
+    assert!(exec.masked && !exec.environment_truncated);
+    assert_eq!(words(exec)[1..], [b"--token".to_vec(), b"***".to_vec(), b"--user=me".to_vec()]);
+
+    let named = EnvironmentChoice::Named(vec!["PATH".to_owned()]);
+    let (recorded, pid) = record(&asked(named, &[]), work).unwrap();
+    assert_eq!(recorded.exec(pid).environment.as_deref(), Some(b"PATH=/bin\0".as_slice()));
+}
+
+#[test]
+fn an_exec_tells_what_its_parent_runs() {
+    let work = || run(quiet("/bin/sh").args(["-c", "/bin/true; exit 4"])).0;
+    let Some((recorded, shell)) = record(&ProcessEbpfConfig::default(), work) else {
+        return;
+    };
+    let shell = recorded.exec(shell);
+    let child = recorded.execs.iter().find(|exec| exec.parent == Some(shell.process)).unwrap();
+    assert_eq!(child.parent_path.as_deref(), shell.path.as_deref());
+    assert_eq!(child.parent_cmdline.as_deref(), Some("/bin/sh -c /bin/true; exit 4"));
+    let own = std::env::current_exe().unwrap().canonicalize().unwrap();
+    assert_eq!(shell.parent_path.as_deref(), own.to_str());
+}
+
+#[test]
+fn a_chroot_shows_in_the_container_path() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().canonicalize().unwrap();
+    std::fs::create_dir_all(root.join("in")).unwrap();
+    // The programs of the host are reached through a mount, since they need their libraries.
+    let script = "for name in bin lib lib64 usr; do test -d /$name || continue; mkdir -p \"$0/$name\"; \
+                  mount --rbind /$name \"$0/$name\" || exit 1; done; exec chroot \"$0\" /bin/true";
+    let work = || {
+        let arguments = ["--mount", "/bin/sh", "-c", script];
+        run(quiet("/usr/bin/unshare").args(arguments).arg(&root))
+    };
+    let Some((recorded, (pid, status))) = record(&ProcessEbpfConfig::default(), work) else {
+        return;
+    };
+    assert!(status.success(), "mounting needs root");
+    let last = recorded.execs.iter().rfind(|exec| exec.process.pid == pid).unwrap();
+    let seen = last.container_path.as_deref().unwrap();
+    assert!(seen.ends_with("/bin/true"), "{seen}");
+    assert_eq!(last.path.as_deref(), Some(format!("{}{seen}", root.display()).as_str()));
+    // Before the chroot its root was that of its namespace.
+    let before = recorded.execs.iter().find(|exec| exec.process.pid == pid && !exec.snapshot);
+    assert_eq!(before.unwrap().container_path, None);
+}
+
+#[test]
+fn a_deleted_program_has_no_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().canonicalize().unwrap().join("copy");
+    std::fs::copy("/bin/true", &copy).unwrap();
+    // The shell opens the file, removes it, and runs what it has open.
+    let script = "exec 9<\"$0\"; rm \"$0\"; exec /proc/self/fd/9";
+    let work = || run(quiet("/bin/sh").args(["-c", script]).arg(&copy));
+    let Some((recorded, (pid, status))) = record(&ProcessEbpfConfig::default(), work) else {
+        return;
+    };
+    assert!(status.success());
+    let last = recorded.execs.iter().rfind(|exec| exec.process.pid == pid).unwrap();
+    assert_eq!(last.path.as_deref(), copy.to_str());
+    assert_eq!(last.file.unwrap().links, Some(0));
+}
+
+#[test]
+fn an_exit_tells_what_was_used() {
+    let folder = tempfile::tempdir_in("/var/tmp").unwrap();
+    let script = "dd if=/dev/zero of=\"$0/file\" bs=1M count=8 conv=fsync";
+    let work = || run(quiet("/bin/sh").args(["-c", script]).arg(folder.path()));
+    let Some((recorded, (pid, status))) = record(&ProcessEbpfConfig::default(), work) else {
+        return;
+    };
+    assert!(status.success());
+    let shell = recorded.exec(pid).process;
+    let wrote = |exit: &&ExitEvent| exit.process == shell || exit.parent == Some(shell);
+    let exits: Vec<&ExitEvent> = recorded.exits.iter().filter(wrote).collect();
+    let written: u64 = exits.iter().map(|exit| exit.usage.unwrap().written_bytes.unwrap()).sum();
+    // On a file system in memory nothing is written.
+    assert!(written >= 8 << 20 || written == 0, "{written} bytes");
+    for exit in exits {
+        let (lifetime_ns, usage) = (exit.lifetime_ns.unwrap(), exit.usage.unwrap());
+        assert!(lifetime_ns > exit.cpu_ns.unwrap(), "{exit:?}");
+        assert!((100 << 10..64 << 20).contains(&usage.rss_bytes_max), "{usage:?}");
+        assert!(usage.user_ns + usage.system_ns < 2 * lifetime_ns + 20_000_000, "{usage:?}");
+    }
+}
