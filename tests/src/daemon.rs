@@ -10,6 +10,8 @@ use std::thread::JoinHandle;
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 use tempfile::TempDir;
 
+use bygone::publish::process_connector::{ProcessConnector, ProcessConnectorConfig};
+
 use crate::wait_until;
 
 /// The program, built beside the test.
@@ -55,6 +57,24 @@ pub fn requires_bpf() -> bool {
     } else if !Path::new("/sys/kernel/btf/vmlinux").exists() {
         "the kernel has no BTF"
     } else {
+        return true;
+    };
+    assert!(std::env::var_os("CI").is_none(), "cannot run in CI: {missing}");
+    #[expect(clippy::print_stderr, reason = "says why a test is passed over")]
+    {
+        eprintln!("passed over: {missing}");
+    }
+    false
+}
+
+/// Whether this test can have the kernel's process events connector; when not, the reason is printed.
+///
+/// # Panics
+/// With `CI` set and no connector: there the test must run.
+#[must_use]
+pub fn requires_connector() -> bool {
+    let config = ProcessConnectorConfig { buffer_bytes: 65_536 };
+    let Err(missing) = ProcessConnector::attach(&config) else {
         return true;
     };
     assert!(std::env::var_os("CI").is_none(), "cannot run in CI: {missing}");

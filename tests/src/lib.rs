@@ -8,6 +8,6 @@ mod daemon;
 mod query;
 mod wait;
 
-pub use daemon::{Daemon, Stopped, bygone, bygone_as_nobody, requires_bpf};
+pub use daemon::{Daemon, Stopped, bygone, bygone_as_nobody, requires_bpf, requires_connector};
 pub use query::{Output, Session, sql, sql_rows};
 pub use wait::wait_until;

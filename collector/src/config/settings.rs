@@ -128,8 +128,8 @@ settings! {
         /// How often "scan" looks; at least 100ms.
         #[serde(with = "super::values::scan_interval")]
         key scan_interval: Duration = Duration::from_secs(1);
-        /// Size of the kernel's buffer between the probes and the collector: a power of two, at
-        /// least 64KiB and at most 1GiB.
+        /// Size of the kernel's buffer between the probes, or the connector, and the collector: a
+        /// power of two, at least 64KiB and at most 1GiB.
         #[serde(with = "super::size::ring")]
         key ring_bytes: u32 = 8 * 1024 * 1024;
         /// Size of the kernel's buffer for arguments beyond 8 KiB, and for environments; likewise.

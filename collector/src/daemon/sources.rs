@@ -199,6 +199,7 @@ pub(super) fn list(config: &Config, data_dir: &Path) -> Vec<Source> {
 #[cfg(target_os = "linux")]
 fn processes(config: &ProcessConfig) -> Source {
     use crate::host::mask::Mask;
+    use crate::publish::process_connector::{self, ProcessConnector, ProcessConnectorConfig};
     use crate::publish::process_ebpf::{self, ProcessEbpf, ProcessEbpfConfig};
     use crate::publish::process_scan::{self, ProcessScan, ProcessScanConfig};
 
@@ -213,12 +214,18 @@ fn processes(config: &ProcessConfig) -> Source {
         Ok(publisher) => Ok(Box::new(publisher)),
         Err(error) => Err(refusal(process_ebpf::SOURCE, error.mend(), error)),
     });
+    let settings = ProcessConnectorConfig { buffer_bytes: config.ring_bytes };
+    let connector: Attach = Box::new(move || match ProcessConnector::attach(&settings) {
+        Ok(publisher) => Ok(Box::new(publisher)),
+        Err(error) => Err(refusal(process_connector::SOURCE, error.mend(), error)),
+    });
     let settings = ProcessScanConfig { interval: config.scan_interval };
     let scan: Attach = Box::new(move || match ProcessScan::attach(&settings) {
         Ok(publisher) => Ok(Box::new(publisher)),
         Err(error) => Err(refusal(process_scan::SOURCE, error.mend(), error)),
     });
-    let ladder = [(ProcessTier::Ebpf, ebpf), (ProcessTier::Scan, scan)];
+    let ladder =
+        [(ProcessTier::Ebpf, ebpf), (ProcessTier::Connector, connector), (ProcessTier::Scan, scan)];
     let wanted = config.tier;
     let tiers = ladder.into_iter().filter(|(tier, _)| [*tier, ProcessTier::Auto].contains(&wanted));
     let mut source =

@@ -41,6 +41,19 @@ pub struct Running {
     pub path: Option<String>,
 }
 
+/// What `/proc` keeps from this user, to be appended to what cannot be seen; empty when nothing.
+/// Process 1 always runs and is root's.
+#[must_use]
+pub fn kept_from_this_user() -> &'static str {
+    if std::fs::read("/proc/1/stat").is_err() {
+        return "; processes of other users, which /proc hides";
+    }
+    match std::fs::read_link("/proc/1/exe") {
+        Ok(_) => "",
+        Err(_) => "; programs and folders of other users' processes",
+    }
+}
+
 /// All processes that run, by id; those that only wait to be reaped are left out.
 ///
 /// # Errors

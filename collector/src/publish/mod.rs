@@ -13,6 +13,8 @@ pub mod file_inotify;
 mod gathered;
 pub mod path_pattern;
 #[cfg(target_os = "linux")]
+pub mod process_connector;
+#[cfg(target_os = "linux")]
 pub mod process_ebpf;
 pub mod process_es;
 #[cfg(target_os = "linux")]
@@ -22,7 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SendError, SyncSender};
 
-use crate::events::{Capability, CollectorEvent, FileEvent, ProcessEvent};
+use crate::events::{Capability, CollectorEvent, FileEvent, Noticed, ProcessEvent};
 
 /// Batches that may wait for the store's writer.
 ///
@@ -84,6 +86,8 @@ impl Event for ProcessEvent {
             Self::Exec(exec) if exec.snapshot => None,
             Self::Exec(exec) => Some(("exec", exec.time_ns)),
             Self::Fork(fork) => Some(("fork", fork.time_ns)),
+            // Its event was lost, and is counted so.
+            Self::Exit(exit) if matches!(exit.noticed, Noticed::Reconciled { .. }) => None,
             Self::Exit(exit) => Some(("exit", exit.time_ns)),
         }
     }

@@ -19,6 +19,7 @@ use self::state::State;
 use super::process_ebpf::clock::Clock;
 use super::{PublishError, Publisher, Sink, Stop};
 use crate::events::Capability;
+use crate::host::program;
 
 /// Name of this source.
 pub const SOURCE: &str = "process_scan";
@@ -81,7 +82,7 @@ impl ProcessScan {
 
     fn capability(&self, kind: &str) -> Capability {
         let interval = humantime::format_duration(self.interval);
-        let unread = self.state.hidden_in_words();
+        let unread = program::kept_from_this_user();
         let (is_seen, blind_to) = match kind {
             "exec" => (
                 true,

@@ -21,16 +21,6 @@ fn created_in(stat: &str) -> Option<u64> {
     stat.lines().find_map(|line| line.strip_prefix("processes "))?.trim().parse().ok()
 }
 
-/// Whether processes of other users are hidden (`hidepid` of proc(5)): process 1 always runs.
-pub(super) fn others_are_hidden() -> bool {
-    fs::read("/proc/1/stat").is_err()
-}
-
-/// Whether programs and folders of other users' processes can be read.
-pub(super) fn others_are_readable() -> bool {
-    fs::read_link("/proc/1/exe").is_ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 
-use super::look::{others_are_hidden, others_are_readable, tasks_created};
+use super::look::tasks_created;
 use super::{LIVES_MAX, SOURCE};
 use crate::events::{
     CollectorEvent, ExecEvent, Gap, GapReason, LedgerEntry, Noticed, ProcessEvent, ProcessKey,
@@ -51,8 +51,6 @@ pub(super) struct State {
     collector: Vec<CollectorEvent>,
     /// Per bucket, how many events were stored of `exec` and `exit`.
     books: BTreeMap<i64, [u64; 2]>,
-    hidden: bool,
-    readable: bool,
 }
 
 impl State {
@@ -67,8 +65,6 @@ impl State {
             events: Vec::new(),
             collector: Vec::new(),
             books: BTreeMap::new(),
-            hidden: others_are_hidden(),
-            readable: others_are_readable(),
         }
     }
 
@@ -80,15 +76,6 @@ impl State {
     /// Whether a process is known.
     pub(super) fn knows(&self, pid: u32) -> bool {
         self.lives.contains_key(&pid)
-    }
-
-    /// What `/proc` keeps from this user, to be appended to what cannot be seen.
-    pub(super) const fn hidden_in_words(&self) -> &'static str {
-        match (self.hidden, self.readable) {
-            (true, _) => "; processes of other users, which /proc hides",
-            (false, false) => "; programs and folders of other users' processes",
-            (false, true) => "",
-        }
     }
 
     /// Looks at all processes and notes what changed.
