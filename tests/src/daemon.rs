@@ -73,7 +73,8 @@ pub fn requires_bpf() -> bool {
 /// With `CI` set and no connector: there the test must run.
 #[must_use]
 pub fn requires_connector() -> bool {
-    let config = ProcessConnectorConfig { buffer_bytes: 65_536 };
+    let config =
+        ProcessConnectorConfig { buffer_bytes: 65_536, ..ProcessConnectorConfig::default() };
     let Err(missing) = ProcessConnector::attach(&config) else {
         return true;
     };

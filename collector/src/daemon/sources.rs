@@ -199,27 +199,30 @@ pub(super) fn list(config: &Config, data_dir: &Path) -> Vec<Source> {
 #[cfg(target_os = "linux")]
 fn processes(config: &ProcessConfig) -> Source {
     use crate::host::mask::Mask;
+    use crate::publish::privacy::Privacy;
     use crate::publish::process_connector::{self, ProcessConnector, ProcessConnectorConfig};
     use crate::publish::process_ebpf::{self, ProcessEbpf, ProcessEbpfConfig};
     use crate::publish::process_scan::{self, ProcessScan, ProcessScanConfig};
 
+    let privacy = Privacy { environment: config.env.clone(), mask: Mask::new(&config.mask) };
     let settings = ProcessEbpfConfig {
         ring_bytes: config.ring_bytes,
         bulk_bytes: config.bulk_bytes,
-        environment: config.env.clone(),
-        mask: Mask::new(&config.mask),
+        environment: privacy.environment.clone(),
+        mask: privacy.mask.clone(),
         ..ProcessEbpfConfig::default()
     };
     let ebpf: Attach = Box::new(move || match ProcessEbpf::attach(&settings) {
         Ok(publisher) => Ok(Box::new(publisher)),
         Err(error) => Err(refusal(process_ebpf::SOURCE, error.mend(), error)),
     });
-    let settings = ProcessConnectorConfig { buffer_bytes: config.ring_bytes };
+    let settings =
+        ProcessConnectorConfig { buffer_bytes: config.ring_bytes, privacy: privacy.clone() };
     let connector: Attach = Box::new(move || match ProcessConnector::attach(&settings) {
         Ok(publisher) => Ok(Box::new(publisher)),
         Err(error) => Err(refusal(process_connector::SOURCE, error.mend(), error)),
     });
-    let settings = ProcessScanConfig { interval: config.scan_interval };
+    let settings = ProcessScanConfig { interval: config.scan_interval, privacy };
     let scan: Attach = Box::new(move || match ProcessScan::attach(&settings) {
         Ok(publisher) => Ok(Box::new(publisher)),
         Err(error) => Err(refusal(process_scan::SOURCE, error.mend(), error)),

@@ -18,7 +18,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, readlinkat, statat};
 use rustix::io::{Errno, read};
 
 use super::text::lossless;
-use crate::events::ProgramFile;
+use crate::events::{CapabilitySets, ProgramFile};
 
 /// Nanoseconds in a clock tick as `/proc` counts: the kernel's `USER_HZ` is 100 on every architecture
 /// that Bygone runs on.
@@ -54,6 +54,9 @@ pub struct Stat {
     pub threads: i32,
     /// When it started, in clock ticks since boot.
     pub start_ticks: u64,
+    /// Device number of the controlling terminal, 0 when there is none: the minor number's high bits
+    /// above the major one (`new_encode_dev` of the kernel).
+    pub terminal: u32,
     /// Whether it is a thread of the kernel's own (`PF_KTHREAD`).
     pub is_kernel_thread: bool,
     /// Address of the bottom of its stack, which every exec sets anew; 0 when the kernel does not
@@ -86,6 +89,8 @@ impl Stat {
             parent: field(4)?.parse().ok()?,
             group: field(5)?.parse().ok()?,
             session: field(6)?.parse().ok()?,
+            // Signed in the kernel's output.
+            terminal: field(7)?.parse::<i64>().ok()? as u32,
             is_kernel_thread: field(9)?.parse::<u32>().ok()? & PF_KTHREAD != 0,
             user_ticks: field(14)?.parse().ok()?,
             system_ticks: field(15)?.parse().ok()?,
@@ -100,6 +105,22 @@ impl Stat {
     #[must_use]
     pub const fn start_ns(&self) -> u64 {
         self.start_ticks.saturating_mul(TICK_NS)
+    }
+
+    /// Name of the controlling terminal, as below `/dev`; `None` when there is none or it is of a kind
+    /// whose names are not known.
+    #[must_use]
+    pub fn terminal_name(&self) -> Option<String> {
+        let major = self.terminal >> 8 & 0xfff;
+        let minor = self.terminal & 0xff | self.terminal >> 12 & 0xf_ff00;
+        // Documentation/admin-guide/devices.txt of the kernel.
+        match (major, minor) {
+            (136..=143, _) => Some(format!("pts/{}", ((major - 136) << 20) + minor)),
+            (4, 1..64) => Some(format!("tty{minor}")),
+            (4, 64..) => Some(format!("ttyS{}", minor - 64)),
+            (5, 1) => Some("console".to_owned()),
+            _ => None,
+        }
     }
 
     /// Whether nothing of it runs any more: it only waits to be reaped.
@@ -122,6 +143,8 @@ pub struct Status {
     pub resident_bytes: u64,
     /// Address space in bytes.
     pub total_bytes: u64,
+    /// Capabilities that it may take up, and those in effect.
+    pub capabilities: CapabilitySets,
 }
 
 impl Status {
@@ -141,6 +164,8 @@ impl Status {
             match key {
                 b"Uid" => (status.uids, has_uids) = (four(value)?, true),
                 b"Gid" => (status.gids, has_gids) = (four(value)?, true),
+                b"CapPrm" => status.capabilities.permitted = hexadecimal(value)?,
+                b"CapEff" => status.capabilities.effective = hexadecimal(value)?,
                 b"VmLck" => status.locked_bytes = kibibytes(value)?,
                 b"VmRSS" => status.resident_bytes = kibibytes(value)?,
                 b"VmSize" => status.total_bytes = kibibytes(value)?,
@@ -154,6 +179,10 @@ impl Status {
 fn four(value: &str) -> Option<[u32; 4]> {
     let mut ids = value.split_ascii_whitespace().map(|id| id.parse().ok());
     Some([ids.next()??, ids.next()??, ids.next()??, ids.next()??])
+}
+
+fn hexadecimal(value: &str) -> Option<u64> {
+    u64::from_str_radix(value.trim(), 16).ok()
 }
 
 fn kibibytes(value: &str) -> Option<u64> {
@@ -207,6 +236,11 @@ impl<'a> ProcessFolder<'a> {
     /// kernel threads and processes that have ended but are not reaped.
     pub fn arguments(&mut self) -> Option<&[u8]> {
         self.file("cmdline").ok()
+    }
+
+    /// The environment in the same form; `None` when it cannot be read.
+    pub fn environment(&mut self) -> Option<&[u8]> {
+        self.file("environ").ok()
     }
 
     /// Bytes read from and written to disks, without those that never had to be written; `None`
@@ -355,6 +389,7 @@ mod tests {
             parent: 7,
             group: 8,
             session: 9,
+            terminal: 0,
             is_kernel_thread: false,
             user_ticks: 11,
             system_ticks: 12,
@@ -364,6 +399,10 @@ mod tests {
             stack_start: 0,
         };
         assert_eq!(stat, expected);
+        let terminal = |terminal| Stat { terminal, ..Stat::default() }.terminal_name();
+        let named = [0x8803, 0x0401, 0x0440, 0x0501, 0].map(terminal);
+        let expected = [Some("pts/3"), Some("tty1"), Some("ttyS0"), Some("console"), None];
+        assert_eq!(named, expected.map(|name| name.map(str::to_owned)));
         assert_eq!(Stat::parse(b"42 (a) R 1 2"), None);
         assert_eq!(Stat::parse(b"nothing"), None);
     }

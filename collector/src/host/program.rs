@@ -7,11 +7,12 @@
 use std::collections::HashMap;
 
 use super::containers;
-use super::proc::{ProcessFolder, Stat, TICK_NS};
+use super::proc::{ProcessFolder, Stat, Status, TICK_NS};
 use crate::events::{Credentials, ExecEvent, Namespaces, ProcessKey};
 
-/// Bytes of arguments that are kept: as much as one of them may have (`MAX_ARG_STRLEN`).
-const ARGUMENTS_MAX: usize = 128 * 1024;
+/// Bytes of arguments and of the environment that are kept: as much as one of them may have
+/// (`MAX_ARG_STRLEN`).
+const TEXT_MAX: usize = 128 * 1024;
 
 /// A user or group id that is not known: the kernel's own value for no id.
 pub const ID_UNKNOWN: u32 = u32::MAX;
@@ -86,57 +87,95 @@ pub fn start_ns(pid: u32, buffer: &mut Vec<u8>) -> Option<u64> {
 }
 
 /// Everything that is told of the process `pid`, `None` when there is none or it has ended. Times are
-/// left at 0, `snapshot` at false; the start is to the tick.
+/// left at 0, `snapshot` at false; the start is to the tick. The environment only `with_environment`.
 #[must_use]
-pub fn exec_event(pid: u32, buffer: &mut Vec<u8>) -> Option<ExecEvent> {
+pub fn exec_event(pid: u32, with_environment: bool, buffer: &mut Vec<u8>) -> Option<ExecEvent> {
     let mut folder = ProcessFolder::open(pid, buffer).ok()?;
-    // The shortest lived first: a process that ends loses its file and its arguments before its ids.
+    // The shortest lived first: a process that ends loses its file and its texts before its ids.
     let executable = folder.executable();
     let file = folder.program_file();
-    let (arguments, bytes) = match folder.arguments() {
-        Some(all) => (Some(all.get(..ARGUMENTS_MAX).unwrap_or(all).to_vec()), all.len()),
-        None => (None, 0),
-    };
+    let arguments = folder.arguments().map(Text::of);
+    let environment = with_environment.then(|| folder.environment().map(Text::of)).flatten();
     let cwd = folder.link("cwd");
+    let root = folder.link("root");
     let namespaces = namespaces(&folder);
-    let cgroup_path = folder.control_group();
     let status = folder.status();
-    let audit = folder.audit_ids();
+    let (auid, audit_session_id) = folder.audit_ids();
+    let cgroup_path = folder.control_group();
     let stat = folder.stat().filter(|stat| !stat.has_ended())?;
-    let kernel_thread = stat.is_kernel_thread;
     let no_program = executable.as_ref().is_some_and(|file| file.path.is_empty());
     // Of a process that ended while it was read there is nothing, not empty arguments.
-    let arguments = arguments.filter(|bytes| !bytes.is_empty() || !no_program);
+    let arguments = arguments.filter(|text| !text.kept.is_empty() || !no_program);
+    let path = executable.map(|file| file.path).filter(|path| !path.is_empty());
+    let credentials = status.map_or(CREDENTIALS_UNKNOWN, credentials);
     Some(ExecEvent {
         process: ProcessKey { pid, start_ns: stat.start_ns() },
         tid: pid,
         parent: parent(stat.parent, stat.start_ns(), folder.into_buffer()),
-        credentials: status.map_or(CREDENTIALS_UNKNOWN, |status| Credentials {
-            uid: status.uids[0],
-            euid: status.uids[1],
-            suid: status.uids[2],
-            fsuid: Some(status.uids[3]),
-            gid: status.gids[0],
-            egid: status.gids[1],
-            sgid: status.gids[2],
-            fsgid: Some(status.gids[3]),
-            auid: audit.0,
-            audit_session_id: audit.1,
-        }),
+        credentials: Credentials { auid, audit_session_id, ..credentials },
+        capabilities: status.map(|status| status.capabilities),
+        tty: stat.terminal_name(),
         session_id: Some(stat.session).filter(|session| *session != 0),
         container: cgroup_path.as_deref().and_then(containers::of_cgroup),
         cgroup_path,
         namespaces,
-        path: executable.map(|file| file.path).filter(|path| !path.is_empty()),
+        container_path: below(root.as_deref(), path.as_deref()),
+        path,
         file,
         cwd,
-        arguments_bytes: bytes as u64,
-        arguments_truncated: arguments.as_ref().is_none_or(|kept| kept.len() < bytes)
-            && !kernel_thread,
-        arguments,
-        kernel_thread,
+        arguments_bytes: arguments.as_ref().map_or(0, |text| text.bytes),
+        arguments_truncated: arguments.as_ref().is_none_or(Text::is_cut) && !stat.is_kernel_thread,
+        arguments: arguments.map(|text| text.kept),
+        environment_bytes: environment.as_ref().map(|text| text.bytes),
+        environment_count: environment.as_ref().map(|text| text.words),
+        environment_truncated: environment.as_ref().is_some_and(Text::is_cut),
+        environment: environment.map(|text| text.kept),
+        kernel_thread: stat.is_kernel_thread,
         ..ExecEvent::default()
     })
+}
+
+/// Words, each ended by a NUL.
+struct Text {
+    kept: Vec<u8>,
+    /// How many bytes and words there are, also of what is not kept.
+    bytes: u64,
+    words: u64,
+}
+
+impl Text {
+    fn of(all: &[u8]) -> Self {
+        Self {
+            kept: all.get(..TEXT_MAX).unwrap_or(all).to_vec(),
+            bytes: all.len() as u64,
+            words: all.split_inclusive(|byte| *byte == 0).count() as u64,
+        }
+    }
+
+    fn is_cut(&self) -> bool {
+        (self.kept.len() as u64) < self.bytes
+    }
+}
+
+fn credentials(status: Status) -> Credentials {
+    Credentials {
+        uid: status.uids[0],
+        euid: status.uids[1],
+        suid: status.uids[2],
+        fsuid: Some(status.uids[3]),
+        gid: status.gids[0],
+        egid: status.gids[1],
+        sgid: status.gids[2],
+        fsgid: Some(status.gids[3]),
+        auid: None,
+        audit_session_id: None,
+    }
+}
+
+/// The path as seen from a root that is not the host's; `None` from the host's, or when it lies outside.
+fn below(root: Option<&str>, path: Option<&str>) -> Option<String> {
+    let inside = path?.strip_prefix(root.filter(|root| *root != "/")?)?;
+    inside.starts_with('/').then(|| inside.to_owned())
 }
 
 /// The parent with its start. One that started after its child is another process that was given the
@@ -171,11 +210,13 @@ mod tests {
         let mut child = Command::new("cat")
             .args(["-", "a b"])
             .current_dir("/usr")
+            .env_clear()
+            .env("GIVEN", "a b")
             .stdin(Stdio::piped())
             .spawn()
             .unwrap();
         let mut buffer = Vec::new();
-        let exec = exec_event(child.id(), &mut buffer).unwrap();
+        let exec = exec_event(child.id(), true, &mut buffer).unwrap();
         let listed = running(&mut buffer).unwrap().remove(&child.id()).unwrap();
         let path = std::fs::canonicalize("/bin/cat").unwrap();
         child.kill().unwrap();
@@ -183,6 +224,11 @@ mod tests {
         assert_eq!(exec.arguments.as_deref(), Some(b"cat\0-\0a b\0".as_slice()));
         assert_eq!((exec.arguments_bytes, exec.arguments_truncated), (10, false));
         assert_eq!((exec.path.as_deref(), exec.cwd.as_deref()), (path.to_str(), Some("/usr")));
+        let environment = exec.environment.as_deref().unwrap();
+        assert!(environment.starts_with(b"GIVEN=a b\0"), "{environment:?}");
+        assert_eq!(exec.environment_bytes, Some(environment.len() as u64));
+        assert_eq!(exec.container_path, None);
+        assert!(exec.cgroup_path.is_some_and(|path| path.starts_with('/')));
         let own = start_ns(std::process::id(), &mut buffer).unwrap();
         let parent = ProcessKey { pid: std::process::id(), start_ns: own };
         assert_eq!((exec.parent, exec.start_exact, exec.snapshot), (Some(parent), false, false));
@@ -195,7 +241,16 @@ mod tests {
         assert_eq!((listed.process, listed.path), (exec.process, exec.path));
         // Root is shown it; without the right it is 0.
         assert_eq!(listed.stat.stack_start > 0, rustix::process::geteuid().is_root());
-        assert_eq!(exec_event(child.id(), &mut buffer), None);
+        assert_eq!(exec_event(child.id(), true, &mut buffer), None);
+    }
+
+    #[test]
+    fn a_path_is_seen_from_a_root_below_which_it_lies() {
+        let seen = |root, path| below(Some(root), Some(path));
+        assert_eq!(seen("/srv/a", "/srv/a/bin/sh").as_deref(), Some("/bin/sh"));
+        assert_eq!(seen("/srv/a", "/srv/ab/sh"), None);
+        assert_eq!(seen("/", "/bin/sh"), None);
+        assert_eq!(below(None, Some("/bin/sh")), None);
     }
 
     #[test]
@@ -205,7 +260,7 @@ mod tests {
         let ended = loop {
             let mut folder = ProcessFolder::open(child.id(), &mut buffer).unwrap();
             if folder.stat().unwrap().has_ended() {
-                break exec_event(child.id(), &mut buffer);
+                break exec_event(child.id(), true, &mut buffer);
             }
             std::thread::yield_now();
         };

@@ -12,6 +12,7 @@ pub mod btf;
 pub mod file_inotify;
 mod gathered;
 pub mod path_pattern;
+pub mod privacy;
 #[cfg(target_os = "linux")]
 pub mod process_connector;
 #[cfg(target_os = "linux")]

@@ -25,6 +25,7 @@ use self::lives::Lives;
 use self::message::{Message, What};
 use self::reader::Reader;
 use self::socket::{Received, Socket};
+use super::privacy::Privacy;
 use super::process_ebpf::clock::{Clock, boot_ns};
 use super::{PublishError, Publisher, Sink, Stop};
 use crate::events::Capability;
@@ -43,11 +44,13 @@ const ANSWER_MAX: Duration = Duration::from_secs(1);
 const EARLY_MAX: usize = 65_536;
 
 /// What can be set about the source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct ProcessConnectorConfig {
     /// Size of the buffer in the kernel, in bytes, its own bookkeeping included. Without CAP_NET_ADMIN
     /// the system bounds it (`net.core.rmem_max`).
     pub buffer_bytes: u32,
+    /// What of arguments and environments is recorded.
+    pub privacy: Privacy,
 }
 
 /// Why the source cannot be used.
@@ -107,6 +110,7 @@ pub struct ProcessConnector {
     boot: Boot,
     /// Who ran before the first message.
     lives: Lives,
+    privacy: Privacy,
     /// Messages that came while the source was proven.
     early: Vec<Message>,
     since_ns: i64,
@@ -127,7 +131,8 @@ impl ProcessConnector {
         let since_ns = boot.real_ns(boot_ns());
         stimulus::touch_each_cpu();
         let early = prove(&socket, ack)?;
-        Ok(Self { socket, boot, lives, early, since_ns })
+        let privacy = config.privacy.clone();
+        Ok(Self { socket, boot, lives, privacy, early, since_ns })
     }
 }
 
@@ -136,8 +141,8 @@ fn who_runs() -> Lives {
     let mut lives = Lives::default();
     let mut buffer = Vec::new();
     for pid in program::running(&mut buffer).unwrap_or_default().into_keys() {
-        if let Some(running) = program::exec_event(pid, &mut buffer) {
-            lives.remember(&running);
+        if let Some(running) = program::exec_event(pid, false, &mut buffer) {
+            lives.remember(running);
         }
     }
     lives
@@ -204,7 +209,7 @@ impl Publisher for ProcessConnector {
     }
 
     fn run(self: Box<Self>, sink: &Sink, stop: &Stop) -> Result<(), PublishError> {
-        Reader::new(self.socket, self.boot, self.lives, &self.early).run(sink, stop)
+        Reader::new(self.socket, self.boot, self.lives, self.privacy, &self.early).run(sink, stop)
     }
 }
 
@@ -225,8 +230,8 @@ impl Boot {
     fn refresh(&mut self) {
         self.clock.refresh();
         let measured = suspended_ns();
-        // What is less than a suspension lasts is the measuring itself.
-        if measured.abs_diff(self.suspended_ns) > 1_000_000 {
+        // A smaller one is the better; one that is larger by less than a suspension lasts is not.
+        if measured < self.suspended_ns || measured - self.suspended_ns > 1_000_000 {
             self.suspended_ns = measured;
         }
     }
@@ -247,10 +252,15 @@ impl Boot {
     }
 }
 
+/// The least of several readings: whatever comes between the two clocks makes it larger.
 fn suspended_ns() -> u64 {
-    let time = clock_gettime(ClockId::Monotonic);
-    let monotonic_ns = time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec);
-    boot_ns().saturating_sub(u64::try_from(monotonic_ns).unwrap_or(0))
+    const TRIES: usize = 8;
+    let reading = || {
+        let time = clock_gettime(ClockId::Monotonic);
+        let monotonic_ns = time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec);
+        boot_ns().saturating_sub(u64::try_from(monotonic_ns).unwrap_or(0))
+    };
+    (0..TRIES).map(|_| reading()).min().unwrap_or(0)
 }
 
 #[cfg(test)]

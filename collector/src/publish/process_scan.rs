@@ -16,6 +16,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use self::state::State;
+use super::privacy::Privacy;
 use super::process_ebpf::clock::Clock;
 use super::{PublishError, Publisher, Sink, Stop};
 use crate::events::Capability;
@@ -34,10 +35,12 @@ pub const LIVES_MAX: usize = 262_144;
 const STOP_POLL: Duration = Duration::from_millis(50);
 
 /// What can be set about the source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct ProcessScanConfig {
     /// Time from one look to the next.
     pub interval: Duration,
+    /// What of arguments and environments is recorded.
+    pub privacy: Privacy,
 }
 
 /// Why the source cannot be used.
@@ -72,7 +75,7 @@ impl ProcessScan {
     /// # Errors
     /// When `/proc` cannot be read.
     pub fn attach(config: &ProcessScanConfig) -> Result<Self, AttachError> {
-        let mut state = State::new(Clock::new());
+        let mut state = State::new(Clock::new(), config.privacy.clone());
         state.look().map_err(AttachError::List)?;
         if !state.knows(std::process::id()) {
             return Err(AttachError::Blind);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::events::{CollectorEvent, GapReason, Noticed, ProcessEvent};
-use crate::publish::{Batch, CHANNEL_BATCHES_MAX, Events};
+use crate::publish::{Batch, Events};
 
 /// A reader whose rounds the test makes.
 struct Rounds {
@@ -20,7 +20,8 @@ struct Rounds {
 impl Rounds {
     /// `None`, with a word, where the kernel does not offer the source.
     fn start(buffer_bytes: u32) -> Option<Self> {
-        let source = match ProcessConnector::attach(&ProcessConnectorConfig { buffer_bytes }) {
+        let config = ProcessConnectorConfig { buffer_bytes, ..ProcessConnectorConfig::default() };
+        let source = match ProcessConnector::attach(&config) {
             Ok(source) => source,
             Err(error) => {
                 let words = format!("{:#}", anyhow::Error::from(error));
@@ -29,8 +30,9 @@ impl Rounds {
                 return None;
             }
         };
-        let (sink, batches) = sync_channel(CHANNEL_BATCHES_MAX);
-        let reader = Reader::new(source.socket, source.boot, source.lives, &source.early);
+        let (sink, batches) = sync_channel(1024);
+        let reader =
+            Reader::new(source.socket, source.boot, source.lives, source.privacy, &source.early);
         Some(Self { reader, sink, batches, processes: Vec::new(), collector: Vec::new() })
     }
 
@@ -64,12 +66,7 @@ impl Rounds {
 
     /// Makes the last rounds; gives the sums of the ledger: seen, stored, filtered and lost.
     fn end(mut self) -> ([u64; 4], Vec<CollectorEvent>) {
-        stimulus::touch_each_cpu();
-        let end_ns = boot_ns();
-        while self.reader.released_ns() < end_ns {
-            self.turn();
-        }
-        self.reader.chores(&self.sink, true).unwrap();
+        self.reader.end(&self.sink).unwrap().unwrap();
         self.keep();
         let mut sums = [0; 4];
         for event in &self.collector {

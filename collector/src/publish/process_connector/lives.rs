@@ -16,6 +16,7 @@ use crate::events::{
     Credentials, ExecEvent, ExitEvent, ForkEvent, Noticed, ProcessEvent, ProcessKey,
 };
 use crate::host::proc::{ProcessFolder, TICK_NS};
+use crate::host::process_cache::ProcessCache;
 use crate::host::program::{CREDENTIALS_UNKNOWN, ID_UNKNOWN};
 use crate::host::reconcile::{Difference, Remembered, difference, end};
 
@@ -40,7 +41,6 @@ struct Life {
     process: ProcessKey,
     parent: Option<ProcessKey>,
     ids: Option<Ids>,
-    path: Option<String>,
     /// Threads, `None` when they were not all told.
     threads: Option<u32>,
     /// When it was last known to be there, in nanoseconds since boot.
@@ -83,6 +83,7 @@ pub(super) enum Entry {
 
 /// What becomes of an entry.
 #[derive(Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "it is taken apart where it is returned")]
 pub(super) enum Outcome {
     /// A row.
     Event(ProcessEvent),
@@ -96,6 +97,8 @@ pub(super) enum Outcome {
 #[derive(Debug, Default)]
 pub(super) struct Lives {
     by_pid: HashMap<u32, Life>,
+    /// What each runs.
+    programs: ProcessCache,
     ending: HashMap<u32, Ending>,
     /// While a look at all processes is under way, who has ended since it began.
     ended: Option<HashSet<ProcessKey>>,
@@ -111,8 +114,9 @@ impl Lives {
 
     /// Knows a process that ran before anything was told, so that its children have a parent, until a
     /// look tells of it.
-    pub(super) fn remember(&mut self, running: &ExecEvent) {
-        self.put(Life { is_told: false, ..Life::of(running, 0) });
+    pub(super) fn remember(&mut self, mut running: ExecEvent) {
+        self.programs.started(&mut running);
+        self.put(Life { is_told: false, ..Life::of(&running, 0) });
     }
 
     /// After a loss: how many threads each process has is not known any more.
@@ -191,6 +195,11 @@ impl Lives {
         events
     }
 
+    /// Forgets what ended processes ran, a while after their end.
+    pub(super) fn expire(&mut self, boot_ns: u64) {
+        self.programs.expire(boot_ns);
+    }
+
     /// Whether ends wait to be settled.
     pub(super) fn are_ending(&self) -> bool {
         !self.ending.is_empty()
@@ -230,7 +239,8 @@ impl Lives {
             };
             let noticed = Noticed::Reconciled { alive_ns: real_ns(life.seen_ns, offset_ns) };
             let ids = life.ids.map_or((ID_UNKNOWN, ID_UNKNOWN), |ids| (ids.uid, ids.gid));
-            let remembered = Remembered { parent: life.parent, ids, path: life.path };
+            let path = self.programs.ended(process, began_ns);
+            let remembered = Remembered { parent: life.parent, ids, path };
             events.push(end(process, remembered, real_ns(began_ns, offset_ns), noticed));
         }
         self.by_pid.retain(|_, life| life.is_told || unknown.contains(&life.process));
@@ -262,14 +272,13 @@ impl Lives {
         let process = ProcessKey { pid, start_ns };
         let of_parent = self.by_pid.get(&parent.pid);
         let ids = of_parent.and_then(|life| life.ids);
-        let path = of_parent.and_then(|life| life.path.clone());
+        let path = self.programs.forked(process, parent);
         let parent_known = Some(parent).filter(|parent| parent.start_ns != START_UNKNOWN);
         self.cancelled += u64::from(self.ending.remove(&pid).is_some());
         self.put(Life {
             process,
             parent: parent_known,
             ids,
-            path: path.clone(),
             threads: Some(1),
             seen_ns: boot_ns,
             is_told: true,
@@ -280,6 +289,7 @@ impl Lives {
             parent: parent_known,
             caller: parent,
             clone_flags: None,
+            namespaces: None,
             uid: ids.map_or(ID_UNKNOWN, |ids| ids.uid),
             gid: ids.map_or(ID_UNKNOWN, |ids| ids.gid),
             path,
@@ -319,15 +329,17 @@ impl Lives {
             exec.process = life.process;
         }
         exec.time_ns = time_ns;
+        self.programs.started(&mut exec);
         self.put(Life { threads: Some(1), ..Life::of(&exec, boot_ns) });
         ProcessEvent::Exec(exec)
     }
 
-    fn found(&mut self, found: Box<ExecEvent>, boot_ns: u64) -> Outcome {
+    fn found(&mut self, mut found: Box<ExecEvent>, boot_ns: u64) -> Outcome {
         let known = self.by_pid.get(&found.process.pid);
         if known.is_some_and(|life| life.is_told && same_start(&life.process, &found.process)) {
             return Outcome::Nothing;
         }
+        self.programs.started(&mut found);
         self.put(Life::of(&found, boot_ns));
         Outcome::Event(ProcessEvent::Exec(found))
     }
@@ -353,7 +365,10 @@ impl Lives {
             core_dumped: Some(status & 0x80 != 0),
             noticed: Noticed::Told,
             cpu_ns: None,
-            path: life.and_then(|life| life.path),
+            lifetime_ns: (process.start_ns != START_UNKNOWN)
+                .then(|| ending.boot_ns.saturating_sub(process.start_ns)),
+            usage: None,
+            path: self.programs.ended(process, ending.boot_ns),
         })
     }
 
@@ -384,7 +399,6 @@ impl Life {
             process: exec.process,
             parent: exec.parent,
             ids: (uid != ID_UNKNOWN).then_some(Ids { uid, euid, gid, egid }),
-            path: exec.path.clone(),
             threads: None,
             seen_ns: boot_ns,
             is_told: true,

@@ -59,6 +59,7 @@ fn a_life_keeps_its_identity_and_program() {
     let read = details(8, 9 * TICK, "/bin/true");
     let exec = exec_of(&mut lives, 8, Some(read), 10 * TICK + 7);
     assert_eq!((exec.process, exec.path.as_deref()), (child, Some("/bin/true")));
+    assert_eq!(exec.parent_path, None, "the parent that was read is not known");
     let exit = exit_of(&mut lives, 8, 3 << 8, 10 * TICK + 9);
     assert_eq!((exit.process, exit.path.as_deref()), (child, Some("/bin/true")));
     assert_eq!((exit.exit_code, exit.signal, exit.core_dumped), (Some(3), None, Some(false)));
@@ -133,7 +134,7 @@ fn who_was_there_before_is_a_parent_and_found_later() {
     let mut lives = Lives::default();
     // No process can have the last of these ids.
     for pid in [2, 3, 1 << 30] {
-        lives.remember(&details(pid, TICK, "/bin/sh"));
+        lives.remember(*details(pid, TICK, "/bin/sh"));
     }
     let forked = apply(&mut lives, fork(8, 2), 2 * TICK);
     let Some(ProcessEvent::Fork(forked)) = forked else { panic!("{forked:?}") };

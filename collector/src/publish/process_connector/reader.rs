@@ -20,6 +20,7 @@ use crate::events::{ExecEvent, ProcessEvent, ProcessKey};
 use crate::host::program;
 use crate::host::reconcile::INTERVAL_NS;
 use crate::publish::gathered::Gathered;
+use crate::publish::privacy::Privacy;
 use crate::publish::process_ebpf::clock::boot_ns;
 use crate::publish::{BATCH_EVENTS_MAX, Batch, Closed, Events, PublishError, Sink, Stop};
 
@@ -31,6 +32,10 @@ const SETTLE: Duration = Duration::from_millis(5);
 const SETTLE_NS: u64 = 1_000_000;
 /// How often clocks, losses and books are looked at.
 const CHORES_NS: u64 = 1_000_000_000;
+/// How often the last numbers are asked for in a storm that leaves no room for them.
+const END_TRIES_MAX: usize = 10;
+/// How long a process may take to end whose first thread has ended, when the source ends.
+const END_NS_MAX: u64 = 500_000_000;
 /// Messages read before some are released, so that a storm does not fill memory.
 const DRAIN_MAX: usize = 16_384;
 /// Bytes of arguments that are kept of what was read at once, for the same reason. What goes beyond is
@@ -60,6 +65,7 @@ pub(super) struct Reader {
     boot: Boot,
     books: Books,
     lives: Lives,
+    privacy: Privacy,
     pending: Vec<Pending>,
     /// Times of the execs in `pending`, by process.
     execs: HashMap<u32, Vec<u64>>,
@@ -69,6 +75,8 @@ pub(super) struct Reader {
     /// Everything before this boot time was released.
     released_ns: u64,
     chores_ns: u64,
+    /// How often the kernel said that it had no room.
+    overflows: u64,
     buffer: Vec<u8>,
     /// Rows to be, until they are sent.
     ready: Vec<ProcessEvent>,
@@ -78,18 +86,26 @@ pub(super) struct Reader {
 
 impl Reader {
     /// A reader that begins with who ran before the first message, and with the messages read already.
-    pub(super) fn new(socket: Socket, boot: Boot, lives: Lives, early: &[Message]) -> Self {
+    pub(super) fn new(
+        socket: Socket,
+        boot: Boot,
+        lives: Lives,
+        privacy: Privacy,
+        early: &[Message],
+    ) -> Self {
         let mut reader = Self {
             socket,
             boot,
             books: Books::default(),
             lives,
+            privacy,
             pending: Vec::new(),
             execs: HashMap::new(),
             look: None,
             look_due_ns: 0,
             released_ns: 0,
             chores_ns: 0,
+            overflows: 0,
             buffer: Vec::new(),
             ready: Vec::new(),
             watermark_ns: 0,
@@ -107,23 +123,34 @@ impl Reader {
                 return Ok(());
             }
         }
-        // The last numbers of all CPUs, so that what they lost is counted.
-        touch_each_cpu();
+        // A closed channel means that nobody is left to be told.
+        self.end(sink)?.or(Ok(()))
+    }
+
+    /// Learns the last numbers of all CPUs, so that what they lost is counted, makes rows of everything
+    /// up to then, and closes the books.
+    pub(super) fn end(&mut self, sink: &Sink) -> Result<Result<(), Closed>, PublishError> {
+        for _ in 0..END_TRIES_MAX {
+            // What has no room tells no number.
+            self.drain_all()?;
+            let overflows = self.overflows;
+            touch_each_cpu();
+            self.drain_all()?;
+            if self.overflows == overflows {
+                break;
+            }
+        }
         let end_ns = boot_ns();
-        while self.released_ns < end_ns {
-            if self.turn(sink)?.is_err() {
-                return Ok(());
+        while self.released_ns < end_ns || self.lives.are_ending() {
+            if let Err(closed) = self.turn(sink)? {
+                return Ok(Err(closed));
+            }
+            if boot_ns().saturating_sub(end_ns) > END_NS_MAX {
+                break;
             }
             self.socket.wait(SETTLE)?;
         }
-        // A closed channel means that nobody is left to be told.
-        self.chores(sink, true).or(Ok(()))
-    }
-
-    /// Everything before this boot time has become rows.
-    #[cfg(test)]
-    pub(super) const fn released_ns(&self) -> u64 {
-        self.released_ns
+        Ok(self.chores(sink, true))
     }
 
     /// One round: read, release, compare, and the chores when they are due.
@@ -168,7 +195,19 @@ impl Reader {
         Ok(at_end)
     }
 
+    /// Reads the socket to its end, unless a storm goes on and on.
+    fn drain_all(&mut self) -> Result<(), PublishError> {
+        const ROUNDS_MAX: usize = 16;
+        for _ in 0..ROUNDS_MAX {
+            if self.drain()? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     fn overflowed(&mut self) {
+        self.overflows += 1;
         self.books.overflow(self.boot.real_ns(boot_ns()));
         self.doubt();
     }
@@ -238,6 +277,7 @@ impl Reader {
 
     /// Reads what `/proc` has to add to an entry.
     fn read_proc(&mut self, pending: &mut Pending) {
+        let with_environment = self.privacy.environment.is_read();
         let buffer = &mut self.buffer;
         match &mut pending.entry {
             Entry::Fork { child, start_ns, parent, parent_start_ns } => {
@@ -250,7 +290,7 @@ impl Reader {
                 // Of several only the last can be what is there now.
                 let last_ns = self.execs.get(pid).and_then(|times| times.iter().max());
                 if last_ns.is_none_or(|last_ns| *last_ns <= pending.boot_ns) {
-                    *details = program::exec_event(*pid, buffer).map(Box::new);
+                    *details = program::exec_event(*pid, with_environment, buffer).map(Box::new);
                     pending.read_ns = boot_ns();
                 }
             }
@@ -336,7 +376,9 @@ impl Reader {
             self.publish(end);
         }
         for process in unknown {
-            let Some(mut found) = program::exec_event(process.pid, &mut self.buffer) else {
+            let with_environment = self.privacy.environment.is_read();
+            let read = program::exec_event(process.pid, with_environment, &mut self.buffer);
+            let Some(mut found) = read else {
                 continue;
             };
             if found.process != process {
@@ -351,7 +393,7 @@ impl Reader {
     }
 
     /// Books an event and keeps it until it is sent.
-    fn publish(&mut self, event: ProcessEvent) {
+    fn publish(&mut self, mut event: ProcessEvent) {
         use crate::publish::Event as _;
         if let Some((class, time_ns)) = event.counted() {
             let class = match class {
@@ -361,11 +403,14 @@ impl Reader {
             };
             self.books.stored(class, time_ns, time_ns < self.watermark_ns);
         }
+        if let ProcessEvent::Exec(exec) = &mut event {
+            self.privacy.apply(exec);
+        }
         self.ready.push(event);
     }
 
     /// Clocks, losses and books. With `all` they are closed: the source ends.
-    pub(super) fn chores(&mut self, sink: &Sink, all: bool) -> Result<(), Closed> {
+    fn chores(&mut self, sink: &Sink, all: bool) -> Result<(), Closed> {
         if self.books.is_uncounted() && !all {
             // Read in the next round.
             touch_each_cpu();
@@ -378,6 +423,7 @@ impl Reader {
             self.send(sink, Events::Collector(told), None)?;
         }
         let sent = self.send_ready(sink, true);
+        self.lives.expire(self.released_ns);
         self.boot.refresh();
         sent
     }

@@ -15,11 +15,11 @@ use super::decode::{Record, decode, real_ns};
 use super::ledger::{Ledger, Undecodable};
 use super::load::Attached;
 use super::parts::Parts;
-use super::privacy::Privacy;
 use super::{SOURCE, clock, proc_snapshot};
 use crate::events::{CollectorEvent, Gap, GapReason, ProcessEvent};
 use crate::host::process_cache::ProcessCache;
 use crate::publish::gathered::Gathered;
+use crate::publish::privacy::Privacy;
 use crate::publish::{BATCH_EVENTS_MAX, Batch, Closed, Events, PublishError, Sink, Stop};
 
 use super::clock::Clock;

@@ -8,9 +8,11 @@ use super::{LIVES_MAX, SOURCE};
 use crate::events::{
     CollectorEvent, ExecEvent, Gap, GapReason, LedgerEntry, Noticed, ProcessEvent, ProcessKey,
 };
+use crate::host::process_cache::ProcessCache;
 use crate::host::program::{self, Running};
 use crate::host::reconcile::{Remembered, difference, end};
 use crate::publish::gathered::Gathered;
+use crate::publish::privacy::Privacy;
 use crate::publish::process_ebpf::clock::{Clock, boot_ns};
 use crate::publish::{Batch, Closed, Events, Sink};
 
@@ -40,6 +42,9 @@ struct Unfound {
 #[derive(Debug)]
 pub(super) struct State {
     clock: Clock,
+    privacy: Privacy,
+    /// What each runs, for its children.
+    programs: ProcessCache,
     lives: HashMap<u32, Life>,
     buffer: Vec<u8>,
     /// When the last look began, in nanoseconds since the Unix epoch.
@@ -54,9 +59,11 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(clock: Clock) -> Self {
+    pub(super) fn new(clock: Clock, privacy: Privacy) -> Self {
         Self {
             clock,
+            privacy,
+            programs: ProcessCache::default(),
             lives: HashMap::new(),
             buffer: Vec::new(),
             looked_ns: 0,
@@ -106,6 +113,7 @@ impl State {
             self.count_unfound(created, found, alive_ns);
         }
         self.created = created;
+        self.programs.expire(began_ns);
         self.close_settled(time_ns);
         Ok(())
     }
@@ -114,6 +122,7 @@ impl State {
         let Some(life) = self.lives.remove(&process.pid) else {
             return;
         };
+        self.programs.ended(process, boot_ns());
         let remembered = Remembered { parent: life.parent, ids: life.ids, path: life.path };
         self.push(end(process, remembered, time_ns, Noticed::Missed { alive_ns }));
     }
@@ -121,7 +130,7 @@ impl State {
     /// Tells of a process that was not there at the last look; says how many tasks it has.
     fn appeared(&mut self, running: &Running) -> u64 {
         let pid = running.process.pid;
-        let read = program::exec_event(pid, &mut self.buffer);
+        let read = self.read(pid);
         // One that has ended since was seen nevertheless, though nothing more is known of it.
         let mut exec = read.filter(|exec| exec.process == running.process).unwrap_or_else(|| {
             let credentials = program::CREDENTIALS_UNKNOWN;
@@ -159,7 +168,7 @@ impl State {
         if !has_execed {
             return more;
         }
-        let read = program::exec_event(running.process.pid, &mut self.buffer);
+        let read = self.read(running.process.pid);
         let Some(mut exec) = read.filter(|exec| exec.process == running.process) else {
             return more;
         };
@@ -167,6 +176,10 @@ impl State {
         self.lives.insert(running.process.pid, Life::of(&exec, running));
         self.push(ProcessEvent::Exec(Box::new(exec)));
         more
+    }
+
+    fn read(&mut self, pid: u32) -> Option<ExecEvent> {
+        program::exec_event(pid, self.privacy.environment.is_read(), &mut self.buffer)
     }
 
     /// Notes how many tasks were created since the last look, and how many of them were found.
@@ -183,7 +196,11 @@ impl State {
     }
 
     /// Books an event that the ledger counts and keeps it until it is sent.
-    fn push(&mut self, event: ProcessEvent) {
+    fn push(&mut self, mut event: ProcessEvent) {
+        if let ProcessEvent::Exec(exec) = &mut event {
+            self.programs.started(exec);
+            self.privacy.apply(exec);
+        }
         let counted = match &event {
             ProcessEvent::Exec(exec) if exec.snapshot => None,
             ProcessEvent::Exec(exec) => Some((0, exec.time_ns)),
@@ -316,7 +333,7 @@ mod tests {
     fn a_life_is_found_changed_and_gone() {
         use std::io::{Read, Write};
 
-        let mut state = State::new(Clock::new());
+        let mut state = State::new(Clock::new(), Privacy::default());
         state.look().unwrap();
         state.events.clear();
         let mut child = becomes_cat();
@@ -350,7 +367,7 @@ mod tests {
 
     #[test]
     fn books_hold_what_was_found_and_a_gap_what_was_not() {
-        let mut state = State::new(Clock::new());
+        let mut state = State::new(Clock::new(), Privacy::default());
         state.look().unwrap();
         let mut child = becomes_cat();
         state.look().unwrap();

@@ -6,9 +6,11 @@ use crate::host::mask::Mask;
 
 /// What is recorded.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Privacy {
-    pub(crate) environment: EnvironmentChoice,
-    pub(crate) mask: Mask,
+pub struct Privacy {
+    /// Which variables of the environment.
+    pub environment: EnvironmentChoice,
+    /// Values that are not.
+    pub mask: Mask,
 }
 
 impl Privacy {
