@@ -7,6 +7,7 @@ mod bad_input;
 mod complete;
 mod crash;
 mod disk_full;
+mod doctor;
 mod exits;
 mod files;
 mod lifetimes;

@@ -72,6 +72,8 @@ pub struct ProcessEbpf {
     attached: Attached,
     clock: Clock,
     privacy: Privacy,
+    /// Size of both rings.
+    buffer_bytes: u64,
 }
 
 impl ProcessEbpf {
@@ -86,7 +88,8 @@ impl ProcessEbpf {
         sys::give_memory_back();
         let privacy =
             Privacy { environment: config.environment.clone(), mask: config.mask.clone() };
-        Ok(Self { attached, clock: Clock::new(), privacy })
+        let buffer_bytes = u64::from(config.ring_bytes) + u64::from(config.bulk_bytes);
+        Ok(Self { attached, clock: Clock::new(), privacy, buffer_bytes })
     }
 }
 
@@ -106,6 +109,10 @@ impl Publisher for ProcessEbpf {
             reason: disabled.clone(),
         };
         CLASSES.iter().zip(&self.attached.disabled).map(capability).collect()
+    }
+
+    fn buffer_bytes(&self) -> Option<u64> {
+        Some(self.buffer_bytes)
     }
 
     fn run(self: Box<Self>, sink: &Sink, stop: &Stop) -> Result<(), PublishError> {

@@ -1,12 +1,16 @@
 //! Asking every part and printing the answers.
 
 use std::fmt::Write as _;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use bygone_store::{ReadError, Reader};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::folder::Folder;
 use super::host::{self, Fact, Right};
+use super::losses::Losses;
 use crate::cli::data::DataArguments;
 use crate::cli::log;
 use crate::cli::terminal::print;
@@ -50,13 +54,23 @@ struct Report {
     rights: Vec<Right>,
     events: Vec<SourceReport>,
     data: Folder,
+    /// What was lost in the last day, by source; `None` when there is no history to ask.
+    losses: Option<Vec<Losses>>,
+    /// Why the history cannot be asked.
+    losses_error: Option<String>,
 }
 
 pub(in crate::cli) fn run(arguments: &DoctorArguments) -> anyhow::Result<()> {
     log::init(LogLevel::Error);
     let config = arguments.data.load()?;
     let folder = arguments.data.folder(&config)?;
+    let (losses, losses_error) = match losses(&arguments.data, &folder) {
+        Ok(losses) => (losses, None),
+        Err(error) => (None, Some(format!("{error:#}"))),
+    };
     let report = Report {
+        losses,
+        losses_error,
         host: host::facts(),
         rights: host::rights(),
         events: daemon::sources(&config, &folder),
@@ -72,6 +86,17 @@ pub(in crate::cli) fn run(arguments: &DoctorArguments) -> anyhow::Result<()> {
     Ok(print(&text)?)
 }
 
+/// What was lost of late; `None` when nothing was ever recorded in the folder.
+fn losses(data: &DataArguments, folder: &Path) -> anyhow::Result<Option<Vec<Losses>>> {
+    match Reader::open(folder) {
+        Err(ReadError::NotAStore { .. }) => return Ok(None),
+        opened => drop(opened?),
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now_ns = i64::try_from(now.as_nanos()).unwrap_or(i64::MAX);
+    Losses::of(&data.session()?, now_ns).map(Some)
+}
+
 impl Report {
     fn text(&self) -> String {
         let mut page = Page::default();
@@ -82,13 +107,18 @@ impl Report {
         if !self.rights.is_empty() {
             page.heading("rights");
         }
+        let mut source = "";
         for right in &self.rights {
+            if right.source != source {
+                source = &right.source;
+                page.item(source, "");
+            }
             let have = match (right.have, right.needed) {
                 (true, _) => "have",
                 (false, true) => "MISSING",
                 (false, false) => "not needed",
             };
-            page.item(&right.name, &format!("{have}: {}", right.needed_for));
+            page.item(&format!("  {}", right.name), &format!("{have}: {}", right.needed_for));
         }
         page.heading("events");
         let mut above = None;
@@ -100,6 +130,12 @@ impl Report {
         page.item("folder", &self.data.path.display().to_string());
         page.item("state", &self.data.state);
         page.item("collector", &self.data.collector);
+        page.heading("losses in the last day");
+        match (&self.losses, &self.losses_error) {
+            (_, Some(error)) => page.item("not known", error),
+            (Some(losses), _) => losses.iter().for_each(|of| page.item(&of.source, &of.words())),
+            (None, None) => page.item("", "nothing was ever recorded in the folder"),
+        }
         page.0
     }
 }
@@ -169,14 +205,7 @@ mod tests {
 
     use super::*;
 
-    fn report() -> Report {
-        let fact = |name: &str, value: &str| Fact { name: name.into(), value: value.into() };
-        let right = |name: &str, have, needed| Right {
-            name: name.into(),
-            have,
-            needed,
-            needed_for: "loading the probes".into(),
-        };
+    fn events() -> Vec<SourceReport> {
         let exec = SourceReport {
             kind: "exec".into(),
             source: Some("process_ebpf".into()),
@@ -213,14 +242,26 @@ mod tests {
             }],
             buffer_bytes: None,
         };
+        vec![exec, exit, fork, file]
+    }
+
+    fn report() -> Report {
+        let fact = |name: &str, value: &str| Fact { name: name.into(), value: value.into() };
+        let right = |source: &str, name: &str, have, needed| Right {
+            source: source.into(),
+            name: name.into(),
+            have,
+            needed,
+            needed_for: "loading the probes".into(),
+        };
         Report {
             host: vec![fact("kernel", "6.1.0"), fact("BTF", "yes")],
             rights: vec![
-                right("CAP_BPF", true, true),
-                right("CAP_PERFMON", false, true),
-                right("CAP_SYS_RESOURCE", false, false),
+                right("process_ebpf", "CAP_BPF", true, true),
+                right("process_ebpf", "CAP_PERFMON", false, true),
+                right("process_connector", "CAP_NET_ADMIN", false, false),
             ],
-            events: vec![exec, exit, fork, file],
+            events: events(),
             data: Folder {
                 path: PathBuf::from("/var/lib/bygone"),
                 exists: true,
@@ -229,6 +270,15 @@ mod tests {
                 state: "exists, writable".into(),
                 collector: "running as process 7".into(),
             },
+            losses: Some(vec![Losses {
+                source: "process_ebpf".into(),
+                seen: 9,
+                stored: 7,
+                lost: 2,
+                gaps: [("ring_full".into(), 1)].into(),
+                ..Losses::default()
+            }]),
+            losses_error: None,
         }
     }
 
@@ -240,9 +290,11 @@ mod tests {
               BTF                   yes
 
             rights
-              CAP_BPF               have: loading the probes
-              CAP_PERFMON           MISSING: loading the probes
-              CAP_SYS_RESOURCE      not needed: loading the probes
+              process_ebpf
+                CAP_BPF             have: loading the probes
+                CAP_PERFMON         MISSING: loading the probes
+              process_connector
+                CAP_NET_ADMIN       not needed: loading the probes
 
             events
               exec                  process_ebpf, tier btf_tracepoint
@@ -263,6 +315,9 @@ mod tests {
               folder                /var/lib/bygone
               state                 exists, writable
               collector             running as process 7
+
+            losses in the last day
+              process_ebpf          2 of 9 events LOST; gaps: 1 ring_full
         "#]]
         .assert_eq(&report().text());
     }

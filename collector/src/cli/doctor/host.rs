@@ -12,6 +12,8 @@ pub(super) struct Fact {
 /// A right that a source needs.
 #[derive(Debug, Serialize)]
 pub(super) struct Right {
+    /// The source.
+    pub(super) source: String,
     /// The kernel's name of it.
     pub(super) name: String,
     /// Whether this process has it.
@@ -48,6 +50,7 @@ mod linux {
     use caps::{CapSet, Capability};
 
     use super::{Fact, Right};
+    use crate::publish::{file_inotify, process_connector, process_ebpf, process_scan};
 
     /// Inodes of the first pid and user namespace: `PROC_PID_INIT_INO` and `PROC_USER_INIT_INO`,
     /// <https://github.com/torvalds/linux/blob/v6.12/include/linux/proc_ns.h#L42>.
@@ -56,6 +59,15 @@ mod linux {
 
     /// The first kernel that accounts the memory of BPF to a cgroup instead of RLIMIT_MEMLOCK.
     const FIRST_WITHOUT_MEMLOCK: (u32, u32) = (5, 11);
+
+    /// The first kernel whose proc connector serves everybody.
+    const FIRST_CONNECTOR_FOR_ALL: (u32, u32) = (6, 6);
+
+    const EBPF: &str = process_ebpf::SOURCE;
+    const CONNECTOR: &str = process_connector::SOURCE;
+    const SCAN: &str = process_scan::SOURCE;
+    const INOTIFY: &str = file_inotify::SOURCE;
+    const PROGRAMS: &str = "programs and folders of other users' processes";
 
     /// The properties of the host that matter to the sources.
     pub(in super::super) fn facts() -> Vec<Fact> {
@@ -75,28 +87,43 @@ mod linux {
             ),
             fact(
                 "lockdown",
-                security("lockdown").map_or(unknown.to_owned(), |modes| {
-                    chosen(&modes).unwrap_or(&modes).to_owned()
-                }),
+                security("lockdown").map_or(unknown.to_owned(), |modes| lockdown(&modes)),
             ),
-            fact("security modules", security("lsm").unwrap_or(unknown.to_owned())),
+            fact(
+                "security modules",
+                security("lsm").map_or(unknown.to_owned(), |modules| with_bpf(&modules)),
+            ),
             fact("pid namespace", namespace("pid", FIRST_PID_NAMESPACE)),
+            fact("/proc", proc_is_own()),
             fact("user namespace", namespace("user", FIRST_USER_NAMESPACE)),
         ]
     }
 
     /// The rights that sources need, and whether this process has them in effect.
     pub(in super::super) fn rights() -> Vec<Right> {
-        let memlock = version(&release()).is_some_and(|version| version < FIRST_WITHOUT_MEMLOCK);
+        let version = version(&release());
+        let before = |first| version.is_some_and(|version| version < first);
+        let memlock = before(FIRST_WITHOUT_MEMLOCK);
+        let connector = before(FIRST_CONNECTOR_FOR_ALL);
         [
-            (Capability::CAP_BPF, true, "loading the probes; CAP_SYS_ADMIN serves too"),
-            (Capability::CAP_PERFMON, true, "attaching the probes; CAP_SYS_ADMIN serves too"),
-            (Capability::CAP_SYS_RESOURCE, memlock, "memory for the probes before Linux 5.11"),
-            (Capability::CAP_SYS_PTRACE, true, "programs of other users' running processes"),
-            (Capability::CAP_DAC_READ_SEARCH, true, "watching files in folders of other users"),
+            (EBPF, Capability::CAP_BPF, true, "loading the probes; CAP_SYS_ADMIN serves too"),
+            (EBPF, Capability::CAP_PERFMON, true, "attaching the probes; CAP_SYS_ADMIN serves too"),
+            (
+                EBPF,
+                Capability::CAP_SYS_RESOURCE,
+                memlock,
+                "memory for the probes before Linux 5.11",
+            ),
+            (EBPF, Capability::CAP_SYS_PTRACE, true, "arguments of what ran before"),
+            (CONNECTOR, Capability::CAP_NET_ADMIN, connector, "listening, before Linux 6.6"),
+            (CONNECTOR, Capability::CAP_SYS_PTRACE, true, PROGRAMS),
+            (SCAN, Capability::CAP_SYS_PTRACE, true, PROGRAMS),
+            (SCAN, Capability::CAP_DAC_READ_SEARCH, true, "their environments"),
+            (INOTIFY, Capability::CAP_DAC_READ_SEARCH, true, "folders of other users"),
         ]
         .into_iter()
-        .map(|(capability, needed, needed_for)| Right {
+        .map(|(source, capability, needed, needed_for)| Right {
+            source: source.to_owned(),
             name: capability.to_string(),
             have: has(capability),
             needed,
@@ -112,6 +139,39 @@ mod linux {
         };
         let by_admin = matches!(capability, Capability::CAP_BPF | Capability::CAP_PERFMON);
         effective(capability) || by_admin && effective(Capability::CAP_SYS_ADMIN)
+    }
+
+    /// The mode of lockdown, and what it forbids.
+    fn lockdown(modes: &str) -> String {
+        match chosen(modes).unwrap_or(modes) {
+            "confidentiality" => {
+                "confidentiality: nobody may read the kernel's memory, so probes cannot be used"
+                    .to_owned()
+            }
+            mode => mode.to_owned(),
+        }
+    }
+
+    /// The modules, and whether programs in the hooks of security modules would run: without `bpf`
+    /// among them they can be attached and never do.
+    fn with_bpf(modules: &str) -> String {
+        if modules.split(',').any(|module| module == "bpf") {
+            return modules.to_owned();
+        }
+        format!("{modules}; not bpf, so that programs in their hooks would never run")
+    }
+
+    /// Whether `/proc` is that of this process's own pid namespace.
+    fn proc_is_own() -> String {
+        match fs::read_link("/proc/self") {
+            Ok(own) if own.to_str() == Some(&std::process::id().to_string()) => {
+                "its own".to_owned()
+            }
+            Ok(_) => {
+                "that of another pid namespace: process ids in it are not this one's".to_owned()
+            }
+            Err(error) => format!("not known: {error}"),
+        }
     }
 
     fn namespace(name: &str, first: &str) -> String {
@@ -155,6 +215,16 @@ mod linux {
             assert_eq!(version("5.10.245"), Some((5, 10)));
             assert_eq!(version("4"), None);
             assert_eq!(version("not known"), None);
+        }
+
+        #[test]
+        fn the_mode_of_lockdown_says_what_it_forbids() {
+            assert_eq!(lockdown("[none] integrity confidentiality"), "none");
+            let locked = lockdown("none integrity [confidentiality]");
+            assert!(locked.ends_with("probes cannot be used"), "{locked}");
+            assert_eq!(with_bpf("lockdown,yama,bpf"), "lockdown,yama,bpf");
+            assert!(with_bpf("lockdown,bpfx").contains("never run"));
+            assert_eq!(proc_is_own(), "its own");
         }
 
         #[test]

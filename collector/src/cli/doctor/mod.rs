@@ -3,5 +3,6 @@
 mod command;
 mod folder;
 mod host;
+mod losses;
 
 pub(super) use command::{DoctorArguments, run};
