@@ -69,9 +69,8 @@ enum Command {
         /// Run only these benchmarks
         #[arg(value_name = "NAME")]
         names: Vec<String>,
-        /// Rows to measure the store with, instead of 1 M and 10 M; may be given several times
-        #[arg(long, value_name = "N")]
-        rows: Vec<u64>,
+        #[command(flatten)]
+        options: bench::Options,
     },
 }
 
@@ -84,7 +83,7 @@ fn main() -> ExitCode {
         Command::BuildEbpf { check } => build_ebpf::run(check),
         Command::CheckMacos => check_macos::run(),
         Command::Fuzz { targets, seconds } => fuzz::run_named(&targets, seconds),
-        Command::Bench { names, rows } => bench::run_named(&names, &rows),
+        Command::Bench { names, options } => bench::run_named(&names, &options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

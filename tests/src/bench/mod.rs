@@ -3,6 +3,7 @@
 //! Absolute figures vary with the machine and with what else runs on it: compare figures of one
 //! run with each other.
 
+pub mod exec;
 pub mod generator;
 mod latency;
 mod rows;
@@ -11,13 +12,19 @@ mod startup;
 pub mod store;
 mod write;
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
 
 /// What the benchmarks are told.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Rows to measure the store with, once per entry; those of [`store::ROWS`] when empty.
     pub rows: Vec<u64>,
+    /// What is measured of the recording of processes.
+    pub exec: exec::Options,
 }
 
 /// A benchmark: it prints what it measured.
@@ -29,6 +36,7 @@ pub const ALL: &[(&str, Benchmark)] = &[
     ("latency", latency::run),
     ("startup", startup::run),
     ("store", store::run),
+    ("exec", exec::run),
 ];
 
 #[expect(clippy::print_stdout, reason = "the figures are the program's result")]
@@ -54,10 +62,37 @@ fn print_quantiles(name: &str, unit: &str, mut values: Vec<f64>) {
     ));
 }
 
+/// A figure with three digits that matter.
+fn figure(value: f64) -> String {
+    match value.abs() {
+        size if size >= 100.0 => format!("{value:.0}"),
+        size if size >= 10.0 => format!("{value:.1}"),
+        size if size >= 1.0 => format!("{value:.2}"),
+        _ => format!("{value:.3}"),
+    }
+}
+
+/// Waits, since what is measured is what happens meanwhile.
+fn rest(duration: Duration) {
+    let until = Instant::now() + duration;
+    while let Some(left) = until.checked_duration_since(Instant::now()) {
+        std::thread::park_timeout(left);
+    }
+}
+
+/// `target/bench`, created: beside the program, thus on a disk with room for data.
+fn bench_folder() -> anyhow::Result<PathBuf> {
+    let program = std::env::current_exe()?;
+    let target = program.ancestors().nth(2).context("the program lies in target/release")?;
+    let folder = target.join("bench");
+    fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
+    Ok(folder)
+}
+
 /// Bytes of all files in a folder and below.
 fn bytes_below(folder: &Path) -> anyhow::Result<u64> {
     let mut bytes = 0;
-    for entry in std::fs::read_dir(folder)? {
+    for entry in fs::read_dir(folder)? {
         let entry = entry?;
         // The sealer may remove a file between the listing and this.
         let Ok(metadata) = entry.metadata() else { continue };

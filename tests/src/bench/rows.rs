@@ -9,7 +9,7 @@ const SECOND_NS: u64 = 1_000_000_000;
 
 /// A sequence without state of its own: the same index always gives the same number
 /// (SplitMix64, Steele et al. 2014).
-const fn scatter(index: u64) -> u64 {
+pub(super) const fn scatter(index: u64) -> u64 {
     let mut value = index.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -20,7 +20,7 @@ mod sqlite;
 mod stored;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Instant;
 
@@ -30,7 +30,7 @@ use bygone_store::sql::{Session, SessionOptions};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{Options, print, quantile};
+use super::{Options, bench_folder, print, quantile};
 use crate::bygone;
 use digest::Digest;
 use fill::Written;
@@ -89,15 +89,6 @@ pub(super) fn run(options: &Options) -> anyhow::Result<()> {
 /// When it cannot.
 pub fn child(arguments: &[String]) -> anyhow::Result<()> {
     memory::child(arguments)
-}
-
-/// `target/bench`, created: beside the program, thus on a disk with room for data.
-fn bench_folder() -> anyhow::Result<PathBuf> {
-    let program = std::env::current_exe()?;
-    let target = program.ancestors().nth(2).context("the program lies in target/release")?;
-    let folder = target.join("bench");
-    fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
-    Ok(folder)
 }
 
 fn run_with(rows: u64, folder: &Path) -> anyhow::Result<Value> {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::queries::Target;
-use crate::bench::print;
+use crate::bench::{figure, print};
 
 /// Whether more is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,16 +123,6 @@ impl Measure {
             "duckdb_on_parquet": self.duckdb_on_parquet,
             "targets": targets,
         })
-    }
-}
-
-/// A figure with three digits that matter.
-fn figure(value: f64) -> String {
-    match value.abs() {
-        size if size >= 100.0 => format!("{value:.0}"),
-        size if size >= 10.0 => format!("{value:.1}"),
-        size if size >= 1.0 => format!("{value:.2}"),
-        _ => format!("{value:.3}"),
     }
 }
 
