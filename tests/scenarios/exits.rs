@@ -3,7 +3,7 @@
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 
-use bygone_tests::{Daemon, requires_bpf, sql_rows, wait_until};
+use bygone_tests::{Daemon, requires_bpf, sql_rows, storm, wait_until};
 use serde_json::json;
 
 const SUBJECT: &str = env!("CARGO_BIN_EXE_bygone-test-subject");
@@ -27,19 +27,19 @@ fn exits_of(daemon: &Daemon, arguments: &[&str]) -> Vec<serde_json::Value> {
 
 #[test]
 fn eight_threads_that_exit_as_one_are_one_row() {
-    const COUNT: u64 = 1000;
     if !requires_bpf() {
         return;
     }
+    let total = storm(1000);
     let daemon = Daemon::start();
-    for _ in 0..COUNT {
+    for _ in 0..total {
         assert_eq!(subject(&["threads", "7"]).code(), Some(7));
     }
-    let expected = json!({ "exit_code": 7, "signal": null, "n": COUNT, "processes": COUNT });
+    let expected = json!({ "exit_code": 7, "signal": null, "n": total, "processes": total });
     wait_until("every process has its exit", || {
         let rows = exits_of(&daemon, &["threads", "7"]);
         let count = rows.iter().filter_map(|row| row["n"].as_u64()).sum::<u64>();
-        (count >= COUNT).then_some(())
+        (count >= total).then_some(())
     });
     // A double would come at the same time as its twin: what is there now is all there is.
     assert_eq!(exits_of(&daemon, &["threads", "7"]), [expected]);

@@ -2,10 +2,8 @@
 
 use std::process::{Command, Stdio};
 
-use bygone_tests::{Daemon, requires_bpf, sql_rows, wait_until};
+use bygone_tests::{Daemon, requires_bpf, sql_rows, storm, wait_until};
 use serde_json::json;
-
-const COUNT: u64 = 1000;
 
 fn echo(words: &[String]) {
     let status = Command::new("/bin/echo").args(words).stdout(Stdio::null()).status();
@@ -17,41 +15,44 @@ fn every_short_process_is_one_exec_and_one_exit() {
     if !requires_bpf() {
         return;
     }
+    let total = storm(1000);
     let daemon = Daemon::start();
-    for index in 1..=COUNT {
+    for index in 1..=total {
         echo(&[format!("marker {index}")]);
     }
     let count = "SELECT count(*) n, count(DISTINCT cmdline) d FROM process_events \
                  WHERE cmdline LIKE '%marker %'";
     wait_until("all execs are visible while the daemon runs", || {
         let rows = sql_rows(daemon.data_dir(), count);
-        (rows == [json!({ "n": COUNT, "d": COUNT })]).then_some(())
+        (rows == [json!({ "n": total, "d": total })]).then_some(())
     });
     let stopped = daemon.stop();
     assert!(stopped.status.success(), "{}", stopped.log);
 
     let data_dir = &stopped.data_dir;
-    assert_eq!(sql_rows(data_dir, count), [json!({ "n": COUNT, "d": COUNT })]);
+    assert_eq!(sql_rows(data_dir, count), [json!({ "n": total, "d": total })]);
     let exits = "SELECT count(*) pairs, count(DISTINCT e.guid) processes, \
                  sum(x.exit_code = 0) clean, sum(x.time_ns >= e.time_ns) ordered, \
                  sum(x.path = e.path) same_path \
                  FROM process_events e JOIN process_exit_events x ON x.guid = e.guid \
                  WHERE e.cmdline LIKE '%marker %'";
     let expected = json!({
-        "pairs": COUNT, "processes": COUNT, "clean": COUNT, "ordered": COUNT, "same_path": COUNT,
+        "pairs": total, "processes": total, "clean": total, "ordered": total, "same_path": total,
     });
     assert_eq!(sql_rows(data_dir, exits), [expected]);
     let forks = "SELECT count(DISTINCT f.guid) n FROM process_events e \
                  JOIN process_fork_events f ON f.guid = e.guid \
                  WHERE e.cmdline LIKE '%marker %' AND f.parent_guid = e.parent_guid";
-    assert_eq!(sql_rows(data_dir, forks), [json!({ "n": COUNT })]);
+    assert_eq!(sql_rows(data_dir, forks), [json!({ "n": total })]);
     let gaps = "SELECT * FROM gaps WHERE reason = 'ring_full'";
     assert!(sql_rows(data_dir, gaps).is_empty());
-    let ledger = "SELECT class, sum(seen) = sum(stored + filtered + merged + lost) closed, \
-                  sum(lost) lost, sum(stored) >= 1000 enough FROM ledger \
-                  WHERE source = 'process_ebpf' GROUP BY class ORDER BY class";
+    let ledger = format!(
+        "SELECT class, sum(seen) = sum(stored + filtered + merged + lost) closed, \
+         sum(lost) lost, sum(stored) >= {total} enough FROM ledger \
+         WHERE source = 'process_ebpf' GROUP BY class ORDER BY class"
+    );
     let closed = |class: &str| json!({ "class": class, "closed": 1, "lost": 0, "enough": 1 });
-    assert_eq!(sql_rows(data_dir, ledger), [closed("exec"), closed("exit"), closed("fork")]);
+    assert_eq!(sql_rows(data_dir, &ledger), [closed("exec"), closed("exit"), closed("fork")]);
 }
 
 #[test]

@@ -6,8 +6,10 @@
 pub mod bench;
 mod daemon;
 mod query;
+mod storm;
 mod wait;
 
 pub use daemon::{Daemon, Stopped, bygone, bygone_as_nobody, requires_bpf, requires_connector};
 pub use query::{Output, Session, sql, sql_rows};
+pub use storm::storm;
 pub use wait::wait_until;

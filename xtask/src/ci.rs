@@ -15,6 +15,7 @@ use crate::check_macos;
 use crate::process::{cargo, root, run};
 use crate::tidy;
 use crate::tools::{CARGO_DENY, CARGO_MACHETE};
+use crate::vmtest;
 
 const PROBES_MANIFEST: &str = "ebpf-probes/Cargo.toml";
 
@@ -32,6 +33,7 @@ const STEPS: &[(&str, Step)] = &[
     ("doc", doc),
     ("build-ebpf", || build_ebpf::run(true)),
     ("check-macos", check_macos::run),
+    ("vmtest", vmtest::run_in_ci),
 ];
 
 /// The names that `cargo xtask ci` takes.

@@ -14,6 +14,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+mod apt;
 mod bench;
 mod build_ebpf;
 mod check_macos;
@@ -25,6 +26,7 @@ mod rust_src;
 mod test;
 mod tidy;
 mod tools;
+mod vmtest;
 
 /// Commands of the Bygone project.
 #[derive(Debug, Parser)]
@@ -64,6 +66,21 @@ enum Command {
         #[arg(long, default_value_t = 600)]
         seconds: u32,
     },
+    /// Run the end-to-end tests of processes on other kernels, in virtual machines
+    Vmtest {
+        /// Boot only these kernels
+        #[arg(value_name = "KERNEL", value_parser = vmtest::kernel_names())]
+        kernels: Vec<String>,
+        /// Boot them with this kind of preemption
+        #[arg(long, value_name = "KIND", value_parser = ["full"])]
+        preempt: Option<String>,
+        /// Keep what the machines wrote also when all is well, in target/vmtest
+        #[arg(long)]
+        keep_log: bool,
+        /// How many processes a test starts at most, instead of up to a thousand
+        #[arg(long, value_name = "N")]
+        storm: Option<u32>,
+    },
     /// Build the release program and measure it
     Bench {
         /// Run only these benchmarks
@@ -83,6 +100,10 @@ fn main() -> ExitCode {
         Command::BuildEbpf { check } => build_ebpf::run(check),
         Command::CheckMacos => check_macos::run(),
         Command::Fuzz { targets, seconds } => fuzz::run_named(&targets, seconds),
+        Command::Vmtest { kernels, preempt, keep_log, storm } => {
+            let preempt_full = preempt.is_some();
+            vmtest::run(&vmtest::Options { kernels, preempt_full, keep_log, storm })
+        }
         Command::Bench { names, options } => bench::run_named(&names, &options),
     };
     match result {

@@ -2,8 +2,7 @@
 //!
 //! It must be of exactly the compiler's version. rustup has it as a component; where rustup cannot
 //! download, Debian's backports carry it as a package, which is unpacked into the cache folder and
-//! linked into the toolchain. apt is run with state of its own, so that the system's sources,
-//! lists and packages stay as they are.
+//! linked into the toolchain.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -12,14 +11,11 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::process::run;
+use crate::apt::{self, Apt};
 use crate::tools::cache_folder;
 
 /// Where Debian carries newer compilers.
 const SUITES: [&str; 2] = ["trixie-backports", "trixie"];
-
-/// Key of Debian's archive, part of the system's base.
-const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// Makes sure that the toolchain has the source of its standard library.
 ///
@@ -71,89 +67,25 @@ fn from_debian(version: &str) -> Result<PathBuf> {
         return Ok(source);
     }
     ensure!(
-        Path::new(KEYRING).exists(),
+        apt::is_debian(),
         "rustup could not add the component rust-src, and this is not Debian: \
          run `rustup component add rust-src`"
     );
-    fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
-    let apt = Apt::new(&folder)?;
-    run(apt.command("apt-get").args(["--quiet", "update"])).context("read the package lists")?;
-    let package_version = apt.version_of("rust-src", version)?;
-    let package = format!("rust-src={package_version}");
-    run(apt.command("apt-get").args(["--quiet", "download", &package]).current_dir(&folder))?;
-    let archive = find_archive(&folder)?;
-    run(Command::new("dpkg").arg("--extract").arg(&archive).arg(&folder))?;
-    fs::remove_file(&archive).context("remove the unpacked package")?;
+    let apt = Apt::new(&folder.join("apt"), &SUITES, None)?;
+    let package_version = version_of(&apt, version)?;
+    apt.download(&[format!("rust-src={package_version}")])?;
+    apt.unpack(&folder)?;
     drop(apt);
     ensure!(is_complete(&source), "the package has no complete source at {}", source.display());
     Ok(source)
 }
 
-fn find_archive(folder: &Path) -> Result<PathBuf> {
-    let files = fs::read_dir(folder).with_context(|| format!("list {}", folder.display()))?;
-    for file in files {
-        let path = file.context("list the downloaded package")?.path();
-        if path.extension().is_some_and(|extension| extension == "deb") {
-            return Ok(path);
-        }
-    }
-    bail!("apt-get downloaded no package");
-}
-
-/// apt with sources, lists and caches of its own, which are gone when this is dropped.
-struct Apt {
-    state: PathBuf,
-}
-
-impl Apt {
-    fn new(folder: &Path) -> Result<Self> {
-        let apt = Self { state: folder.join("apt") };
-        let archive = debian_archive()?;
-        for part in ["lists/partial", "archives/partial"] {
-            let path = apt.state.join(part);
-            fs::create_dir_all(&path).with_context(|| format!("make {}", path.display()))?;
-        }
-        let sources: String = SUITES
-            .iter()
-            .map(|suite| format!("deb [signed-by={KEYRING}] {archive} {suite} main\n"))
-            .collect();
-        fs::write(apt.state.join("sources.list"), sources).context("write the package sources")?;
-        Ok(apt)
-    }
-
-    /// One of apt's programs, to be run with this state.
-    fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(program);
-        let mut option = |name: &str, value: &Path| {
-            command.arg("-o").arg(format!("{name}={}", value.display()));
-        };
-        option("Dir::Etc::SourceList", &self.state.join("sources.list"));
-        option("Dir::Etc::SourceParts", Path::new("/dev/null"));
-        option("Dir::State::Lists", &self.state.join("lists"));
-        option("Dir::Cache", &self.state);
-        option("Dir::Cache::Archives", &self.state.join("archives"));
-        // Its own user for downloads may not enter a home folder.
-        option("APT::Sandbox::User", Path::new("root"));
-        command
-    }
-
-    /// The package's version for a version of the program inside.
-    fn version_of(&self, package: &str, version: &str) -> Result<String> {
-        let mut command = self.command("apt-cache");
-        let output = command.args(["madison", package]).output().context("start apt-cache")?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        match matching_version(&text, version) {
-            Some(found) => Ok(found.to_owned()),
-            None => bail!("Debian has no {package} {version} in {}", SUITES.join(" or ")),
-        }
-    }
-}
-
-impl Drop for Apt {
-    fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.state) {
-            println!("cannot remove {}: {error}", self.state.display());
-        }
+/// The package's version for a version of the compiler.
+fn version_of(apt: &Apt, version: &str) -> Result<String> {
+    let text = apt.cache(&["madison", "rust-src"])?;
+    match matching_version(&text, version) {
+        Some(found) => Ok(found.to_owned()),
+        None => bail!("Debian has no rust-src {version} in {}", SUITES.join(" or ")),
     }
 }
 
@@ -164,20 +96,6 @@ fn matching_version<'a>(madison: &'a str, version: &str) -> Option<&'a str> {
         .lines()
         .filter_map(|line| Some(line.split('|').nth(1)?.trim()))
         .find(|found| found.split(['+', '-', '~']).next() == Some(version))
-}
-
-/// The archive that the system's own sources use, mirror or not.
-fn debian_archive() -> Result<String> {
-    let output = Command::new("apt-get")
-        .args(["indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"])
-        .output()
-        .context("start apt-get")?;
-    String::from_utf8_lossy(&output.stdout)
-        .lines()
-        .map(|uri| uri.trim_end_matches('/'))
-        .find(|uri| uri.ends_with("/debian"))
-        .map(str::to_owned)
-        .context("no Debian archive among the system's package sources")
 }
 
 /// The folder of the toolchain in use.

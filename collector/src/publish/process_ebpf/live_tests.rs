@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc::sync_channel;
 
-use self::harness::{Recorded, attach, quiet, record, run, sleeper, words};
+use self::harness::{Recorded, attach, quiet, record, run, sleeper, storm, words};
 use super::{ProcessEbpf, ProcessEbpfConfig};
 use crate::events::{CollectorEvent, ExecEvent, ProcessKey};
 use crate::host::proc::Stat;
@@ -64,9 +64,9 @@ fn helper() {
 
 #[test]
 fn a_storm_is_recorded_whole() {
-    const COUNT: u32 = 1000;
+    let count = storm(1000);
     let work = || {
-        for number in 0..COUNT {
+        for number in 0..count {
             assert!(run(quiet("/bin/echo").arg(format!("marker {number}"))).1.success());
         }
     };
@@ -82,7 +82,7 @@ fn a_storm_is_recorded_whole() {
         })
         .collect();
     let distinct: HashSet<_> = marked.iter().map(|exec| &exec.arguments).collect();
-    assert_eq!((marked.len(), distinct.len()), (COUNT as usize, COUNT as usize));
+    assert_eq!((marked.len(), distinct.len()), (count, count));
     for exec in marked {
         let exit = recorded.exit(exec.process);
         assert_eq!((exit.exit_code, exit.signal), (Some(0), None));
@@ -93,7 +93,7 @@ fn a_storm_is_recorded_whole() {
     assert_eq!(recorded.gaps(), Vec::<&CollectorEvent>::new());
     for class in ["exec", "fork", "exit"] {
         let (seen, stored, lost) = recorded.ledger(class);
-        assert!(seen >= u64::from(COUNT), "{class}: {seen}");
+        assert!(seen >= count as u64, "{class}: {seen}");
         assert_eq!((seen, 0), (stored, lost), "{class}");
     }
     assert!(recorded.watermarks.is_sorted());
@@ -125,13 +125,13 @@ fn eight_threads(config: &ProcessEbpfConfig, count: usize) {
 
 #[test]
 fn eight_threads_end_in_one_exit() {
-    eight_threads(&ProcessEbpfConfig::default(), 200);
+    eight_threads(&ProcessEbpfConfig::default(), storm(200));
 }
 
 #[test]
 fn eight_threads_end_in_one_exit_where_the_kernel_does_not_say_which_was_last() {
     let config = ProcessEbpfConfig { force_exit_fallback: true, ..ProcessEbpfConfig::default() };
-    eight_threads(&config, 200);
+    eight_threads(&config, storm(200));
 }
 
 #[test]
@@ -440,14 +440,17 @@ fn programs_are_far_from_the_verifiers_limit() {
     let Some(source) = attach(&ProcessEbpfConfig::default()) else {
         return;
     };
-    for _ in 0..500 {
+    for _ in 0..storm(500) {
         assert!(run(&mut quiet("/bin/true")).1.success());
     }
     let counts = source.attached.program_counts();
     assert_eq!(counts.len(), 7);
     for count in counts {
         // Run times are counted only while the sysctl kernel.bpf_stats_enabled is 1.
-        println!("{count:?}, {} ns a run", count.run_ns.checked_div(count.runs).unwrap_or(0));
+        let run_ns = count.run_ns.checked_div(count.runs).unwrap_or(0);
+        let verified = count.verified.map_or("unknown".to_owned(), |verified| verified.to_string());
+        // `cargo xtask vmtest` reads this line.
+        println!("program {}: {verified} instructions verified, {run_ns} ns a run", count.name());
         assert!(count.verified.is_none_or(|verified| verified < 500_000), "{count:?}");
         assert!(count.skipped.is_none_or(|skipped| skipped == 0), "{count:?}");
     }

@@ -15,6 +15,8 @@ const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 /// What the kernel knows of a loaded program.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ProgramCounts {
+    /// Its name, filled up with zeros.
+    name: [u8; 16],
     /// Times it was skipped because it was running already; `None` before kernel 5.12.
     pub(crate) skipped: Option<u64>,
     /// Runs, counted only while the kernel's statistics are switched on.
@@ -23,6 +25,15 @@ pub(crate) struct ProgramCounts {
     pub(crate) run_ns: u64,
     /// Instructions that the verifier went through; `None` before kernel 5.16.
     pub(crate) verified: Option<u32>,
+}
+
+impl ProgramCounts {
+    /// The program's name, which the kernel cuts at 15 bytes.
+    #[cfg(test)]
+    pub(crate) fn name(&self) -> String {
+        let bytes: Vec<u8> = self.name.iter().copied().take_while(|byte| *byte != 0).collect();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
 }
 
 /// `info` of `union bpf_attr`.
@@ -69,6 +80,8 @@ pub(crate) fn program_counts(program: BorrowedFd<'_>) -> Option<ProgramCounts> {
     let skipped_end = offset_of!(bpf_prog_info, recursion_misses) + size_of::<u64>();
     let verified_end = offset_of!(bpf_prog_info, verified_insns) + size_of::<u32>();
     Some(ProgramCounts {
+        // C's characters have a sign on some architectures.
+        name: info.name.map(|character| character.to_ne_bytes()[0]),
         skipped: known(skipped_end).then_some(info.recursion_misses),
         runs: info.run_cnt,
         run_ns: info.run_time_ns,

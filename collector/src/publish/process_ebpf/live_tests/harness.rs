@@ -160,3 +160,9 @@ pub(in super::super) fn capture() {
         std::fs::write(folder.join(name), &*item).unwrap();
     }
 }
+
+/// As many processes as a test wants to start, or what the variable `BYGONE_TEST_STORM` allows:
+/// where the processor is emulated, a thousand take a minute.
+pub(super) fn storm(wanted: usize) -> usize {
+    std::env::var("BYGONE_TEST_STORM").map_or(wanted, |most| wanted.min(most.parse().unwrap()))
+}

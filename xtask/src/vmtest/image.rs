@@ -1,0 +1,150 @@
+//! A machine's file system: a small Debian, the programs, and what the machine does with them.
+//!
+//! The small Debian is made of packages of the suite that this system was installed from, since
+//! the programs are linked against this system's libraries. It holds what the tests use: a shell,
+//! the usual small programs, mount(8) and unshare(1).
+
+use std::fs::{self, File};
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use super::archive::Archive;
+use super::cache;
+use super::kernels::{Architecture, KernelFiles};
+use super::programs::{Programs, stripped, target_dir};
+use crate::apt::{self, Apt};
+
+/// What the tests need, with all that it depends on.
+const PACKAGES: [&str; 6] = ["coreutils", "dash", "kmod", "libgcc-s1", "mount", "util-linux"];
+
+/// What is left out of the packages: two thirds of their bytes.
+const WITHOUT: [&str; 8] = [
+    "usr/share/bash-completion",
+    "usr/share/doc",
+    "usr/share/info",
+    "usr/share/lintian",
+    "usr/share/locale",
+    "usr/share/man",
+    "usr/share/perl5",
+    "var",
+];
+
+/// Modules of the end-to-end tests that say nothing about a kernel: they test the store and the
+/// shell, and some need programs that the machine does not have.
+const SCENARIOS_WITHOUT: [&str; 7] =
+    ["bad_input::", "crash::", "disk_full::", "peers::", "schema::", "sql::", "verify::"];
+
+/// The live tests of the process probes among the collector's unit tests.
+const LIVE_TESTS: &str = "publish::process_ebpf::live_tests::";
+
+/// The parts of a machine's work that run tests.
+pub(super) const TEST_PARTS: [&str; 2] = ["live", "scenarios"];
+
+/// The part that asks what can be recorded.
+pub(super) const DOCTOR_PART: &str = "doctor";
+
+/// The folder of the small Debian's unpacked packages, which are downloaded when absent.
+///
+/// # Errors
+/// When they cannot be had.
+pub(super) fn packages(architecture: Architecture) -> Result<PathBuf> {
+    let suite = apt::own_suite()?;
+    cache::folder(&format!("vm-root-{suite}-{}", architecture.debian()), |folder| {
+        println!("downloading packages of {suite} for the machines");
+        let apt = Apt::new(&folder.join("apt"), &[&suite], architecture.foreign())?
+            .with_nothing_installed();
+        apt.download_with_dependencies(&PACKAGES)?;
+        apt.unpack(folder)
+    })
+    .context("get packages for the machines")
+}
+
+/// Writes the file system to the file `image`.
+///
+/// # Errors
+/// When something cannot be read or written.
+pub(super) fn write(
+    image: &Path,
+    packages: &Path,
+    kernel: &KernelFiles,
+    programs: &Programs,
+    storm: Option<u32>,
+) -> Result<()> {
+    let file = File::create(image).with_context(|| format!("make {}", image.display()))?;
+    let mut archive = Archive::new(BufWriter::new(file))?;
+    archive.tree(packages, &WITHOUT)?;
+    for folder in ["new", "proc", "root", "run", "sys", "tmp", "vmtest/modules"] {
+        archive.folder(Path::new(folder))?;
+    }
+    archive.console()?;
+    for module in &kernel.modules {
+        let bytes = fs::read(module).with_context(|| format!("read {}", module.display()))?;
+        let name = module.file_name().context("a module has a name")?;
+        archive.file(&Path::new("vmtest/modules").join(name), 0o644, &bytes)?;
+    }
+    for program in programs.all() {
+        archive.file(program, 0o755, &stripped(program, &target_dir())?)?;
+    }
+    archive.file(Path::new("etc/passwd"), 0o644, b"root:x:0:0:root:/root:/bin/sh\n")?;
+    archive.file(Path::new("etc/group"), 0o644, b"root:x:0:\n")?;
+    archive.file(Path::new("init"), 0o755, include_bytes!("start.sh"))?;
+    archive.file(Path::new("vmtest/work.sh"), 0o755, include_bytes!("work.sh"))?;
+    archive.file(Path::new("vmtest/parts.sh"), 0o644, parts(programs, storm).as_bytes())?;
+    archive.finish().context("write the machine's file system")
+}
+
+/// The commands of the parts, for `work.sh`.
+fn parts(programs: &Programs, storm: Option<u32>) -> String {
+    let [live, scenarios] = TEST_PARTS;
+    let quoted = |path: &Path| quoted(&path.to_string_lossy());
+    let skipped: String =
+        SCENARIOS_WITHOUT.iter().map(|module| format!(" --skip {module}")).collect();
+    // Tests that cannot run fail. With `--show-output` those that pass show what they measured.
+    let mut text = String::from("export CI=true\n");
+    if let Some(storm) = storm {
+        text.push_str(&format!("export BYGONE_TEST_STORM={storm}\n"));
+    }
+    let tests = "--show-output --color never --test-threads 2";
+    text.push_str(&format!(
+        "part {DOCTOR_PART} {} doctor --json\n\
+         part {live} {} {LIVE_TESTS} {tests}\n\
+         part {scenarios} {} {tests}{skipped}\n",
+        quoted(&programs.bygone),
+        quoted(&programs.unit_tests),
+        quoted(&programs.scenarios),
+    ));
+    text
+}
+
+/// A word of the shell.
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_keep_their_quotes() {
+        assert_eq!(quoted("/a b/it's"), r"'/a b/it'\''s'");
+    }
+
+    #[test]
+    fn every_part_is_run() {
+        let programs = Programs {
+            bygone: "/t/bygone".into(),
+            subject: "/t/subject".into(),
+            unit_tests: "/t/unit".into(),
+            scenarios: "/t/scenarios".into(),
+        };
+        let text = parts(&programs, Some(7));
+        for part in TEST_PARTS.iter().chain([&DOCTOR_PART]) {
+            assert_eq!(text.matches(&format!("part {part} ")).count(), 1, "{text}");
+        }
+        assert!(text.contains("export BYGONE_TEST_STORM=7\n"));
+        assert!(!parts(&programs, None).contains("STORM"));
+    }
+}
