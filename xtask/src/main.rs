@@ -77,9 +77,9 @@ enum Command {
         /// Keep what the machines wrote also when all is well, in target/vmtest
         #[arg(long)]
         keep_log: bool,
-        /// How many processes a test starts at most, instead of up to a thousand
-        #[arg(long, value_name = "N")]
-        storm: Option<u32>,
+        /// Do what `ci` does: smaller storms, and only scenarios about the kernel
+        #[arg(long)]
+        quick: bool,
     },
     /// Build the release program and measure it
     Bench {
@@ -100,9 +100,9 @@ fn main() -> ExitCode {
         Command::BuildEbpf { check } => build_ebpf::run(check),
         Command::CheckMacos => check_macos::run(),
         Command::Fuzz { targets, seconds } => fuzz::run_named(&targets, seconds),
-        Command::Vmtest { kernels, preempt, keep_log, storm } => {
+        Command::Vmtest { kernels, preempt, keep_log, quick } => {
             let preempt_full = preempt.is_some();
-            vmtest::run(&vmtest::Options { kernels, preempt_full, keep_log, storm })
+            vmtest::run(&vmtest::Options { kernels, preempt_full, keep_log, quick })
         }
         Command::Bench { names, options } => bench::run_named(&names, &options),
     };

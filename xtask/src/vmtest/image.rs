@@ -17,7 +17,8 @@ use super::programs::{Programs, stripped, target_dir};
 use crate::apt::{self, Apt};
 
 /// What the tests need, with all that it depends on.
-const PACKAGES: [&str; 6] = ["coreutils", "dash", "kmod", "libgcc-s1", "mount", "util-linux"];
+const PACKAGES: [&str; 7] =
+    ["coreutils", "dash", "e2fsprogs", "kmod", "libgcc-s1", "mount", "util-linux"];
 
 /// What is left out of the packages: two thirds of their bytes.
 const WITHOUT: [&str; 8] = [
@@ -36,6 +37,13 @@ const WITHOUT: [&str; 8] = [
 const SCENARIOS_WITHOUT: [&str; 7] =
     ["bad_input::", "crash::", "disk_full::", "peers::", "schema::", "sql::", "verify::"];
 
+/// Modules that a quick run leaves out as well: what they test of the probes, others test too, and
+/// every start of the daemon takes seconds of the emulated processor.
+const QUICK_WITHOUT: [&str; 4] = ["complete::", "lifetimes::", "running::", "status::"];
+
+/// Processes that a test starts at most in a quick run.
+const QUICK_STORM: u32 = 100;
+
 /// The live tests of the process probes among the collector's unit tests.
 const LIVE_TESTS: &str = "publish::process_ebpf::live_tests::";
 
@@ -51,7 +59,8 @@ pub(super) const DOCTOR_PART: &str = "doctor";
 /// When they cannot be had.
 pub(super) fn packages(architecture: Architecture) -> Result<PathBuf> {
     let suite = apt::own_suite()?;
-    cache::folder(&format!("vm-root-{suite}-{}", architecture.debian()), |folder| {
+    let name = format!("vm-root/{suite}-{}-{}", architecture.debian(), PACKAGES.join("-"));
+    cache::folder(&name, |folder| {
         println!("downloading packages of {suite} for the machines");
         let apt = Apt::new(&folder.join("apt"), &[&suite], architecture.foreign())?
             .with_nothing_installed();
@@ -70,7 +79,7 @@ pub(super) fn write(
     packages: &Path,
     kernel: &KernelFiles,
     programs: &Programs,
-    storm: Option<u32>,
+    quick: bool,
 ) -> Result<()> {
     let file = File::create(image).with_context(|| format!("make {}", image.display()))?;
     let mut archive = Archive::new(BufWriter::new(file))?;
@@ -91,20 +100,20 @@ pub(super) fn write(
     archive.file(Path::new("etc/group"), 0o644, b"root:x:0:\n")?;
     archive.file(Path::new("init"), 0o755, include_bytes!("start.sh"))?;
     archive.file(Path::new("vmtest/work.sh"), 0o755, include_bytes!("work.sh"))?;
-    archive.file(Path::new("vmtest/parts.sh"), 0o644, parts(programs, storm).as_bytes())?;
+    archive.file(Path::new("vmtest/parts.sh"), 0o644, parts(programs, quick).as_bytes())?;
     archive.finish().context("write the machine's file system")
 }
 
 /// The commands of the parts, for `work.sh`.
-fn parts(programs: &Programs, storm: Option<u32>) -> String {
+fn parts(programs: &Programs, quick: bool) -> String {
     let [live, scenarios] = TEST_PARTS;
     let quoted = |path: &Path| quoted(&path.to_string_lossy());
-    let skipped: String =
-        SCENARIOS_WITHOUT.iter().map(|module| format!(" --skip {module}")).collect();
+    let left_out = SCENARIOS_WITHOUT.iter().chain(QUICK_WITHOUT.iter().filter(|_| quick));
+    let skipped: String = left_out.map(|module| format!(" --skip {module}")).collect();
     // Tests that cannot run fail. With `--show-output` those that pass show what they measured.
     let mut text = String::from("export CI=true\n");
-    if let Some(storm) = storm {
-        text.push_str(&format!("export BYGONE_TEST_STORM={storm}\n"));
+    if quick {
+        text.push_str(&format!("export BYGONE_TEST_STORM={QUICK_STORM}\n"));
     }
     let tests = "--show-output --color never --test-threads 2";
     text.push_str(&format!(
@@ -140,11 +149,14 @@ mod tests {
             unit_tests: "/t/unit".into(),
             scenarios: "/t/scenarios".into(),
         };
-        let text = parts(&programs, Some(7));
+        let text = parts(&programs, true);
         for part in TEST_PARTS.iter().chain([&DOCTOR_PART]) {
             assert_eq!(text.matches(&format!("part {part} ")).count(), 1, "{text}");
         }
-        assert!(text.contains("export BYGONE_TEST_STORM=7\n"));
-        assert!(!parts(&programs, None).contains("STORM"));
+        assert!(text.contains("export BYGONE_TEST_STORM=100\n"));
+        assert!(text.contains(" --skip status::"));
+        let whole = parts(&programs, false);
+        assert!(!whole.contains("STORM") && !whole.contains("status::"));
+        assert!(whole.contains(" --skip sql::"));
     }
 }

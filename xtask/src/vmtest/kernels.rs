@@ -19,8 +19,8 @@ const PACKAGES_MAX: usize = 8;
 /// What a kernel's packages are called; in newer suites it comes in several.
 const PACKAGE_PREFIXES: [&str; 3] = ["linux-image-", "linux-binary-", "linux-modules-"];
 
-/// Modules that tests use: file systems that are not built in.
-const MODULES: [&str; 1] = ["overlay"];
+/// Modules that are not built in: the machine's disk is a file, and tests mount an overlay.
+const MODULES: [&str; 2] = ["loop", "overlay"];
 
 /// The processor of a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +96,9 @@ impl Kernel {
     /// # Errors
     /// When Debian's archive has no such kernel or cannot be reached.
     pub(super) fn ensure(&self) -> Result<KernelFiles> {
-        let folder = cache::folder(&format!("kernels/{}", self.name), |folder| self.fetch(folder))
+        // Of each form in which files are kept, a folder: here the names of modules.
+        let name = format!("kernels/{}-{}", self.name, MODULES.join("-"));
+        let folder = cache::folder(&name, |folder| self.fetch(folder))
             .with_context(|| format!("get the kernel {}", self.name))?;
         let mut modules = Vec::new();
         for file in fs::read_dir(&folder).context("list the kernel's files")? {

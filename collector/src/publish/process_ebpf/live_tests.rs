@@ -388,8 +388,9 @@ fn cpu_time_counts_all_threads() {
     };
     assert!(status.success());
     let cpu_ns = recorded.exit(recorded.exec(pid).process).cpu_ns.unwrap();
-    // Two threads of 100 ms each, less what the scheduler had not yet accounted.
-    assert!((180_000_000..400_000_000).contains(&cpu_ns), "{cpu_ns} ns");
+    // Two threads of 100 ms each, less what the scheduler had not yet accounted, and the start of
+    // this program, which takes a while where the processor is emulated.
+    assert!((180_000_000..2_000_000_000).contains(&cpu_ns), "{cpu_ns} ns");
 }
 
 #[test]

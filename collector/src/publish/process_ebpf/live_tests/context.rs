@@ -153,7 +153,8 @@ fn an_exit_tells_what_was_used() {
     for exit in exits {
         let (lifetime_ns, usage) = (exit.lifetime_ns.unwrap(), exit.usage.unwrap());
         assert!(lifetime_ns > exit.cpu_ns.unwrap(), "{exit:?}");
-        assert!((100 << 10..64 << 20).contains(&usage.rss_bytes_max), "{usage:?}");
+        // What it was before its exec counts too: this test program.
+        assert!((100 << 10..1 << 30).contains(&usage.rss_bytes_max), "{usage:?}");
         assert!(usage.user_ns + usage.system_ns < 2 * lifetime_ns + 20_000_000, "{usage:?}");
     }
 }
