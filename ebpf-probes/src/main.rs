@@ -13,17 +13,21 @@
 // One instruction in `counters`; building `core` for this target needs unstable features anyway.
 #![feature(asm_experimental_arch)]
 
+mod act;
+mod call;
 mod cgroup;
 mod counters;
 mod exec;
 mod exit;
 mod fork;
+mod module;
 mod namespaces;
 mod offsets;
 mod parts;
 mod read;
 mod ring;
 mod scratch;
+mod signal;
 mod snapshot;
 mod task;
 mod walk;

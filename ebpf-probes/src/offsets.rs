@@ -30,6 +30,10 @@ pub static CGROUP_PIDS: Global<u32> = Global::new(ABSENT);
 #[unsafe(no_mangle)]
 pub static CGROUP_MEMORY: Global<u32> = Global::new(ABSENT);
 
+/// Which signals are recorded: a `SIGNALS_…`.
+#[unsafe(no_mangle)]
+pub static SIGNALS: Global<u32> = Global::new(0);
+
 /// Whether the environment is to be sent.
 #[unsafe(no_mangle)]
 pub static ENVIRONMENT: Global<u32> = Global::new(0);

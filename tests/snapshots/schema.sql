@@ -131,6 +131,179 @@ CREATE TABLE process_exit_events (
     boot_id TEXT HIDDEN NOT NULL -- The boot during which it happened, 32 hexadecimal digits.
 );
 
+-- Signals that processes sent: those that end a process, and those that a process of another user gets, unless the setting `signals` of `[process]` says otherwise.
+CREATE TABLE signal_events (
+    time BIGINT NOT NULL, -- When it happened, in whole seconds since the Unix epoch: `time_ns` rounded down.
+    time_ns BIGINT NOT NULL, -- When, in nanoseconds since the Unix epoch.
+    pid BIGINT NOT NULL, -- Process id of who did it, in the initial pid namespace.
+    path TEXT, -- Path of the program that it runs; null when it is not known.
+    uid BIGINT NOT NULL, -- Its real user id.
+    tid BIGINT NOT NULL, -- Its thread.
+    start_ns BIGINT NOT NULL, -- Start of its process, in nanoseconds since boot.
+    guid TEXT NOT NULL, -- Identity of its process, as in `process_events`.
+    target_pid BIGINT, -- Process id of the process that it was done to; null when that is not known.
+    target_path TEXT, -- Path of the program that that runs; null when it is not known.
+    target_start_ns BIGINT, -- Start of that, in nanoseconds since boot.
+    target_guid TEXT, -- Identity of that.
+    target_uid BIGINT NOT NULL, -- Real user id of the process that got it.
+    signal BIGINT NOT NULL, -- Number of the signal, as in `signal(7)`.
+    code INTEGER NOT NULL, -- What it was sent by, `si_code` of `sigaction(2)`: 0 for `kill(2)`, -6 for `tgkill(2)`.
+    by_kernel INTEGER NOT NULL, -- Whether the kernel sent it of itself, as for a fault; the sender is then who it is about.
+    delivered INTEGER NOT NULL, -- Whether it was delivered: not ignored, and not pending already.
+    eid BIGINT HIDDEN NOT NULL, -- The row's number in its table, given when it was appended and never reused.
+    boot_ns BIGINT HIDDEN NOT NULL, -- When it happened, in nanoseconds since boot, time asleep included.
+    boot_id TEXT HIDDEN NOT NULL -- The boot during which it happened, 32 hexadecimal digits.
+);
+
+-- Access of a process to another: `ptrace(2)` by which it comes to control it or changes it, and reading or writing its memory.
+CREATE TABLE ptrace_events (
+    time BIGINT NOT NULL, -- When it happened, in whole seconds since the Unix epoch: `time_ns` rounded down.
+    time_ns BIGINT NOT NULL, -- When, in nanoseconds since the Unix epoch.
+    pid BIGINT NOT NULL, -- Process id of who did it, in the initial pid namespace.
+    path TEXT, -- Path of the program that it runs; null when it is not known.
+    uid BIGINT NOT NULL, -- Its real user id.
+    tid BIGINT NOT NULL, -- Its thread.
+    start_ns BIGINT NOT NULL, -- Start of its process, in nanoseconds since boot.
+    guid TEXT NOT NULL, -- Identity of its process, as in `process_events`.
+    target_pid BIGINT, -- Process id of the process that it was done to; null when that is not known.
+    target_path TEXT, -- Path of the program that that runs; null when it is not known.
+    target_start_ns BIGINT, -- Start of that, in nanoseconds since boot.
+    target_guid TEXT, -- Identity of that.
+    syscall TEXT NOT NULL, -- The system call: `ptrace`, `process_vm_readv` or `process_vm_writev`.
+    request TEXT, -- The request of `ptrace`: `PTRACE_ATTACH`, `PTRACE_SEIZE`, `PTRACE_TRACEME`, `PTRACE_POKETEXT`, `PTRACE_POKEDATA`, `PTRACE_POKEUSER`, `PTRACE_SETREGS` or `PTRACE_SETREGSET`; null otherwise.
+    requested_pid BIGINT NOT NULL, -- Id of the other process or thread as it was given, in the pid namespace of who did it.
+    result BIGINT NOT NULL, -- What the system call returned: 0 or a file descriptor, or the negative error number.
+    eid BIGINT HIDDEN NOT NULL, -- The row's number in its table, given when it was appended and never reused.
+    boot_ns BIGINT HIDDEN NOT NULL, -- When it happened, in nanoseconds since boot, time asleep included.
+    boot_id TEXT HIDDEN NOT NULL -- The boot during which it happened, 32 hexadecimal digits.
+);
+
+-- Changes of user, group or capabilities of a process without an exec.
+CREATE TABLE credential_events (
+    time BIGINT NOT NULL, -- When it happened, in whole seconds since the Unix epoch: `time_ns` rounded down.
+    time_ns BIGINT NOT NULL, -- When, in nanoseconds since the Unix epoch.
+    pid BIGINT NOT NULL, -- Process id of who did it, in the initial pid namespace.
+    path TEXT, -- Path of the program that it runs; null when it is not known.
+    uid BIGINT NOT NULL, -- Its real user id.
+    tid BIGINT NOT NULL, -- Its thread.
+    start_ns BIGINT NOT NULL, -- Start of its process, in nanoseconds since boot.
+    guid TEXT NOT NULL, -- Identity of its process, as in `process_events`.
+    syscall TEXT NOT NULL, -- The system call: `setuid` and its like, `capset`, `unshare` or `setns`.
+    old_uid BIGINT NOT NULL, -- Real user id before.
+    new_uid BIGINT NOT NULL, -- Real user id now.
+    old_euid BIGINT NOT NULL, -- Effective user id before.
+    new_euid BIGINT NOT NULL, -- Effective user id now.
+    old_suid BIGINT NOT NULL, -- Saved user id before.
+    new_suid BIGINT NOT NULL, -- Saved user id now.
+    old_gid BIGINT NOT NULL, -- Real group id before.
+    new_gid BIGINT NOT NULL, -- Real group id now.
+    old_egid BIGINT NOT NULL, -- Effective group id before.
+    new_egid BIGINT NOT NULL, -- Effective group id now.
+    old_cap_effective BIGINT NOT NULL, -- Capabilities in effect before, as bits (`capabilities(7)`).
+    new_cap_effective BIGINT NOT NULL, -- Capabilities in effect now.
+    eid BIGINT HIDDEN NOT NULL, -- The row's number in its table, given when it was appended and never reused.
+    boot_ns BIGINT HIDDEN NOT NULL, -- When it happened, in nanoseconds since boot, time asleep included.
+    boot_id TEXT HIDDEN NOT NULL -- The boot during which it happened, 32 hexadecimal digits.
+);
+
+-- Modules of the kernel that were loaded or removed.
+CREATE TABLE module_events (
+    time BIGINT NOT NULL, -- When it happened, in whole seconds since the Unix epoch: `time_ns` rounded down.
+    time_ns BIGINT NOT NULL, -- When, in nanoseconds since the Unix epoch.
+    pid BIGINT NOT NULL, -- Process id of who did it, in the initial pid namespace.
+    path TEXT, -- Path of the program that it runs; null when it is not known.
+    uid BIGINT NOT NULL, -- Its real user id.
+    tid BIGINT NOT NULL, -- Its thread.
+    start_ns BIGINT NOT NULL, -- Start of its process, in nanoseconds since boot.
+    guid TEXT NOT NULL, -- Identity of its process, as in `process_events`.
+    action TEXT NOT NULL, -- `LOADED` or `REMOVED`.
+    name TEXT, -- Name of the module.
+    signed INTEGER, -- Whether it carries a valid signature; null where the kernel does not check.
+    taints BIGINT NOT NULL, -- Its taints, as bits (`TAINT_…` in the kernel's `include/linux/panic.h`): 4096 for one that is not part of the kernel's source, 8192 for one without a signature.
+    eid BIGINT HIDDEN NOT NULL, -- The row's number in its table, given when it was appended and never reused.
+    boot_ns BIGINT HIDDEN NOT NULL, -- When it happened, in nanoseconds since boot, time asleep included.
+    boot_id TEXT HIDDEN NOT NULL -- The boot during which it happened, 32 hexadecimal digits.
+);
+
+-- BPF programs that were loaded or attached, but for those of Bygone itself.
+CREATE TABLE bpf_events (
+    time BIGINT NOT NULL, -- When it happened, in whole seconds since the Unix epoch: `time_ns` rounded down.
+    time_ns BIGINT NOT NULL, -- When, in nanoseconds since the Unix epoch.
+    pid BIGINT NOT NULL, -- Process id of who did it, in the initial pid namespace.
+    path TEXT, -- Path of the program that it runs; null when it is not known.
+    uid BIGINT NOT NULL, -- Its real user id.
+    tid BIGINT NOT NULL, -- Its thread.
+    start_ns BIGINT NOT NULL, -- Start of its process, in nanoseconds since boot.
+    guid TEXT NOT NULL, -- Identity of its process, as in `process_events`.
+    command TEXT NOT NULL, -- The command of `bpf(2)`: `BPF_PROG_LOAD`, `BPF_PROG_ATTACH`, `BPF_RAW_TRACEPOINT_OPEN` or `BPF_LINK_CREATE`.
+    program_type BIGINT, -- Type of the program that is loaded, by its number in `enum bpf_prog_type`; null for other commands.
+    name TEXT, -- Name of the program that is loaded; null when it has none.
+    result BIGINT NOT NULL, -- What the system call returned: 0 or a file descriptor, or the negative error number.
+    eid BIGINT HIDDEN NOT NULL, -- The row's number in its table, given when it was appended and never reused.
+    boot_ns BIGINT HIDDEN NOT NULL, -- When it happened, in nanoseconds since boot, time asleep included.
+    boot_id TEXT HIDDEN NOT NULL -- The boot during which it happened, 32 hexadecimal digits.
+);
+
+-- File systems that were mounted, moved or unmounted, and attempts at it.
+CREATE TABLE mount_events (
+    time BIGINT NOT NULL, -- When it happened, in whole seconds since the Unix epoch: `time_ns` rounded down.
+    time_ns BIGINT NOT NULL, -- When, in nanoseconds since the Unix epoch.
+    pid BIGINT NOT NULL, -- Process id of who did it, in the initial pid namespace.
+    path TEXT, -- Path of the program that it runs; null when it is not known.
+    uid BIGINT NOT NULL, -- Its real user id.
+    tid BIGINT NOT NULL, -- Its thread.
+    start_ns BIGINT NOT NULL, -- Start of its process, in nanoseconds since boot.
+    guid TEXT NOT NULL, -- Identity of its process, as in `process_events`.
+    syscall TEXT NOT NULL, -- The system call: `mount`, `umount2`, `move_mount` or `pivot_root`.
+    target TEXT, -- Where, as the process gave it: its first 255 bytes.
+    source TEXT, -- What, likewise: its first 63 bytes; of `pivot_root` where the old root is put.
+    fs_type TEXT, -- Type of the file system.
+    flags BIGINT NOT NULL, -- Flags, as the system call takes them.
+    path_source TEXT NOT NULL, -- Where `target` comes from: `user_memory`, read from the process at the end of the call.
+    result BIGINT NOT NULL, -- What the system call returned: 0 or a file descriptor, or the negative error number.
+    eid BIGINT HIDDEN NOT NULL, -- The row's number in its table, given when it was appended and never reused.
+    boot_ns BIGINT HIDDEN NOT NULL, -- When it happened, in nanoseconds since boot, time asleep included.
+    boot_id TEXT HIDDEN NOT NULL -- The boot during which it happened, 32 hexadecimal digits.
+);
+
+-- Memory that was made executable: anonymous memory mapped so, and any that was made so later.
+CREATE TABLE memory_exec_events (
+    time BIGINT NOT NULL, -- When it happened, in whole seconds since the Unix epoch: `time_ns` rounded down.
+    time_ns BIGINT NOT NULL, -- When, in nanoseconds since the Unix epoch.
+    pid BIGINT NOT NULL, -- Process id of who did it, in the initial pid namespace.
+    path TEXT, -- Path of the program that it runs; null when it is not known.
+    uid BIGINT NOT NULL, -- Its real user id.
+    tid BIGINT NOT NULL, -- Its thread.
+    start_ns BIGINT NOT NULL, -- Start of its process, in nanoseconds since boot.
+    guid TEXT NOT NULL, -- Identity of its process, as in `process_events`.
+    syscall TEXT NOT NULL, -- The system call: `mmap`, `mprotect` or `pkey_mprotect`.
+    address BIGINT NOT NULL, -- Where the memory begins.
+    bytes BIGINT NOT NULL, -- How long it is, in bytes.
+    writable INTEGER NOT NULL, -- Whether it is writable at the same time.
+    result BIGINT NOT NULL, -- What the system call returned: 0 or a file descriptor, or the negative error number.
+    eid BIGINT HIDDEN NOT NULL, -- The row's number in its table, given when it was appended and never reused.
+    boot_ns BIGINT HIDDEN NOT NULL, -- When it happened, in nanoseconds since boot, time asleep included.
+    boot_id TEXT HIDDEN NOT NULL -- The boot during which it happened, 32 hexadecimal digits.
+);
+
+-- Files in memory, made by `memfd_create(2)`.
+CREATE TABLE memfd_events (
+    time BIGINT NOT NULL, -- When it happened, in whole seconds since the Unix epoch: `time_ns` rounded down.
+    time_ns BIGINT NOT NULL, -- When, in nanoseconds since the Unix epoch.
+    pid BIGINT NOT NULL, -- Process id of who did it, in the initial pid namespace.
+    path TEXT, -- Path of the program that it runs; null when it is not known.
+    uid BIGINT NOT NULL, -- Its real user id.
+    tid BIGINT NOT NULL, -- Its thread.
+    start_ns BIGINT NOT NULL, -- Start of its process, in nanoseconds since boot.
+    guid TEXT NOT NULL, -- Identity of its process, as in `process_events`.
+    name TEXT, -- The name it was given, which is not a path.
+    flags BIGINT NOT NULL, -- Flags of `memfd_create(2)`.
+    result BIGINT NOT NULL, -- What the system call returned: 0 or a file descriptor, or the negative error number.
+    eid BIGINT HIDDEN NOT NULL, -- The row's number in its table, given when it was appended and never reused.
+    boot_ns BIGINT HIDDEN NOT NULL, -- When it happened, in nanoseconds since boot, time asleep included.
+    boot_id TEXT HIDDEN NOT NULL -- The boot during which it happened, 32 hexadecimal digits.
+);
+
 -- Changes to files under the configured paths.
 CREATE TABLE file_events (
     time BIGINT NOT NULL, -- When it happened, in whole seconds since the Unix epoch: `time_ns` rounded down.

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::bounds::TableRetentionConfig;
 use super::values::{LogLevel, ProcessTier, Sync};
 use crate::host::environment::EnvironmentChoice;
+use crate::host::signals::SignalChoice;
 
 /// One setting, as the reference and the check for unknown keys see it.
 pub(super) struct Setting {
@@ -143,6 +144,13 @@ settings! {
         /// that follows --NAME, of arguments and environments. Case does not matter and * stands for
         /// any text: ["*password*", "*token*"].
         key mask: Vec<String> = Vec::new();
+        /// Which signals are recorded: "none", "fatal" (those that end a process, and those that a
+        /// process of another user gets) or "all".
+        key signals: SignalChoice = SignalChoice::Fatal;
+        /// Whether system calls are watched by which processes act on others, on the kernel or on their
+        /// own rights: ptrace, process_vm_readv, setuid and its like, mount, memfd_create, mprotect, bpf.
+        /// It makes every system call of every process some 70 ns slower.
+        key syscalls: bool = true;
     }
     /// Changes to files.
     section file: FileConfig {

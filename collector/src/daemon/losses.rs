@@ -45,6 +45,7 @@ impl Losses {
         let source = batch.source;
         let lost = match batch.events {
             Events::Process(events) => self.count(source, &events, refused),
+            Events::Action(events) => self.count(source, &events, refused),
             Events::File(events) => self.count(source, &events, refused),
             Events::Collector(events) => {
                 self.hold(events, refused);

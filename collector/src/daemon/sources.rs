@@ -27,7 +27,12 @@ pub struct Refusal {
 
 type Attach = Box<dyn Fn() -> Result<Box<dyn Publisher>, Refusal> + Send>;
 
-/// What all process sources are there for.
+/// What process sources are there for: the life of processes, which each tier sees, and what they do
+/// to others, which some do not.
+#[cfg(target_os = "linux")]
+const PROCESS_KINDS: &[&str] = &bygone_probe_abi::CLASSES;
+/// Likewise.
+#[cfg(target_os = "macos")]
 const PROCESS_KINDS: &[&str] = &["exec", "fork", "exit"];
 
 /// Sources of which one at a time is in use, the best first.
@@ -56,6 +61,8 @@ pub(super) struct Attached {
     /// The better ones.
     refused: Vec<Refusal>,
     chosen: Option<String>,
+    /// The kinds of event that it should see.
+    kinds: &'static [&'static str],
 }
 
 impl Source {
@@ -77,7 +84,8 @@ impl Source {
         for tier in &self.tiers {
             match tier() {
                 Ok(publisher) => {
-                    return Ok(Attached { publisher, refused, chosen: self.chosen.clone() });
+                    let (chosen, kinds) = (self.chosen.clone(), self.kinds);
+                    return Ok(Attached { publisher, refused, chosen, kinds });
                 }
                 Err(refusal) => refused.push(refusal),
             }
@@ -87,22 +95,41 @@ impl Source {
 
     /// Capabilities of a source that is not there.
     pub(super) fn absent(&self, time_ns: i64, reason: &str) -> Vec<Capability> {
-        let absent = |kind: &&str| Capability {
-            time_ns,
-            kind: (*kind).to_owned(),
-            source: None,
-            tier: None,
-            blind_to: format!("every {kind} event"),
-            reason: Some(reason.to_owned()),
-        };
-        self.kinds.iter().map(absent).collect()
+        self.kinds.iter().map(|kind| absent(time_ns, kind, reason)).collect()
+    }
+}
+
+/// The capability of a kind of event that nothing sees.
+fn absent(time_ns: i64, kind: &str, reason: &str) -> Capability {
+    Capability {
+        time_ns,
+        kind: kind.to_owned(),
+        source: None,
+        tier: None,
+        blind_to: format!("every {kind} event"),
+        reason: Some(reason.to_owned()),
     }
 }
 
 impl Attached {
+    /// What the tier says it can see, and the kinds of event that it does not.
+    fn own_capabilities(&self) -> Vec<Capability> {
+        let mut capabilities = self.publisher.capabilities();
+        let is_missing = |kind: &&&str| capabilities.iter().all(|told| told.kind != **kind);
+        let reason = format!("{} does not see it", self.publisher.source());
+        let others: Vec<Capability> = self
+            .kinds
+            .iter()
+            .filter(is_missing)
+            .map(|kind| absent(super::time::now_ns(), kind, &reason))
+            .collect();
+        capabilities.extend(others);
+        capabilities
+    }
+
     /// What the tier says it can see, with why it is not a better one.
     pub(super) fn capabilities(&self) -> Vec<Capability> {
-        let mut capabilities = self.publisher.capabilities();
+        let mut capabilities = self.own_capabilities();
         for capability in &mut capabilities {
             let own = capability.reason.take();
             let better = Some(why(&self.refused)).filter(|reasons| !reasons.is_empty());
@@ -155,12 +182,12 @@ impl SourceReport {
             buffer_bytes,
         };
         match source.attach() {
-            Ok(Attached { publisher, refused, chosen }) => {
+            Ok(attached) => {
                 let with_choice = |mut capability: Capability| {
-                    capability.reason = capability.reason.or_else(|| chosen.clone());
-                    report(capability, &refused, publisher.buffer_bytes())
+                    capability.reason = capability.reason.or_else(|| attached.chosen.clone());
+                    report(capability, &attached.refused, attached.publisher.buffer_bytes())
                 };
-                publisher.capabilities().into_iter().map(with_choice).collect()
+                attached.own_capabilities().into_iter().map(with_choice).collect()
             }
             Err(refused) => {
                 let absent = source.absent(super::time::now_ns(), "");
@@ -210,6 +237,8 @@ fn processes(config: &ProcessConfig) -> Source {
         bulk_bytes: config.bulk_bytes,
         environment: privacy.environment.clone(),
         mask: privacy.mask.clone(),
+        signals: config.signals,
+        calls: config.syscalls,
         ..ProcessEbpfConfig::default()
     };
     let ebpf: Attach = Box::new(move || match ProcessEbpf::attach(&settings) {

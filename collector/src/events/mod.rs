@@ -3,10 +3,15 @@
 //! **Invariant:** nothing here has a `cfg(target_os)`; a field that only one system can fill is an
 //! `Option`, and its documentation says which.
 
+mod action;
 mod collector;
 mod file;
 mod process;
 
+pub use action::{
+    AccessAction, Action, ActionEvent, BpfAction, CredentialsAction, MemoryExecAction,
+    MemoryFileAction, ModuleAction, MountAction, Rights, SignalAction, Target,
+};
 pub use collector::{Capability, CollectorEvent, Gap, GapReason, LedgerEntry};
 pub use file::{FileAction, FileEvent, FileStat};
 pub use process::{

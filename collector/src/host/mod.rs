@@ -10,5 +10,6 @@ pub mod process_cache;
 #[cfg(target_os = "linux")]
 pub mod program;
 pub mod reconcile;
+pub mod signals;
 pub mod text;
 pub mod users;

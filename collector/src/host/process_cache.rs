@@ -31,6 +31,8 @@ struct Program {
 #[derive(Debug)]
 pub struct ProcessCache {
     programs: HashMap<ProcessKey, Program>,
+    /// Start of the process that was last given an id.
+    starts: HashMap<u32, u64>,
     /// Identities in the order of their entry; some may be gone already.
     entered: VecDeque<ProcessKey>,
     /// Ended processes with the boot time of their end, oldest first.
@@ -51,6 +53,7 @@ impl ProcessCache {
     pub fn with_entries_max(entries_max: usize) -> Self {
         Self {
             programs: HashMap::new(),
+            starts: HashMap::new(),
             entered: VecDeque::new(),
             ended: VecDeque::new(),
             entries_max: entries_max.max(1),
@@ -88,6 +91,19 @@ impl ProcessCache {
         path
     }
 
+    /// Path of the program that `process` runs, `None` when it is not known.
+    #[must_use]
+    pub fn path(&self, process: ProcessKey) -> Option<Arc<str>> {
+        self.programs.get(&process)?.path.clone()
+    }
+
+    /// The process that was last given an id, among those remembered.
+    #[must_use]
+    pub fn by_pid(&self, pid: u32) -> Option<ProcessKey> {
+        let process = ProcessKey { pid, start_ns: *self.starts.get(&pid)? };
+        self.programs.contains_key(&process).then_some(process)
+    }
+
     /// Whether `process` is remembered.
     #[must_use]
     pub fn contains(&self, process: ProcessKey) -> bool {
@@ -112,6 +128,10 @@ impl ProcessCache {
         // Without this the identities of the gone would pile up in front of a long-lived one.
         if self.entered.len() > self.programs.len().saturating_mul(2).max(1024) {
             self.entered.retain(|process| self.programs.contains_key(process));
+            let programs = &self.programs;
+            self.starts.retain(|pid, start_ns| {
+                programs.contains_key(&ProcessKey { pid: *pid, start_ns: *start_ns })
+            });
         }
     }
 
@@ -134,6 +154,7 @@ impl ProcessCache {
         }
         while self.programs.len() >= self.entries_max && self.evict() {}
         self.programs.insert(process, program);
+        self.starts.insert(process.pid, process.start_ns);
         self.entered.push_back(process);
     }
 

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SendError, SyncSender};
 
-use crate::events::{Capability, CollectorEvent, FileEvent, Noticed, ProcessEvent};
+use crate::events::{ActionEvent, Capability, CollectorEvent, FileEvent, Noticed, ProcessEvent};
 
 /// Batches that may wait for the store's writer.
 ///
@@ -41,29 +41,6 @@ pub const BATCH_EVENTS_MAX: usize = 4096;
 /// Bytes ([`ProcessEvent::bytes`]) from which on a batch of process events is sent.
 pub const BATCH_BYTES_MAX: usize = 512 * 1024;
 
-/// Events of one kind from one source, in the order of their times as far as the source knows it.
-#[derive(Debug)]
-pub enum Events {
-    /// The life of processes.
-    Process(Vec<ProcessEvent>),
-    /// Changes to files.
-    File(Vec<FileEvent>),
-    /// The collector's own.
-    Collector(Vec<CollectorEvent>),
-}
-
-impl Events {
-    /// How many there are.
-    #[must_use]
-    pub const fn count(&self) -> usize {
-        match self {
-            Self::Process(events) => events.len(),
-            Self::File(events) => events.len(),
-            Self::Collector(events) => events.len(),
-        }
-    }
-}
-
 /// A type of event that [`Events`] carries.
 pub trait Event: Sized {
     /// The events of this type in a batch, `None` when the batch carries another type.
@@ -74,50 +51,55 @@ pub trait Event: Sized {
     fn counted(&self) -> Option<(&'static str, i64)>;
 }
 
-impl Event for ProcessEvent {
-    fn of(events: &Events) -> Option<&[Self]> {
-        match events {
-            Events::Process(events) => Some(events),
-            Events::File(_) | Events::Collector(_) => None,
+/// Declares what a batch can carry: a line each, with how the ledger counts it.
+macro_rules! events {
+    ($($(#[$doc:meta])* $variant:ident($event:ty) = $counted:expr;)*) => {
+        /// Events of one kind from one source, in the order of their times as far as the source
+        /// knows it.
+        #[derive(Debug)]
+        pub enum Events {
+            $($(#[$doc])* $variant(Vec<$event>),)*
         }
-    }
 
-    fn counted(&self) -> Option<(&'static str, i64)> {
-        match self {
-            Self::Exec(exec) if exec.snapshot => None,
-            Self::Exec(exec) => Some(("exec", exec.time_ns)),
-            Self::Fork(fork) => Some(("fork", fork.time_ns)),
-            // Its event was lost, and is counted so.
-            Self::Exit(exit) if matches!(exit.noticed, Noticed::Reconciled { .. }) => None,
-            Self::Exit(exit) => Some(("exit", exit.time_ns)),
+        impl Events {
+            /// How many there are.
+            #[must_use]
+            pub const fn count(&self) -> usize {
+                match self {
+                    $(Self::$variant(events) => events.len(),)*
+                }
+            }
         }
-    }
+
+        $(impl Event for $event {
+            fn of(events: &Events) -> Option<&[Self]> {
+                if let Events::$variant(events) = events { Some(events) } else { None }
+            }
+
+            fn counted(&self) -> Option<(&'static str, i64)> {
+                let counted: fn(&Self) -> Option<(&'static str, i64)> = $counted;
+                counted(self)
+            }
+        })*
+    };
 }
 
-impl Event for FileEvent {
-    fn of(events: &Events) -> Option<&[Self]> {
-        match events {
-            Events::File(events) => Some(events),
-            Events::Process(_) | Events::Collector(_) => None,
-        }
-    }
-
-    fn counted(&self) -> Option<(&'static str, i64)> {
-        Some(("file", self.time_ns))
-    }
-}
-
-impl Event for CollectorEvent {
-    fn of(events: &Events) -> Option<&[Self]> {
-        match events {
-            Events::Collector(events) => Some(events),
-            Events::Process(_) | Events::File(_) => None,
-        }
-    }
-
-    fn counted(&self) -> Option<(&'static str, i64)> {
-        None
-    }
+events! {
+    /// The life of processes.
+    Process(ProcessEvent) = |event| match event {
+        ProcessEvent::Exec(exec) if exec.snapshot => None,
+        ProcessEvent::Exec(exec) => Some(("exec", exec.time_ns)),
+        ProcessEvent::Fork(fork) => Some(("fork", fork.time_ns)),
+        // Its event was lost, and is counted so.
+        ProcessEvent::Exit(exit) if matches!(exit.noticed, Noticed::Reconciled { .. }) => None,
+        ProcessEvent::Exit(exit) => Some(("exit", exit.time_ns)),
+    };
+    /// What processes do to others.
+    Action(ActionEvent) = |event| Some((event.action.class(), event.time_ns));
+    /// Changes to files.
+    File(FileEvent) = |event| Some(("file", event.time_ns));
+    /// The collector's own.
+    Collector(CollectorEvent) = |_| None;
 }
 
 /// What a publisher sends at once.

@@ -7,6 +7,8 @@
 //! **Invariants:** an event keeps the time the kernel gave it; what the kernel saw and what became
 //! of it is booked exactly (see `ledger`); a record that does not decode is counted, never a panic.
 
+mod actions;
+mod calls;
 pub(super) mod clock;
 mod decode;
 mod drain;
@@ -32,12 +34,26 @@ use super::{PublishError, Publisher, Sink, Stop};
 use crate::events::Capability;
 use crate::host::environment::EnvironmentChoice;
 use crate::host::mask::Mask;
+use crate::host::signals::SignalChoice;
 
 /// Name of this source.
 pub const SOURCE: &str = "process_ebpf";
 
 /// Name of the tier: programs on raw tracepoints.
 const TIER: &str = "raw_tracepoint";
+
+/// Name of the tier of what is seen where system calls begin and end.
+const CALL_TIER: &str = "syscall_tracepoint";
+
+/// Name of the tier of a class of events.
+fn tier(class: &str) -> &'static str {
+    if is_by_call(class) { CALL_TIER } else { TIER }
+}
+
+/// Whether a class of events is seen at system calls.
+fn is_by_call(class: &str) -> bool {
+    ["ptrace", "credential", "mount", "memory_exec", "memfd", "bpf"].contains(&class)
+}
 
 /// What can be set about the source.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +66,11 @@ pub struct ProcessEbpfConfig {
     pub environment: EnvironmentChoice,
     /// Values that are not recorded.
     pub mask: Mask,
+    /// Which signals are recorded.
+    pub signals: SignalChoice,
+    /// Whether system calls are watched by which processes act on others, on the kernel or on their own
+    /// rights.
+    pub calls: bool,
     /// Decide without the tracepoint's own word which thread of a process was the last, as on
     /// kernels where it does not say.
     pub force_exit_fallback: bool,
@@ -62,6 +83,8 @@ impl Default for ProcessEbpfConfig {
             bulk_bytes: BULK_BYTES_DEFAULT,
             environment: EnvironmentChoice::None,
             mask: Mask::default(),
+            signals: SignalChoice::Fatal,
+            calls: true,
             force_exit_fallback: false,
         }
     }
@@ -104,7 +127,7 @@ impl Publisher for ProcessEbpf {
             time_ns,
             kind: (*kind).to_owned(),
             source: disabled.is_none().then(|| SOURCE.to_owned()),
-            tier: disabled.is_none().then(|| TIER.to_owned()),
+            tier: disabled.is_none().then(|| tier(kind).to_owned()),
             blind_to: self.blind_to(kind, disabled.is_some()),
             reason: disabled.clone(),
         };
@@ -127,6 +150,7 @@ impl ProcessEbpf {
             Some(error) if kind == "exec" => {
                 format!("what ran before the collector started: {error}")
             }
+            _ if is_by_call(kind) => self.attached.blind_calls(),
             _ => String::new(),
         }
     }

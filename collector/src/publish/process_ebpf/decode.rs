@@ -5,8 +5,9 @@
 use bygone_probe_abi as abi;
 use zerocopy::FromBytes;
 
+use super::actions;
 use crate::events::{
-    CapabilitySets, Credentials, ExecEvent, ExitEvent, ForkEvent, Namespaces, Noticed,
+    ActionEvent, CapabilitySets, Credentials, ExecEvent, ExitEvent, ForkEvent, Namespaces, Noticed,
     ProcessEvent, ProcessKey, ProgramFile, Usage,
 };
 use crate::host::containers;
@@ -49,13 +50,32 @@ pub(crate) struct Record {
     /// Index in [`abi::CLASSES`].
     pub(crate) class: usize,
     /// The event, with real times.
-    pub(crate) event: ProcessEvent,
+    pub(crate) event: Decoded,
+}
+
+/// What a record tells of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Decoded {
+    /// The life of a process.
+    Life(ProcessEvent),
+    /// What a process did, and the pid namespace in which it names others.
+    Act(ActionEvent, u32),
+}
+
+impl Decoded {
+    /// Bytes of memory that it takes, about.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Life(event) => event.bytes(),
+            Self::Act(..) => size_of::<Self>() + abi::ACT_TEXT_MAX,
+        }
+    }
 }
 
 impl Record {
     /// Whether the process was found running rather than seen to start.
     pub(crate) fn is_snapshot(&self) -> bool {
-        matches!(&self.event, ProcessEvent::Exec(exec) if exec.snapshot)
+        matches!(&self.event, Decoded::Life(ProcessEvent::Exec(exec)) if exec.snapshot)
     }
 }
 
@@ -73,15 +93,20 @@ pub(crate) fn decode(bytes: &[u8], offset_ns: i64) -> Result<Record, DecodeError
         abi::KIND_EXEC => {
             let (record, tail) = abi::ExecRecord::read_from_prefix(bytes).ok().ok_or(short)?;
             let exec = exec_event(&record, tail, offset_ns).ok_or(DecodeError::Parts)?;
-            (abi::CLASS_EXEC, ProcessEvent::Exec(Box::new(exec)))
+            (abi::CLASS_EXEC, Decoded::Life(ProcessEvent::Exec(Box::new(exec))))
         }
         abi::KIND_FORK => {
             let record = abi::ForkRecord::read_from_bytes(bytes).ok().ok_or(short)?;
-            (abi::CLASS_FORK, ProcessEvent::Fork(fork_event(&record, offset_ns)))
+            (abi::CLASS_FORK, Decoded::Life(ProcessEvent::Fork(fork_event(&record, offset_ns))))
         }
         abi::KIND_EXIT => {
             let record = abi::ExitRecord::read_from_bytes(bytes).ok().ok_or(short)?;
-            (abi::CLASS_EXIT, ProcessEvent::Exit(exit_event(&record, offset_ns)))
+            (abi::CLASS_EXIT, Decoded::Life(ProcessEvent::Exit(exit_event(&record, offset_ns))))
+        }
+        abi::KIND_ACT => {
+            let record = abi::ActRecord::read_from_bytes(bytes).ok().ok_or(short)?;
+            let (class, event) = actions::event(&record, offset_ns).ok_or(DecodeError::Parts)?;
+            (class, Decoded::Act(event, record.pid_namespace))
         }
         kind => return Err(DecodeError::Kind { kind }),
     };
@@ -261,7 +286,7 @@ pub(crate) fn key(process: abi::Process) -> ProcessKey {
     ProcessKey { pid: process.pid, start_ns: process.start_ns }
 }
 
-fn known(process: abi::Process) -> Option<ProcessKey> {
+pub(crate) fn known(process: abi::Process) -> Option<ProcessKey> {
     (process.pid != 0).then(|| key(process))
 }
 

@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::decode::{Record, decode, real_ns};
+use super::decode::{Decoded, Record, decode, real_ns};
 use super::ledger::{Ledger, Undecodable};
 use super::load::Attached;
 use super::parts::Parts;
 use super::{SOURCE, clock, proc_snapshot};
-use crate::events::{CollectorEvent, Gap, GapReason, ProcessEvent};
+use crate::events::{Action, ActionEvent, CollectorEvent, Gap, GapReason, ProcessEvent};
 use crate::host::process_cache::ProcessCache;
 use crate::publish::gathered::Gathered;
 use crate::publish::privacy::Privacy;
@@ -47,12 +47,16 @@ const DRAIN_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Bytes of pieces read at once: twice what the ring holds by default, and so all that was there.
 const BULK_BYTES_MAX: usize = 8 * 1024 * 1024;
 
+/// Inode of the initial pid namespace (`PROC_PID_INIT_INO` in include/linux/proc_ns.h).
+const INITIAL_PID_NAMESPACE: u32 = 0xefff_fffc;
+
 /// The reader of the rings.
 pub(crate) struct Reader {
     attached: Attached,
     clock: Clock,
     privacy: Privacy,
     parts: Parts,
+    own_pid: u32,
     cache: ProcessCache,
     ledger: Ledger,
     undecodable: Undecodable,
@@ -78,6 +82,7 @@ impl Reader {
             clock,
             privacy,
             parts: Parts::default(),
+            own_pid: std::process::id(),
             cache: ProcessCache::default(),
             ledger,
             undecodable: Undecodable::default(),
@@ -133,7 +138,7 @@ impl Reader {
     /// the first program was detached: what was caught after that is stored, but is not all.
     fn end(&mut self, sink: &Sink) -> Result<Result<(), Closed>, PublishError> {
         let detach_ns = clock::boot_ns();
-        self.attached.links.clear();
+        self.attached.detach();
         // Nothing is added to the ring once the programs still at work have ended.
         nap(NAP);
         let ended_ns = clock::boot_ns();
@@ -165,7 +170,7 @@ impl Reader {
             }
         }
         for record in self.pending.iter_mut().skip(known) {
-            if let ProcessEvent::Exec(exec) = &mut record.event {
+            if let Decoded::Life(ProcessEvent::Exec(exec)) = &mut record.event {
                 self.parts.complete(exec, record.boot_ns);
                 self.privacy.apply(exec);
             }
@@ -173,25 +178,31 @@ impl Reader {
         latest_ns
     }
 
+    /// Reads the rings of records, each to its end; `None` when that was reached of both.
     fn drain_records(&mut self, now_ns: u64) -> Option<u64> {
         let offset_ns = self.clock.offset_ns();
-        let mut latest_ns = 0;
-        let mut bytes = 0;
-        for _ in 0..DRAIN_MAX {
-            if bytes >= DRAIN_BYTES_MAX {
-                break;
-            }
-            let item = self.attached.ring.next()?;
-            match decode(&item, offset_ns) {
-                Ok(record) => {
-                    latest_ns = record.boot_ns.max(latest_ns);
-                    bytes += record.event.bytes();
-                    self.pending.push(record);
+        let rings = [&mut self.attached.ring, &mut self.attached.acts];
+        let ends = rings.map(|ring| {
+            let mut latest_ns = 0;
+            let mut bytes = 0;
+            for _ in 0..DRAIN_MAX {
+                if bytes >= DRAIN_BYTES_MAX {
+                    break;
                 }
-                Err(error) => self.undecodable.add(now_ns, error.to_string()),
+                let item = ring.next()?;
+                match decode(&item, offset_ns) {
+                    Ok(record) => {
+                        latest_ns = record.boot_ns.max(latest_ns);
+                        bytes += record.event.bytes();
+                        self.pending.push(record);
+                    }
+                    Err(error) => self.undecodable.add(now_ns, error.to_string()),
+                }
             }
-        }
-        Some(latest_ns.min(now_ns))
+            Some(latest_ns.min(now_ns))
+        });
+        // What both are read to.
+        ends.into_iter().flatten().min()
     }
 
     /// Publishes what is older than `limit_ns`, and says that all before `watermark_ns` is.
@@ -201,10 +212,17 @@ impl Reader {
         let records: Vec<Record> = self.pending.drain(..ready).collect();
         // What a storm took is given back.
         self.pending.shrink_to(BATCH_EVENTS_MAX);
-        let mut publishable: Vec<ProcessEvent> =
-            records.into_iter().filter_map(|record| self.publishable(record)).collect();
+        let mut lives: Vec<ProcessEvent> = Vec::new();
+        let mut acts: Vec<ActionEvent> = Vec::new();
+        for record in records {
+            match self.publishable(record) {
+                Some(Decoded::Life(event)) => lives.push(event),
+                Some(Decoded::Act(event, _)) => acts.push(event),
+                None => {}
+            }
+        }
         let mut events = Gathered::default();
-        for mut event in publishable.drain(..) {
+        for mut event in lives {
             match &mut event {
                 // What ran before is found in no order: the parent may have come after its child.
                 ProcessEvent::Exec(exec) if exec.snapshot => self.cache.add_parent(exec),
@@ -214,6 +232,10 @@ impl Reader {
                 self.send(sink, Events::Process(full), None)?;
             }
         }
+        while !acts.is_empty() {
+            let rest = acts.split_off(acts.len().min(BATCH_EVENTS_MAX));
+            self.send(sink, Events::Action(std::mem::replace(&mut acts, rest)), None)?;
+        }
         self.released_ns = self.released_ns.max(limit_ns);
         match events.rest() {
             Some(rest) => self.send(sink, Events::Process(rest), Some(watermark_ns)),
@@ -222,14 +244,19 @@ impl Reader {
     }
 
     /// Books a record and completes its event; `None` for a snapshot of what is known already.
-    fn publishable(&mut self, record: Record) -> Option<ProcessEvent> {
+    fn publishable(&mut self, record: Record) -> Option<Decoded> {
         let is_snapshot = record.is_snapshot();
         let Record { boot_ns, class, mut event } = record;
+        if self.is_own_program(&event) {
+            self.ledger.filtered(class, boot_ns);
+            return None;
+        }
         if !is_snapshot {
             self.ledger.stored(class, boot_ns, boot_ns < self.released_ns);
         }
         match &mut event {
-            ProcessEvent::Exec(exec) if is_snapshot => {
+            Decoded::Act(act, namespace) => self.name_processes(act, *namespace),
+            Decoded::Life(ProcessEvent::Exec(exec)) if is_snapshot => {
                 if self.cache.contains(exec.process) {
                     self.cache.complete(exec);
                     return None;
@@ -238,11 +265,37 @@ impl Reader {
                 self.privacy.apply(exec);
                 self.cache.started(exec);
             }
-            ProcessEvent::Exec(exec) => self.cache.started(exec),
-            ProcessEvent::Fork(fork) => fork.path = self.cache.forked(fork.process, fork.caller),
-            ProcessEvent::Exit(exit) => exit.path = self.cache.ended(exit.process, boot_ns),
+            Decoded::Life(ProcessEvent::Exec(exec)) => self.cache.started(exec),
+            Decoded::Life(ProcessEvent::Fork(fork)) => {
+                fork.path = self.cache.forked(fork.process, fork.caller);
+            }
+            Decoded::Life(ProcessEvent::Exit(exit)) => {
+                exit.path = self.cache.ended(exit.process, boot_ns);
+            }
         }
         Some(event)
+    }
+
+    /// Whether the collector itself loads a program: it does when it starts.
+    fn is_own_program(&self, event: &Decoded) -> bool {
+        matches!(event, Decoded::Act(act, _)
+            if act.actor.pid == self.own_pid && matches!(act.action, Action::Bpf(_)))
+    }
+
+    /// Says what the actor and the target of an act run. A target that the kernel did not tell is known
+    /// by its id where the actor names processes as the collector does.
+    fn name_processes(&self, act: &mut ActionEvent, namespace: u32) {
+        act.path = self.cache.path(act.actor);
+        let by_id = match &act.action {
+            Action::Access(access) if namespace == INITIAL_PID_NAMESPACE => {
+                self.cache.by_pid(access.target_id)
+            }
+            _ => None,
+        };
+        if let Some(target) = act.action.target_mut() {
+            target.process = target.process.or(by_id);
+            target.path = target.process.and_then(|process| self.cache.path(process));
+        }
     }
 
     /// Clocks, losses, books, and a sign of life. After `ended_ns`, if there is such a time, nothing
@@ -314,6 +367,7 @@ fn ready(attached: &Attached, limit: Duration) -> Result<bool, PublishError> {
     let mut fds = [
         PollFd::from_borrowed_fd(attached.ring.as_fd(), PollFlags::IN),
         PollFd::from_borrowed_fd(attached.bulk.as_fd(), PollFlags::IN),
+        PollFd::from_borrowed_fd(attached.acts.as_fd(), PollFlags::IN),
     ];
     match poll(&mut fds, Some(&timespec(limit))) {
         Ok(count) => Ok(count > 0),

@@ -28,6 +28,7 @@ struct Open {
     /// Losses already told as a gap.
     lost_told: u64,
     stored: u64,
+    filtered: u64,
     late: u64,
 }
 
@@ -61,6 +62,13 @@ impl Ledger {
         if let Some(open) = self.open_mut(class, counter_of(boot_ns / BUCKET_NS)) {
             open.stored += 1;
             open.late += u64::from(late);
+        }
+    }
+
+    /// Books one event as left out.
+    pub(crate) fn filtered(&mut self, class: usize, boot_ns: u64) {
+        if let Some(open) = self.open_mut(class, counter_of(boot_ns / BUCKET_NS)) {
+            open.filtered += 1;
         }
     }
 
@@ -150,16 +158,17 @@ impl Ledger {
             missed
         });
         // More stored than seen cannot be, but the entry must add up whatever the kernel says.
-        let seen = seen.max(open.stored);
+        let known = open.stored + open.filtered;
+        let seen = seen.max(known);
         CollectorEvent::Ledger(LedgerEntry {
             time_ns: real_ns(self.next * BUCKET_NS, offset_ns),
             source: self.source.to_owned(),
             class: class_name(class).to_owned(),
             seen,
             stored: open.stored,
-            filtered: 0,
+            filtered: open.filtered,
             merged: 0,
-            lost: seen - open.stored,
+            lost: seen - known,
             missed,
             late: open.late,
         })
@@ -228,13 +237,20 @@ fn class_name(class: usize) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::{BUCKET_NS, Counts, Ledger, Undecodable, latest_bucket};
+    use super::{BUCKET_NS, CLASSES, Counts, Ledger, Undecodable, latest_bucket};
     use crate::events::{CollectorEvent, Gap, LedgerEntry};
 
     const SECOND: u64 = 1_000_000_000;
 
+    /// Of exec, fork and exit, and none of the others.
+    fn skipped(life: [Option<u64>; 3]) -> [Option<u64>; CLASSES.len()] {
+        let mut all = [None; CLASSES.len()];
+        all[..3].copy_from_slice(&life);
+        all
+    }
+
     fn ledger() -> Ledger {
-        Ledger::new("process_ebpf", 3 * BUCKET_NS + 5, [Some(7), None, Some(0)])
+        Ledger::new("process_ebpf", 3 * BUCKET_NS + 5, skipped([Some(7), None, Some(0)]))
     }
 
     fn entries(events: Vec<CollectorEvent>) -> Vec<LedgerEntry> {
@@ -263,8 +279,9 @@ mod tests {
         }
         let due = 4 * BUCKET_NS + SECOND;
         assert!(!ledger.is_due(due - 1));
-        let closed = entries(ledger.close(&counts, [Some(9), None, Some(0)], due, 1000, false));
-        assert_eq!(closed.len(), 3);
+        let closed =
+            entries(ledger.close(&counts, skipped([Some(9), None, Some(0)]), due, 1000, false));
+        assert_eq!(closed.len(), CLASSES.len());
         assert_eq!(closed[0].time_ns, 30_000_001_000);
         assert_eq!((closed[0].seen, closed[0].stored, closed[0].lost), (5, 3, 2));
         assert_eq!(
@@ -280,7 +297,7 @@ mod tests {
         let mut counts = Counts::default();
         counts[1][3] = [1, 0];
         ledger.stored(1, 3 * BUCKET_NS, false);
-        let none = [None; 3];
+        let none = skipped([None; 3]);
         assert_eq!(
             entries(ledger.close(&counts, none, 4 * BUCKET_NS + SECOND, 0, false))[1].seen,
             1
@@ -301,8 +318,9 @@ mod tests {
         for _ in 0..4 {
             ledger.stored(2, 3 * BUCKET_NS + 1, false);
         }
-        let closed = entries(ledger.close(&counts, [None; 3], 3 * BUCKET_NS + SECOND, 0, true));
-        assert_eq!(closed.len(), 3);
+        let closed =
+            entries(ledger.close(&counts, skipped([None; 3]), 3 * BUCKET_NS + SECOND, 0, true));
+        assert_eq!(closed.len(), CLASSES.len());
         assert_eq!((closed[2].seen, closed[2].stored), (4, 4));
     }
 
@@ -318,7 +336,7 @@ mod tests {
         assert_eq!(told[0].lost, Some(4));
         assert_eq!(told[0].detail.as_deref(), Some("exec records; stalled"));
         assert!(ledger.losses(&counts, now, 0, None).is_empty());
-        let closed = entries(ledger.close(&counts, [None; 3], 5 * BUCKET_NS, 0, false));
+        let closed = entries(ledger.close(&counts, skipped([None; 3]), 5 * BUCKET_NS, 0, false));
         assert_eq!((closed[0].seen, closed[0].lost), (9, 9));
         assert!(ledger.losses(&counts, now, 0, None).is_empty());
     }

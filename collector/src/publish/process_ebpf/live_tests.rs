@@ -16,6 +16,7 @@ use crate::events::{CollectorEvent, ExecEvent, ProcessKey};
 use crate::host::proc::Stat;
 use crate::publish::{CHANNEL_BATCHES_MAX, Publisher, Stop};
 
+mod actions;
 mod context;
 pub(super) mod harness;
 
@@ -445,7 +446,9 @@ fn programs_are_far_from_the_verifiers_limit() {
         assert!(run(&mut quiet("/bin/true")).1.success());
     }
     let counts = source.attached.program_counts();
-    assert_eq!(counts.len(), 7);
+    // Five for the life of processes, two walks of what ran before, one or three for signals and
+    // modules, six for system calls.
+    assert!(counts.len() >= 14, "{}", counts.len());
     for count in counts {
         // Run times are counted only while the sysctl kernel.bpf_stats_enabled is 1.
         let run_ns = count.run_ns.checked_div(count.runs).unwrap_or(0);

@@ -1,18 +1,23 @@
 //! Loading the programs into the kernel, attaching them, and seeing them fire.
 
 use std::io::Read;
+use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
 
 use aya::maps::{Array, MapData, PerCpuArray, ProgramArray, RingBuf};
 use aya::programs::raw_trace_point::RawTracePointLink;
 use aya::programs::{Iter, ProgramError, ProgramFd, RawTracePoint};
 use aya::{Ebpf, EbpfLoader};
-use bygone_probe_abi::{CLASSES, SLOTS_PER_CPU};
+use bygone_probe_abi::{
+    CLASSES, LIFE_CLASSES, SIGNALS_ALL, SIGNALS_FATAL, SIGNALS_NONE, SLOTS_PER_CPU,
+};
 
+use super::calls::{self, WatchedCalls};
 use super::ledger::Counts;
 use super::offsets::{Resolved, resolve};
 use super::sys::program_counts;
-use super::{ProcessEbpfConfig, clock, rights};
+use super::{ProcessEbpfConfig, clock, is_by_call, rights};
+use crate::host::signals::SignalChoice;
 use crate::publish::btf::{Btf, BtfError};
 
 /// Size of the ring buffer unless configured otherwise.
@@ -47,6 +52,16 @@ const EXIT_FALLBACK: (&str, &str) = ("exit_last_thread", "sched_process_exit");
 /// Entries of the arrays of programs that others call.
 const TAIL_WALK: u32 = 0;
 const TAIL_PARTS: u32 = 1;
+
+/// Class, program and tracepoint of what processes do to others, apart from system calls.
+const ACTS: [(&str, &str, &str); 3] = [
+    ("signal", "signal", "signal_generate"),
+    ("module", "module_load", "module_load"),
+    ("module", "module_free", "module_free"),
+];
+
+/// What the tracepoints of system calls do not see.
+const COMPATIBILITY: &str = "system calls of 32-bit programs";
 
 /// Why processes cannot be watched from within the kernel.
 #[derive(Debug, thiserror::Error)]
@@ -158,8 +173,11 @@ pub(crate) struct Attached {
     /// Where long arguments and environments come from, before the records.
     pub(crate) bulk: RingBuf<MapData>,
     counters: PerCpuArray<MapData, [u64; 2]>,
+    /// Where what processes do to others comes from.
+    pub(crate) acts: RingBuf<MapData>,
     /// Dropping these detaches the programs.
-    pub(crate) links: Vec<RawTracePointLink>,
+    links: Vec<RawTracePointLink>,
+    calls: Option<WatchedCalls>,
     programs: Vec<(usize, ProgramFd)>,
     /// Programs that are not attached to a tracepoint: walks, and those of the iterator.
     others: Vec<ProgramFd>,
@@ -176,6 +194,13 @@ pub(crate) struct Attached {
 }
 
 impl Attached {
+    fn disable(&mut self, class: &str, reason: String) {
+        let named = CLASSES.iter().zip(&mut self.disabled).find(|(known, _)| **known == class);
+        if let Some((_, entry)) = named {
+            entry.get_or_insert(reason);
+        }
+    }
+
     /// What the kernel has counted so far.
     ///
     /// # Errors
@@ -192,24 +217,50 @@ impl Attached {
         Ok(counts)
     }
 
-    /// Per class, how often the kernel skipped a program; `None` where it does not tell.
-    pub(crate) fn skipped(&self) -> [Option<u64>; CLASSES.len()] {
-        let mut skipped = [None; CLASSES.len()];
-        for (class, program) in &self.programs {
-            let counts = program_counts(std::os::fd::AsFd::as_fd(program));
-            if let Some(entry) = skipped.get_mut(*class) {
-                *entry = counts.and_then(|counts| counts.skipped);
-            }
+    /// Detaches the programs: nothing is added to the rings from then on.
+    pub(crate) fn detach(&mut self) {
+        self.links.clear();
+        if let Some(calls) = &mut self.calls {
+            calls.links.clear();
         }
-        skipped
+    }
+
+    /// Which routes of what is seen at system calls are not, in words.
+    pub(crate) fn blind_calls(&self) -> String {
+        let missing = self.calls.as_ref().map(|calls| calls.missing.join(", "));
+        match missing.filter(|missing| !missing.is_empty()) {
+            Some(missing) => {
+                format!("{COMPATIBILITY}; {missing}, which this kernel does not trace")
+            }
+            None => COMPATIBILITY.to_owned(),
+        }
+    }
+
+    /// Per class, how often the kernel skipped one of its programs; `None` where it does not tell.
+    pub(crate) fn skipped(&self) -> [Option<u64>; CLASSES.len()] {
+        let skipped = |program: &ProgramFd| program_counts(program.as_fd())?.skipped;
+        let of_calls = self
+            .calls
+            .as_ref()
+            .and_then(|calls| calls.programs.iter().map(skipped).sum::<Option<u64>>());
+        let mut sums = [None; CLASSES.len()];
+        for ((index, class), sum) in CLASSES.iter().enumerate().zip(&mut sums) {
+            let own = self.programs.iter().filter(|(of, _)| *of == index);
+            *sum = match is_by_call(class) {
+                true => of_calls,
+                false => own.map(|(_, program)| skipped(program)).sum(),
+            };
+        }
+        sums
     }
 
     /// What the kernel knows of each program, those reached by tail calls last.
     #[cfg(test)]
     pub(crate) fn program_counts(&self) -> Vec<super::sys::ProgramCounts> {
         let attached = self.programs.iter().map(|(_, program)| program);
-        let all = attached.chain(&self.others);
-        all.filter_map(|program| program_counts(std::os::fd::AsFd::as_fd(program))).collect()
+        let calls = self.calls.iter().flat_map(|calls| &calls.programs);
+        let all = attached.chain(&self.others).chain(calls);
+        all.filter_map(|program| program_counts(program.as_fd())).collect()
     }
 }
 
@@ -224,13 +275,15 @@ pub(crate) fn attach(config: &ProcessEbpfConfig) -> Result<Attached, AttachError
         let btf = Btf::of_kernel().map_err(AttachError::Types)?;
         resolve(&btf)
     };
-    if let [Some(reason), Some(_), Some(_)] = &resolved.disabled {
+    if let [Some(reason), Some(_), Some(_), ..] = &resolved.disabled {
         return Err(AttachError::MissingMember { reason: reason.clone() });
     }
     raise_memory_limit();
     let fallback = config.force_exit_fallback || !resolved.exit_says_last;
     let mut ebpf = prepare(&resolved, config, fallback)?;
     let mut attached = attach_all(&mut ebpf, resolved.disabled, fallback)?;
+    attach_acts(&mut ebpf, config, &mut attached);
+    attached.since_ns = clock::boot_ns();
     prove(&attached)?;
     if attached.disabled[0].is_none() {
         attached.snapshot_error = snapshot(&mut ebpf, &mut attached).err();
@@ -261,6 +314,12 @@ fn prepare(
     }
     let environment = u32::from(config.environment.is_read());
     loader.override_global("ENVIRONMENT", &environment, true);
+    let signals = match config.signals {
+        SignalChoice::None => SIGNALS_NONE,
+        SignalChoice::Fatal => SIGNALS_FATAL,
+        SignalChoice::All => SIGNALS_ALL,
+    };
+    loader.override_global("SIGNALS", &signals, true);
     loader.map_max_entries("RING", config.ring_bytes);
     loader.map_max_entries("BULK", config.bulk_bytes);
     loader.map_max_entries("SLOTS", slots);
@@ -281,8 +340,10 @@ fn attach_all(
     let mut attached = Attached {
         ring: take_map(ebpf, "RING")?,
         bulk: take_map(ebpf, "BULK")?,
+        acts: take_map(ebpf, "ACTS")?,
         counters: take_map(ebpf, "COUNTERS")?,
         links: Vec::new(),
+        calls: None,
         programs: Vec::new(),
         others: Vec::new(),
         tails: Vec::new(),
@@ -309,11 +370,50 @@ fn attach_all(
         attached.programs.push((class, fd));
         attached.links.push(attach_tracepoint(ebpf, program, hook)?);
     }
-    attached.since_ns = clock::boot_ns();
     Ok(attached)
 }
 
-fn take_map<T>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, AttachError>
+/// Attaches what tells of acts. What cannot be is not recorded, for the reason that is noted; the life
+/// of processes is recorded all the same.
+fn attach_acts(ebpf: &mut Ebpf, config: &ProcessEbpfConfig, attached: &mut Attached) {
+    let words = |error: AttachError| format!("{:#}", anyhow::Error::from(error));
+    let off = |setting: &str| format!("switched off by the configuration: [process] {setting}");
+    if config.signals == SignalChoice::None {
+        attached.disable("signal", off("signals = \"none\""));
+    }
+    for (class, program, hook) in ACTS {
+        let index = CLASSES.iter().position(|known| *known == class).unwrap_or(usize::MAX);
+        if attached.disabled.get(index).is_none_or(Option::is_some) {
+            continue;
+        }
+        let loaded = load_tracepoint(ebpf, program, hook)
+            .and_then(|fd| Ok((fd, attach_tracepoint(ebpf, program, hook)?)));
+        match loaded {
+            Ok((fd, link)) => {
+                attached.programs.push((index, fd));
+                attached.links.push(link);
+            }
+            // Without it the kernel is built to load none.
+            Err(_) if class == "module" && !std::fs::exists("/proc/modules").unwrap_or(true) => {
+                attached.disable(class, "this kernel loads no modules".to_owned());
+            }
+            Err(error) => attached.disable(class, words(error)),
+        }
+    }
+    let calls = match config.calls {
+        true => calls::attach(ebpf).map_err(words),
+        false => Err(off("syscalls = false")),
+    };
+    match calls {
+        Ok(calls) => attached.calls = Some(calls),
+        Err(reason) => {
+            let classes = CLASSES.iter().filter(|class| is_by_call(class));
+            classes.for_each(|class| attached.disable(class, reason.clone()));
+        }
+    }
+}
+
+pub(super) fn take_map<T>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, AttachError>
 where
     T: TryFrom<aya::maps::Map, Error = aya::maps::MapError>,
 {
@@ -349,7 +449,7 @@ fn load_tracepoint(
     clone_fd(loaded.fd(), program, hook)
 }
 
-fn clone_fd(
+pub(super) fn clone_fd(
     fd: Result<&ProgramFd, ProgramError>,
     program: &'static str,
     hook: &'static str,
@@ -378,7 +478,8 @@ fn prove(attached: &Attached) -> Result<(), AttachError> {
     });
     let counts =
         attached.counts().map_err(|source| AttachError::Map { name: "COUNTERS", source })?;
-    for ((class, of_class), disabled) in CLASSES.iter().zip(&counts).zip(&attached.disabled) {
+    let life = CLASSES.iter().take(LIFE_CLASSES);
+    for ((class, of_class), disabled) in life.zip(&counts).zip(&attached.disabled) {
         let seen: u64 = of_class.iter().map(|[seen, _]| seen).sum();
         if seen > 0 || disabled.is_some() {
             continue;
@@ -434,7 +535,9 @@ fn load_iterator(
 }
 
 /// Loads again while the kernel says EAGAIN: its verifier gives up when a signal is pending.
-fn patiently(mut load: impl FnMut() -> Result<(), ProgramError>) -> Result<(), ProgramError> {
+pub(super) fn patiently(
+    mut load: impl FnMut() -> Result<(), ProgramError>,
+) -> Result<(), ProgramError> {
     for _ in 1..LOAD_TRIES {
         match load() {
             Err(ProgramError::LoadError { io_error, .. })
@@ -446,7 +549,11 @@ fn patiently(mut load: impl FnMut() -> Result<(), ProgramError>) -> Result<(), P
 }
 
 /// Tells a want of rights from a program that the verifier does not take.
-fn explain(program: &'static str, hook: &'static str, error: ProgramError) -> AttachError {
+pub(super) fn explain(
+    program: &'static str,
+    hook: &'static str,
+    error: ProgramError,
+) -> AttachError {
     match error {
         ProgramError::LoadError { io_error, verifier_log } => {
             let log = verifier_log.to_string();

@@ -312,7 +312,7 @@ fn collect(batches: &Receiver<Batch>) -> Published {
                     }
                 }
             }
-            Events::File(_) => panic!("no file event is sent"),
+            Events::File(_) | Events::Action(_) => panic!("no file event is sent"),
         }
         published.watermarks.extend(batch.watermark_ns);
     }

@@ -6,9 +6,11 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::sync_channel;
 
-use super::super::decode::decode;
+use super::super::decode::{Decoded, decode};
 use super::super::{ProcessEbpf, ProcessEbpfConfig};
-use crate::events::{CollectorEvent, ExecEvent, ExitEvent, ForkEvent, ProcessEvent, ProcessKey};
+use crate::events::{
+    ActionEvent, CollectorEvent, ExecEvent, ExitEvent, ForkEvent, ProcessEvent, ProcessKey,
+};
 use crate::publish::{Batch, CHANNEL_BATCHES_MAX, Events, Publisher, Stop};
 
 /// What was recorded while something ran.
@@ -17,6 +19,7 @@ pub(super) struct Recorded {
     pub(super) execs: Vec<ExecEvent>,
     pub(super) forks: Vec<ForkEvent>,
     pub(super) exits: Vec<ExitEvent>,
+    pub(super) actions: Vec<ActionEvent>,
     pub(super) collector: Vec<CollectorEvent>,
     pub(super) watermarks: Vec<i64>,
 }
@@ -31,6 +34,7 @@ impl Recorded {
                 ProcessEvent::Exit(exit) => self.exits.push(exit),
             }),
             Events::Collector(events) => self.collector.extend(events),
+            Events::Action(events) => self.actions.extend(events),
             Events::File(_) => panic!("no file events come from here"),
         }
     }
@@ -148,7 +152,7 @@ pub(in super::super) fn capture() {
     std::fs::remove_file(script).unwrap();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/publish/process_ebpf/fixtures");
     while let Some(item) = source.attached.ring.next() {
-        let event = decode(&item, 0).unwrap().event;
+        let Decoded::Life(event) = decode(&item, 0).unwrap().event else { continue };
         let name = match &event {
             ProcessEvent::Exec(exec) if exec.process.pid == pid => "exec.bin",
             ProcessEvent::Exec(exec) if exec.process.pid == script_pid => "script.bin",

@@ -1,0 +1,206 @@
+//! What a process does to others, to the kernel, or to itself, other than to live.
+
+use std::sync::Arc;
+
+use super::ProcessKey;
+
+/// One act of a process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ActionEvent {
+    /// When, in nanoseconds since the Unix epoch.
+    pub time_ns: i64,
+    /// Who did it.
+    pub actor: ProcessKey,
+    /// The thread that did it.
+    pub tid: u32,
+    /// Its real user id.
+    pub uid: u32,
+    /// Path of the program that it runs, where that is known.
+    pub path: Option<Arc<str>>,
+    /// What it did.
+    pub action: Action,
+}
+
+/// What was done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// A signal was sent.
+    Signal(SignalAction),
+    /// A module of the kernel was loaded or removed.
+    Module(ModuleAction),
+    /// Another process was traced, or its memory read or written.
+    Access(AccessAction),
+    /// The own user, groups or capabilities changed without an exec.
+    Credentials(CredentialsAction),
+    /// A file system was mounted, moved or unmounted.
+    Mount(MountAction),
+    /// Memory was made executable.
+    MemoryExec(MemoryExecAction),
+    /// A file in memory was made.
+    MemoryFile(MemoryFileAction),
+    /// A BPF program was loaded or attached.
+    Bpf(BpfAction),
+}
+
+impl Action {
+    /// The class that the ledger counts it in.
+    #[must_use]
+    pub const fn class(&self) -> &'static str {
+        match self {
+            Self::Signal(_) => "signal",
+            Self::Module(_) => "module",
+            Self::Access(_) => "ptrace",
+            Self::Credentials(_) => "credential",
+            Self::Mount(_) => "mount",
+            Self::MemoryExec(_) => "memory_exec",
+            Self::MemoryFile(_) => "memfd",
+            Self::Bpf(_) => "bpf",
+        }
+    }
+
+    /// The process that it was done to, if to one.
+    pub const fn target_mut(&mut self) -> Option<&mut Target> {
+        match self {
+            Self::Signal(signal) => Some(&mut signal.target),
+            Self::Access(access) => Some(&mut access.target),
+            Self::Module(_)
+            | Self::Credentials(_)
+            | Self::Mount(_)
+            | Self::MemoryExec(_)
+            | Self::MemoryFile(_)
+            | Self::Bpf(_) => None,
+        }
+    }
+}
+
+/// The process that something was done to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Target {
+    /// Its identity, where it is known for certain.
+    pub process: Option<ProcessKey>,
+    /// Path of the program that it runs, where that is known.
+    pub path: Option<Arc<str>>,
+}
+
+/// A signal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignalAction {
+    /// Who got it.
+    pub target: Target,
+    /// Real user id of that.
+    pub target_uid: u32,
+    /// Its number.
+    pub signal: u32,
+    /// `si_code` of `sigaction(2)`.
+    pub code: i32,
+    /// Whether the kernel sent it of itself, as for a fault.
+    pub by_kernel: bool,
+    /// Whether it was delivered; otherwise it was ignored, or one was pending already.
+    pub delivered: bool,
+}
+
+/// A module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModuleAction {
+    /// Its name.
+    pub name: Option<String>,
+    /// Whether it was loaded; otherwise it was removed.
+    pub loaded: bool,
+    /// Its taints, as in `/sys/module/NAME/taint`, as bits.
+    pub taints: u64,
+    /// Whether it carries a valid signature; `None` where the kernel does not check.
+    pub is_signed: Option<bool>,
+}
+
+/// Access to another process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessAction {
+    /// Name of the system call.
+    pub call: &'static str,
+    /// Name of the request, of `ptrace(2)`.
+    pub request: Option<&'static str>,
+    /// The other process.
+    pub target: Target,
+    /// Its process or thread id as the actor gave it, in the actor's pid namespace.
+    pub target_id: u32,
+    /// 0, or what the call returned.
+    pub result: i64,
+}
+
+/// Ids and capabilities of a process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rights {
+    /// Real, effective and saved user id.
+    pub users: [u32; 3],
+    /// Real, effective and saved group id.
+    pub groups: [u32; 3],
+    /// Capabilities in effect.
+    pub effective: u64,
+}
+
+/// A change of credentials.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CredentialsAction {
+    /// Name of the system call.
+    pub call: &'static str,
+    /// What they were.
+    pub before: Rights,
+    /// What they are.
+    pub after: Rights,
+}
+
+/// A mount.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MountAction {
+    /// Name of the system call.
+    pub call: &'static str,
+    /// Where, as the process gave it.
+    pub target: Option<String>,
+    /// What, likewise.
+    pub source: Option<String>,
+    /// Type of the file system.
+    pub file_system: Option<String>,
+    /// Flags as the call takes them.
+    pub flags: u64,
+    /// 0, or the negative error.
+    pub result: i64,
+}
+
+/// Memory made executable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemoryExecAction {
+    /// Name of the system call.
+    pub call: &'static str,
+    /// Where it begins.
+    pub address: u64,
+    /// How long it is, in bytes.
+    pub bytes: u64,
+    /// Whether it is writable at the same time.
+    pub writable: bool,
+    /// 0, or the negative error.
+    pub result: i64,
+}
+
+/// A file in memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemoryFileAction {
+    /// The name it was given.
+    pub name: Option<String>,
+    /// Flags of `memfd_create(2)`.
+    pub flags: u64,
+    /// Its file descriptor, or the negative error.
+    pub result: i64,
+}
+
+/// A command of `bpf(2)`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BpfAction {
+    /// The command, as the kernel calls it.
+    pub command: &'static str,
+    /// Number of the type of the program that is loaded (`enum bpf_prog_type`).
+    pub program_type: Option<u32>,
+    /// The name it is given.
+    pub name: Option<String>,
+    /// A file descriptor or 0, or the negative error.
+    pub result: i64,
+}

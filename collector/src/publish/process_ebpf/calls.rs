@@ -1,0 +1,163 @@
+//! The system calls that are watched, and how the two programs for them are attached.
+//!
+//! A tracepoint on any system call makes every call of every process a little slower (some 70 ns, by
+//! the work the kernel does before it looks which are traced), whether it is one of these or not.
+
+use aya::Ebpf;
+use aya::maps::{Array, MapData};
+use aya::programs::trace_point::TracePointLink;
+use aya::programs::{ProgramError, ProgramFd, TracePoint};
+use bygone_probe_abi as abi;
+
+use super::load::{AttachError, clone_fd, explain, patiently, take_map};
+
+/// A system call.
+pub(crate) struct WatchedCall {
+    /// As the tracepoints are named: `sys_enter_NAME`.
+    tracepoint: &'static str,
+    /// As its manual page is named.
+    pub(crate) name: &'static str,
+    number: libc::c_long,
+    act: u32,
+    /// The program for its beginning, which reads as many arguments as the call's meaning needs.
+    enter: &'static str,
+}
+
+macro_rules! calls {
+    ($($tracepoint:ident $number:ident $name:literal $act:ident $enter:ident;)*) => {
+        /// All of them.
+        pub(crate) static CALLS: &[WatchedCall] = &[$(WatchedCall {
+            tracepoint: stringify!($tracepoint),
+            name: $name,
+            number: libc::$number,
+            act: abi::$act,
+            enter: stringify!($enter),
+        },)*];
+    };
+}
+
+calls! {
+    ptrace SYS_ptrace "ptrace" CALL_PTRACE call_enter_4;
+    process_vm_readv SYS_process_vm_readv "process_vm_readv" CALL_READ_MEMORY call_enter_4;
+    process_vm_writev SYS_process_vm_writev "process_vm_writev" CALL_WRITE_MEMORY call_enter_4;
+    setuid SYS_setuid "setuid" CALL_CREDENTIALS call_enter_1;
+    setgid SYS_setgid "setgid" CALL_CREDENTIALS call_enter_1;
+    setreuid SYS_setreuid "setreuid" CALL_CREDENTIALS call_enter_1;
+    setregid SYS_setregid "setregid" CALL_CREDENTIALS call_enter_1;
+    setresuid SYS_setresuid "setresuid" CALL_CREDENTIALS call_enter_1;
+    setresgid SYS_setresgid "setresgid" CALL_CREDENTIALS call_enter_1;
+    setfsuid SYS_setfsuid "setfsuid" CALL_CREDENTIALS call_enter_1;
+    setfsgid SYS_setfsgid "setfsgid" CALL_CREDENTIALS call_enter_1;
+    capset SYS_capset "capset" CALL_CREDENTIALS call_enter_1;
+    unshare SYS_unshare "unshare" CALL_CREDENTIALS call_enter_1;
+    setns SYS_setns "setns" CALL_CREDENTIALS call_enter_1;
+    mount SYS_mount "mount" CALL_MOUNT call_enter_5;
+    umount SYS_umount2 "umount2" CALL_UNMOUNT call_enter_2;
+    move_mount SYS_move_mount "move_mount" CALL_MOVE_MOUNT call_enter_5;
+    pivot_root SYS_pivot_root "pivot_root" CALL_PIVOT_ROOT call_enter_2;
+    mmap SYS_mmap "mmap" CALL_MMAP call_enter_4;
+    mprotect SYS_mprotect "mprotect" CALL_MPROTECT call_enter_3;
+    pkey_mprotect SYS_pkey_mprotect "pkey_mprotect" CALL_MPROTECT call_enter_3;
+    memfd_create SYS_memfd_create "memfd_create" CALL_MEMFD call_enter_2;
+    bpf SYS_bpf "bpf" CALL_BPF call_enter_3;
+}
+
+/// Name of a watched call by its number.
+pub(crate) fn name(number: u32) -> Option<&'static str> {
+    let number = libc::c_long::from(number);
+    CALLS.iter().find(|call| call.number == number).map(|call| call.name)
+}
+
+/// The programs at work.
+pub(crate) struct WatchedCalls {
+    /// Dropping these detaches the programs.
+    pub(crate) links: Vec<TracePointLink>,
+    pub(crate) programs: Vec<ProgramFd>,
+    /// Calls whose tracepoints this kernel does not have.
+    pub(crate) missing: Vec<&'static str>,
+}
+
+const EXIT: &str = "call_exit";
+
+/// Attaches the programs to the tracepoints of all calls that this kernel has.
+///
+/// # Errors
+/// When a program cannot be loaded, or there are no tracepoints at all.
+pub(crate) fn attach(ebpf: &mut Ebpf) -> Result<WatchedCalls, AttachError> {
+    mount_tracefs();
+    let mut numbers: Array<MapData, u32> = take_map(ebpf, "SYSCALLS")?;
+    for call in CALLS {
+        let number = u32::try_from(call.number).unwrap_or(0);
+        let set = numbers.set(number, call.act, 0);
+        set.map_err(|source| AttachError::Map { name: "SYSCALLS", source })?;
+    }
+    let mut programs: Vec<&'static str> = CALLS.iter().map(|call| call.enter).collect();
+    programs.push(EXIT);
+    programs.sort_unstable();
+    programs.dedup();
+    let mut watched = WatchedCalls { links: Vec::new(), programs: Vec::new(), missing: Vec::new() };
+    for program in programs {
+        let loaded = tracepoint(ebpf, program)?;
+        patiently(|| loaded.load()).map_err(|error| explain(program, "syscalls", error))?;
+        watched.programs.push(clone_fd(loaded.fd(), program, "syscalls")?);
+    }
+    for call in CALLS {
+        // The end first: a beginning whose end is not seen would stay in the map of calls.
+        let both =
+            attach_to(ebpf, EXIT, &format!("sys_exit_{}", call.tracepoint)).and_then(|end| {
+                let hook = format!("sys_enter_{}", call.tracepoint);
+                Ok([end, attach_to(ebpf, call.enter, &hook)?])
+            });
+        match both {
+            Ok(links) => watched.links.extend(links),
+            Err(error) if watched.missing.len() + 1 == CALLS.len() => return Err(error),
+            Err(error) => {
+                tracing::debug!(call = call.name, error = %error, "A call is not watched");
+                watched.missing.push(call.name);
+            }
+        }
+    }
+    Ok(watched)
+}
+
+fn attach_to(
+    ebpf: &mut Ebpf,
+    program: &'static str,
+    hook: &str,
+) -> Result<TracePointLink, AttachError> {
+    let loaded = tracepoint(ebpf, program)?;
+    let link = loaded.attach("syscalls", hook).and_then(|id| loaded.take_link(id));
+    link.map_err(|source| AttachError::Attach { program, hook: "syscalls", source })
+}
+
+/// The kernel tells the numbers of its tracepoints in tracefs only. Where nobody has mounted that, it
+/// is mounted in its usual place, which root alone may enter; a failure shows when the numbers are
+/// looked for.
+fn mount_tracefs() {
+    use rustix::mount::{MountFlags, mount};
+    const PLACE: &str = "/sys/kernel/tracing";
+    if std::fs::exists("/sys/kernel/debug/tracing/events").unwrap_or(false)
+        || std::fs::exists("/sys/kernel/tracing/events").unwrap_or(false)
+    {
+        return;
+    }
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    match mount("tracefs", PLACE, "tracefs", flags, None) {
+        Ok(()) => {
+            tracing::info!("Mounted tracefs at {PLACE}: the numbers of tracepoints are there")
+        }
+        Err(error) => tracing::debug!(%error, "tracefs cannot be mounted"),
+    }
+}
+
+fn tracepoint<'a>(
+    ebpf: &'a mut Ebpf,
+    program: &'static str,
+) -> Result<&'a mut TracePoint, AttachError> {
+    let found = ebpf.program_mut(program).ok_or(AttachError::Part { name: program })?;
+    found.try_into().map_err(|source: ProgramError| AttachError::Attach {
+        program,
+        hook: "syscalls",
+        source,
+    })
+}

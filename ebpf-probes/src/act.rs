@@ -1,0 +1,89 @@
+//! Records of what processes do to others, to the kernel, or to themselves.
+//!
+//! They have a size of their own and a ring of their own, which is small: what floods it takes no room
+//! of the records of processes.
+
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::RingBuf;
+use aya_ebpf::maps::ring_buf::RingBufEntry;
+use bygone_probe_abi::{
+    ACT_SOURCE_MAX, ACT_TEXT_FAULT, ACT_TEXT_MAX, ACT_TYPE_MAX, ActRecord, Header, KIND_ACT,
+    Process,
+};
+
+use crate::offsets::{
+    CRED_EFFECTIVE, CRED_EGID, CRED_EUID, CRED_GID, CRED_SGID, CRED_SUID, CRED_UID, TASK_CRED,
+};
+use crate::read::{int, long};
+use crate::{counters, namespaces, task};
+
+/// The collector sets the size before loading.
+#[map]
+static ACTS: RingBuf = RingBuf::with_byte_size(1024 * 1024, 0);
+
+/// A record in the ring that is being filled.
+pub type Entry = RingBufEntry<ActRecord>;
+
+/// Counts an act of the running process as seen and makes room for its record; counts it as lost when
+/// there is none.
+#[inline(always)]
+pub fn begin(class: u32, act: u32) -> Option<Entry> {
+    let time_ns = task::boot_ns();
+    counters::seen(class, time_ns);
+    let Some(mut entry) = ACTS.reserve::<ActRecord>(0) else {
+        counters::lost(class, time_ns);
+        return None;
+    };
+    let current = task::current();
+    let (uid, _) = task::owner(current);
+    let record = entry.as_mut_ptr();
+    // SAFETY: the entry is room for one record, of which every field is written here.
+    unsafe {
+        (*record).header =
+            Header { kind: KIND_ACT, length: size_of::<ActRecord>() as u32, time_ns };
+        (*record).actor = task::process(current);
+        (*record).target = Process { pid: 0, reserved: 0, start_ns: 0 };
+        (*record).tid = bpf_get_current_pid_tgid() as u32;
+        (*record).uid = uid;
+        (*record).act = act;
+        (*record).flags = 0;
+        (*record).call = 0;
+        (*record).pid_namespace = namespaces::of(current).pid;
+        (*record).reserved = 0;
+        (*record).text_bytes = 0;
+        (*record).returned = 0;
+        (*record).numbers = [0; 6];
+        (*record).ids = [[0; 6]; 2];
+        (*record).effective = [0; 2];
+        (*record).text = [0; ACT_TEXT_MAX];
+        (*record).source = [0; ACT_SOURCE_MAX];
+        (*record).file_system = [0; ACT_TYPE_MAX];
+    }
+    Some(entry)
+}
+
+/// Notes how much of the text was read.
+#[inline(always)]
+pub fn set_text(record: &mut ActRecord, read: i64) {
+    if read > 0 {
+        record.text_bytes = read as u32;
+    } else {
+        record.flags |= ACT_TEXT_FAULT;
+    }
+}
+
+/// Real, effective and saved user, then group ids of a task, and its capabilities in effect.
+#[inline(always)]
+pub fn credentials(task: u64) -> ([u32; 6], u64) {
+    let cred = long(task, &TASK_CRED);
+    let ids = [
+        int(cred, &CRED_UID),
+        int(cred, &CRED_EUID),
+        int(cred, &CRED_SUID),
+        int(cred, &CRED_GID),
+        int(cred, &CRED_EGID),
+        int(cred, &CRED_SGID),
+    ];
+    (ids, long(cred, &CRED_EFFECTIVE))
+}
