@@ -138,7 +138,7 @@ impl Machine {
         let folder = programs::target_dir().join("vmtest");
         std::fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
         let name = self.label().replace(' ', "-");
-        let image = folder.join(format!("{name}.cpio"));
+        let image = folder.join(format!("{name}-{}.cpio", std::process::id()));
         image::write(&image, &root, &kernel, &built, options.quick)?;
         let log = folder.join(format!("{name}.log"));
         let start = Instant::now();

@@ -44,11 +44,14 @@ const QUICK_WITHOUT: [&str; 4] = ["complete::", "lifetimes::", "running::", "sta
 /// Processes that a test starts at most in a quick run.
 const QUICK_STORM: u32 = 100;
 
+/// The module of scenarios that change the whole machine, a part of their own.
+const MACHINE_TESTS: &str = "machine::";
+
 /// The live tests of the process probes among the collector's unit tests.
 const LIVE_TESTS: &str = "publish::process_ebpf::live_tests::";
 
 /// The parts of a machine's work that run tests.
-pub(super) const TEST_PARTS: [&str; 2] = ["live", "scenarios"];
+pub(super) const TEST_PARTS: [&str; 3] = ["live", "scenarios", "machine"];
 
 /// The part that asks what can be recorded.
 pub(super) const DOCTOR_PART: &str = "doctor";
@@ -106,7 +109,7 @@ pub(super) fn write(
 
 /// The commands of the parts, for `work.sh`.
 fn parts(programs: &Programs, quick: bool) -> String {
-    let [live, scenarios] = TEST_PARTS;
+    let [live, scenarios, machine] = TEST_PARTS;
     let quoted = |path: &Path| quoted(&path.to_string_lossy());
     let left_out = SCENARIOS_WITHOUT.iter().chain(QUICK_WITHOUT.iter().filter(|_| quick));
     let skipped: String = left_out.map(|module| format!(" --skip {module}")).collect();
@@ -115,14 +118,16 @@ fn parts(programs: &Programs, quick: bool) -> String {
     if quick {
         text.push_str(&format!("export BYGONE_TEST_STORM={QUICK_STORM}\n"));
     }
+    let scenario_tests = quoted(&programs.scenarios);
     let tests = "--show-output --color never --test-threads 2";
     text.push_str(&format!(
         "part {DOCTOR_PART} {} doctor --json\n\
          part {live} {} {LIVE_TESTS} {tests}\n\
-         part {scenarios} {} {tests}{skipped}\n",
+         part {scenarios} {scenario_tests} {tests} --skip {MACHINE_TESTS}{skipped}\n\
+         export BYGONE_TEST_OWN_MACHINE=1\n\
+         part {machine} {scenario_tests} {MACHINE_TESTS} {tests}\n",
         quoted(&programs.bygone),
         quoted(&programs.unit_tests),
-        quoted(&programs.scenarios),
     ));
     text
 }

@@ -79,7 +79,8 @@ impl Programs {
 /// # Errors
 /// When binutils, which come with every C compiler, are not there, or `folder` cannot be written.
 pub(super) fn stripped(program: &Path, folder: &Path) -> Result<Vec<u8>> {
-    let copy = folder.join("stripped");
+    // Another run may do the same.
+    let copy = folder.join(format!("stripped-{}", std::process::id()));
     run(Command::new("strip").arg("-o").arg(&copy).arg(program))?;
     let bytes = std::fs::read(&copy).context("read the stripped program")?;
     std::fs::remove_file(&copy).context("remove the stripped program")?;

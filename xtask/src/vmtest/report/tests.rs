@@ -27,6 +27,10 @@ test result: ok. 2 passed; 0 failed; 0 ignored
 test files::a_file ... ok
 test result: ok. 1 passed; 0 failed; 0 ignored
 @@ end scenarios 0
+@@ begin machine
+test machine::processes_are_told_apart ... ok
+test result: ok. 1 passed; 0 failed; 0 ignored
+@@ end machine 0
 @@ done
 "#;
 
@@ -51,7 +55,7 @@ fn a_machine_that_did_all_is_green() {
         matrix,
         "\ntiers and tests\n  \
          kernel  exec                      exit                      file\n  \
-         6.1     raw_tracepoint, 1 passed  raw_tracepoint, 2 passed  inotify, 1 passed  green"
+         6.1     raw_tracepoint, 2 passed  raw_tracepoint, 3 passed  inotify, 1 passed  green"
     );
 }
 
@@ -103,7 +107,7 @@ fn a_failed_test_is_named() {
     let verdict = judge_text(&text, false);
     assert_eq!(verdict.faults, ["the part `live` ended with status 101"]);
     assert!(verdict.text().contains("FAILED publish::live_tests::signals_show_at_the_exit"));
-    assert!(matrix(&[verdict]).contains("raw_tracepoint, 1 of 2 FAILED"));
+    assert!(matrix(&[verdict]).contains("raw_tracepoint, 1 of 3 FAILED"));
 }
 
 #[test]
