@@ -56,6 +56,7 @@ fn in_kernel(count: u32, folder: &Path) -> anyhow::Result<Vec<Measure>> {
             programs.push(json!({ "at": at, "us_per_run": run_us / runs, "runs": runs }));
         }
     }
+    anyhow::ensure!(!programs.is_empty(), "no BPF program ran: {}", daemon.log());
     let measure = Measure::new("BPF programs per life of a process", "us", all_us / lives);
     Ok(vec![measure.at_most(8.0).details(json!(programs))])
 }
