@@ -11,7 +11,7 @@ use crate::offsets::{
     CGROUP_MEMORY, CGROUP_NODE, CGROUP_PIDS, CSS_CGROUP, CSS_SET_DEFAULT, CSS_SET_SUBSYSTEMS,
     KERNFS_ID, KERNFS_NAME, KERNFS_PARENT, TASK_CGROUPS,
 };
-use crate::read::{at, has, long, string};
+use crate::read::{Window, at, has, long, string};
 
 /// The `kernfs_node` of the task's cgroup and its id, 0 where unknown.
 #[inline(always)]
@@ -62,7 +62,8 @@ pub fn climb(slot: &mut Slot) -> bool {
     let mut count = 0;
     while count < CGROUP_COMPONENTS_MAX {
         count += 1;
-        let parent = long(node, &KERNFS_PARENT);
+        let window = Window::<4>::of(&mut slot.window, node);
+        let parent = window.long(&KERNFS_PARENT);
         if parent == 0 {
             return true;
         }
@@ -74,7 +75,7 @@ pub fn climb(slot: &mut Slot) -> bool {
         // SAFETY: the tail has COMPONENT_MAX bytes from `offset` on.
         let to = unsafe { slot.tail.as_mut_ptr().add(offset as usize) };
         // SAFETY: as above.
-        let read = unsafe { string(to, COMPONENT_MAX as u32, long(node, &KERNFS_NAME)) };
+        let read = unsafe { string(to, COMPONENT_MAX as u32, window.long(&KERNFS_NAME)) };
         if read == 0 {
             return false;
         }

@@ -18,7 +18,7 @@ use crate::offsets::{
     TASK_AUDIT_SESSION, TASK_CRED, TASK_FS, TASK_LOGIN_UID, TASK_MM, TASK_SIGNAL, TTY_NAME,
     UPID_NR,
 };
-use crate::read::{at, has, int, long, member_or, string};
+use crate::read::{Window, at, has, int, long, member_or, string};
 use crate::{cgroup, counters, namespaces, parts, scratch, task, walk};
 
 /// Bytes of arguments read at once, so that a page that is not there costs only what follows it.
@@ -43,9 +43,8 @@ pub fn exec(context: RawTracePointContext) -> i32 {
     slot_ref.record.tid = tid;
     slot_ref.script = script(bprm);
     slot_ref.record.environment_count = int(bprm, &BPRM_ENVC);
-    let mm = long(task, &TASK_MM);
-    read_arguments(slot_ref, mm);
-    if parts::prepare(slot_ref, long(mm, &MM_ARG_START)) {
+    read_arguments(slot_ref);
+    if parts::prepare(slot_ref) {
         walk::start(&context, walk::PARTS);
     } else {
         walk::start(&context, walk::NEXT);
@@ -84,16 +83,19 @@ pub fn fill(slot: &mut Slot, task: u64, time_ns: u64) {
     slot.tail_len = 0;
     slot.walk = WALK_PATH;
     slot.script = 0;
-    credentials(&mut slot.record, task);
+    credentials(slot, task);
     surroundings(&mut slot.record, task);
     let mm = long(task, &TASK_MM);
-    let start = long(mm, &MM_ARG_START);
-    slot.record.arguments_bytes = long(mm, &MM_ARG_END).saturating_sub(start);
-    slot.record.environment_bytes = long(mm, &MM_ENV_END).saturating_sub(long(mm, &MM_ENV_START));
+    let ranges = Window::<4>::from(&mut slot.window, mm, &MM_ARG_START);
+    let start = ranges.long(&MM_ARG_START);
+    slot.part_base = start;
+    slot.record.arguments_bytes = ranges.long(&MM_ARG_END).saturating_sub(start);
+    slot.record.environment_bytes =
+        ranges.long(&MM_ENV_END).saturating_sub(ranges.long(&MM_ENV_START));
     let file = long(mm, &MM_EXE_FILE);
     slot.walk_dentry = long(file, &FILE_DENTRY);
     slot.walk_mount = long(file, &FILE_MOUNT);
-    program_file(&mut slot.record, long(file, &FILE_INODE));
+    program_file(slot, long(file, &FILE_INODE));
     let fs = long(task, &TASK_FS);
     slot.cwd_dentry = long(fs, &FS_CWD_DENTRY);
     slot.cwd_mount = long(fs, &FS_CWD_MOUNT);
@@ -105,20 +107,21 @@ pub fn fill(slot: &mut Slot, task: u64, time_ns: u64) {
 }
 
 #[inline(always)]
-fn credentials(record: &mut ExecRecord, task: u64) {
-    let cred = long(task, &TASK_CRED);
-    record.uid = int(cred, &CRED_UID);
-    record.euid = int(cred, &CRED_EUID);
-    record.suid = int(cred, &CRED_SUID);
-    record.fsuid = int(cred, &CRED_FSUID);
-    record.gid = int(cred, &CRED_GID);
-    record.egid = int(cred, &CRED_EGID);
-    record.sgid = int(cred, &CRED_SGID);
-    record.fsgid = int(cred, &CRED_FSGID);
+fn credentials(slot: &mut Slot, task: u64) {
+    let record = &mut slot.record;
+    let cred = Window::<9>::of(&mut slot.window, long(task, &TASK_CRED));
+    record.uid = cred.int(&CRED_UID);
+    record.euid = cred.int(&CRED_EUID);
+    record.suid = cred.int(&CRED_SUID);
+    record.fsuid = cred.int(&CRED_FSUID);
+    record.gid = cred.int(&CRED_GID);
+    record.egid = cred.int(&CRED_EGID);
+    record.sgid = cred.int(&CRED_SGID);
+    record.fsgid = cred.int(&CRED_FSGID);
     record.login_uid = member_or(task, &TASK_LOGIN_UID, u32::MAX);
     record.audit_session = member_or(task, &TASK_AUDIT_SESSION, u32::MAX);
-    record.permitted = long(cred, &CRED_PERMITTED);
-    record.effective = long(cred, &CRED_EFFECTIVE);
+    record.permitted = cred.long(&CRED_PERMITTED);
+    record.effective = cred.long(&CRED_EFFECTIVE);
 }
 
 /// Session, terminal and namespaces.
@@ -152,20 +155,22 @@ fn session(task: u64) -> u32 {
 }
 
 #[inline(always)]
-fn program_file(record: &mut ExecRecord, inode: u64) {
-    record.inode = long(inode, &INODE_NUMBER);
-    record.mode = u32::from(member_or::<u16>(inode, &INODE_MODE, 0));
-    record.owner_uid = int(inode, &INODE_UID);
-    record.owner_gid = int(inode, &INODE_GID);
-    let file_system = long(inode, &INODE_SUPER);
+fn program_file(slot: &mut Slot, inode: u64) {
+    let record = &mut slot.record;
+    let window = Window::<16>::of(&mut slot.window, inode);
+    record.inode = window.long(&INODE_NUMBER);
+    record.mode = u32::from(window.member_or::<u16>(&INODE_MODE, 0));
+    record.owner_uid = window.int(&INODE_UID);
+    record.owner_gid = window.int(&INODE_GID);
+    let file_system = window.long(&INODE_SUPER);
     record.device = int(file_system, &SUPER_DEVICE);
     record.file_system = long(file_system, &SUPER_MAGIC) as u32;
-    record.file_bytes = long(inode, &INODE_SIZE);
-    record.links = member_or(inode, &INODE_LINKS, u32::MAX);
-    record.ctime_nanoseconds = int(inode, &INODE_CTIME_NSEC);
-    record.atime = member_or(inode, &INODE_ATIME, 0);
-    record.mtime = member_or(inode, &INODE_MTIME, 0);
-    record.ctime = member_or(inode, &INODE_CTIME, 0);
+    record.file_bytes = window.long(&INODE_SIZE);
+    record.links = window.member_or(&INODE_LINKS, u32::MAX);
+    record.ctime_nanoseconds = window.int(&INODE_CTIME_NSEC);
+    record.atime = window.member_or(&INODE_ATIME, 0);
+    record.mtime = window.member_or(&INODE_MTIME, 0);
+    record.ctime = window.member_or(&INODE_CTIME, 0);
     if inode != 0 {
         record.flags |= EXEC_FILE;
     }
@@ -177,8 +182,8 @@ fn program_file(record: &mut ExecRecord, inode: u64) {
 /// Copies the arguments as the kernel laid them out, up to the limit. The pages were written a
 /// moment ago by exec; should one be gone nevertheless, what came before it is kept and marked.
 #[inline(always)]
-fn read_arguments(slot: &mut Slot, mm: u64) {
-    let start = long(mm, &MM_ARG_START);
+fn read_arguments(slot: &mut Slot) {
+    let start = slot.part_base;
     let mut rest = slot.record.arguments_bytes;
     if rest > ARGUMENTS_MAX as u64 {
         rest = ARGUMENTS_MAX as u64;

@@ -39,13 +39,13 @@ struct Spent {
 #[map]
 static SPENT: LruHashMap<u32, Spent> = LruHashMap::with_max_entries(USERS_MAX, 0);
 
-/// Sets the slot to the pieces that there are to send; false when there are none. `start` is where
-/// the arguments begin.
+/// Sets the slot, whose `part_base` is where the arguments begin, to the pieces that there are to
+/// send; false when there are none.
 #[inline(always)]
-pub fn prepare(slot: &mut Slot, start: u64) -> bool {
+pub fn prepare(slot: &mut Slot) -> bool {
+    let start = slot.part_base;
     slot.part_runs = 0;
     slot.part_what = PART_ARGUMENTS;
-    slot.part_base = start;
     slot.part_start = start + ARGUMENTS_MAX as u64;
     slot.part_end = start.wrapping_add(slot.record.arguments_bytes);
     let environment = ENVIRONMENT.load() != 0 && has(&MM_ENV_START);

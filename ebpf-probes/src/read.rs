@@ -4,7 +4,7 @@ use core::mem::MaybeUninit;
 
 use aya_ebpf::Global;
 use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_kernel_str};
-use bygone_probe_abi::ABSENT;
+use bygone_probe_abi::{ABSENT, WINDOW_WORDS};
 
 /// Types of which every bit pattern, zeros included, is a value.
 pub trait Integer: Copy {}
@@ -56,6 +56,68 @@ pub fn long(base: u64, member: &Global<u32>) -> u64 {
 #[inline(always)]
 pub fn has(member: &Global<u32>) -> bool {
     member.load() != ABSENT
+}
+
+/// The first words of a kernel struct, or those from one of its members on, read at once into the
+/// slot: a call of the helper costs more than the bytes it copies. Never more words than the struct
+/// has, lest the read touch a page that is not there. The slot has one window, so the last counts.
+pub struct Window<const WORDS: usize> {
+    base: u64,
+    first: u32,
+    words: *const u8,
+}
+
+impl<const WORDS: usize> Window<WORDS> {
+    /// Those of the struct at `base`; zeros when it cannot be read.
+    #[inline(always)]
+    pub fn of(slot_window: &mut [u64; WINDOW_WORDS], base: u64) -> Self {
+        Self::read(slot_window, base, 0)
+    }
+
+    /// Those from `member` on. The kernel must have it.
+    #[inline(always)]
+    pub fn from(slot_window: &mut [u64; WINDOW_WORDS], base: u64, member: &Global<u32>) -> Self {
+        Self::read(slot_window, base, member.load())
+    }
+
+    #[inline(always)]
+    fn read(slot_window: &mut [u64; WINDOW_WORDS], base: u64, first: u32) -> Self {
+        const { assert!(WORDS <= WINDOW_WORDS) };
+        let words = slot_window.as_mut_ptr();
+        let from = base.wrapping_add(u64::from(first)) as *const core::ffi::c_void;
+        // SAFETY: the slot has the words; any address may be asked for.
+        unsafe { bpf_probe_read_kernel(words.cast(), WORDS as u32 * 8, from) };
+        Self { base, first, words: words.cast_const().cast() }
+    }
+
+    /// As the function [`member_or`]; a member that lies outside is read by itself.
+    #[inline(always)]
+    pub fn member_or<T: Integer>(&self, member: &Global<u32>, absent: T) -> T {
+        let offset = member.load();
+        if offset == ABSENT {
+            return absent;
+        }
+        // Hidden from the compiler, or it drops the check that the verifier needs to see.
+        let inside = core::hint::black_box(u64::from(offset.wrapping_sub(self.first)));
+        if inside > (WORDS * 8 - size_of::<T>()) as u64 {
+            return at(self.base.wrapping_add(u64::from(offset)));
+        }
+        // SAFETY: `inside` and the integer's size end within the words, which live as long as the
+        // slot, and the kernel aligns its members.
+        unsafe { self.words.add(inside as usize).cast::<T>().read() }
+    }
+
+    /// As the function [`int`].
+    #[inline(always)]
+    pub fn int(&self, member: &Global<u32>) -> u32 {
+        self.member_or(member, 0)
+    }
+
+    /// As the function [`long`].
+    #[inline(always)]
+    pub fn long(&self, member: &Global<u32>) -> u64 {
+        self.member_or(member, 0)
+    }
 }
 
 /// Copies the string at `address` with its NUL to `to`, at most `bytes_max` of it, and returns how

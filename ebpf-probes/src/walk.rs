@@ -20,7 +20,7 @@ use crate::offsets::{
     DENTRY_NAME, DENTRY_PARENT, MNT_NS_ANONYMOUS, MNT_NS_INUM, MOUNT_NS, MOUNT_PARENT, MOUNT_POINT,
     MOUNT_VFSMOUNT, VFSMOUNT_ROOT,
 };
-use crate::read::{has, int, long, string};
+use crate::read::{Window, has, int, long, string};
 use crate::{cgroup, counters, ring, scratch, snapshot};
 
 /// Entry of `walk` in the arrays of programs.
@@ -141,10 +141,11 @@ fn climb(slot: &mut Slot) -> End {
             root = long(mount, &VFSMOUNT_ROOT);
             continue;
         }
-        if !append(slot, limit, long(dentry, &DENTRY_NAME)) {
+        let window = Window::<6>::of(&mut slot.window, dentry);
+        if !append(slot, limit, window.long(&DENTRY_NAME)) {
             break;
         }
-        let parent = long(dentry, &DENTRY_PARENT);
+        let parent = window.long(&DENTRY_PARENT);
         if parent == dentry {
             end = End::Detached;
             break;

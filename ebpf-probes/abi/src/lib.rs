@@ -405,11 +405,16 @@ pub struct Slot {
     pub walk: u32,
     /// Number of this slot.
     pub index: u32,
+    /// Part of a kernel struct, while it is looked at.
+    pub window: [u64; WINDOW_WORDS],
     /// Fixed part of the record.
     pub record: ExecRecord,
     /// Its tail; it follows `record` without a hole, so that both are sent as one.
     pub tail: [u8; TAIL_BYTES],
 }
+
+/// Words of [`Slot::window`].
+pub const WINDOW_WORDS: usize = 16;
 
 /// Bytes of [`Slot::tail`]: each walk may end with a whole component past its limit. Before the walks
 /// the part behind the arguments holds the record that is sent next.
@@ -434,7 +439,7 @@ const _: () = {
     assert!(size_of::<ExitRecord>() == 112);
     assert!(size_of::<Counter>() == 16);
     assert!(size_of::<PartRecord>() == 48);
-    assert!(size_of::<Slot>() == 120 + 280 + TAIL_BYTES);
+    assert!(size_of::<Slot>() == 120 + WINDOW_WORDS * 8 + 280 + TAIL_BYTES);
     assert!(ARGUMENTS_MAX + PART_RECORD_MAX <= TAIL_BYTES);
     assert!(TAIL_BYTES.is_multiple_of(8));
 };
