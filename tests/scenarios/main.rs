@@ -5,6 +5,7 @@
 mod actions;
 mod arguments;
 mod bad_input;
+mod books;
 mod complete;
 mod crash;
 mod disk_full;

@@ -8,7 +8,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use crate::events::{ExecEvent, ProcessKey};
+use crate::events::{ExecEvent, ForkEvent, ProcessKey};
+use crate::host::reconcile::Remembered;
 use crate::host::text::cmdline;
 
 /// Processes that are remembered at once.
@@ -25,6 +26,10 @@ pub const CMDLINE_MAX: usize = 1024;
 struct Program {
     path: Option<Arc<str>>,
     cmdline: Option<Arc<str>>,
+    parent: Option<ProcessKey>,
+    /// Real user and group id.
+    ids: (u32, u32),
+    has_ended: bool,
 }
 
 /// Programs of processes, by identity.
@@ -75,20 +80,34 @@ impl ProcessCache {
         }
     }
 
-    /// Remembers that `process` runs what `creator` runs, and returns the path of that.
-    pub fn forked(&mut self, process: ProcessKey, creator: ProcessKey) -> Option<String> {
-        let program = self.programs.get(&creator).cloned().unwrap_or_default();
-        let path = program.path.as_deref().map(str::to_owned);
-        self.put(process, program);
-        path
+    /// Remembers that a new process runs what its creator runs, and tells the event what that is.
+    pub fn forked(&mut self, fork: &mut ForkEvent) {
+        let creator = self.programs.get(&fork.caller).cloned().unwrap_or_default();
+        fork.path = creator.path.as_deref().map(str::to_owned);
+        let (parent, ids) = (fork.parent, (fork.uid, fork.gid));
+        self.put(fork.process, Program { parent, ids, has_ended: false, ..creator });
     }
 
     /// The program of `process`, `None` when it is not known. The process is forgotten
     /// [`KEPT_NS`] after `boot_ns`.
     pub fn ended(&mut self, process: ProcessKey, boot_ns: u64) -> Option<String> {
-        let path = self.programs.get(&process)?.path.as_deref().map(str::to_owned);
+        let program = self.programs.get_mut(&process)?;
+        program.has_ended = true;
         self.ended.push_back((boot_ns, process));
-        path
+        program.path.as_deref().map(str::to_owned)
+    }
+
+    /// The processes that have not ended as far as is known.
+    pub fn running(&self) -> impl Iterator<Item = ProcessKey> {
+        self.programs.iter().filter(|(_, program)| !program.has_ended).map(|(process, _)| *process)
+    }
+
+    /// What is known of a process, for the event of its end.
+    #[must_use]
+    pub fn remembered(&self, process: ProcessKey) -> Remembered {
+        let program = self.programs.get(&process).cloned().unwrap_or_default();
+        let path = program.path.as_deref().map(str::to_owned);
+        Remembered { parent: program.parent, ids: program.ids, path }
     }
 
     /// Path of the program that `process` runs, `None` when it is not known.
@@ -180,14 +199,20 @@ impl ProcessCache {
 impl Program {
     fn of(exec: &ExecEvent) -> Self {
         let cmdline = exec.arguments.as_deref().map(|words| cmdline(words, CMDLINE_MAX).into());
-        Self { path: exec.path.as_deref().map(Arc::from), cmdline }
+        Self {
+            path: exec.path.as_deref().map(Arc::from),
+            cmdline,
+            parent: exec.parent,
+            ids: (exec.credentials.uid, exec.credentials.gid),
+            has_ended: false,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::{KEPT_NS, ProcessCache};
-    use crate::events::{ExecEvent, ProcessKey};
+    use crate::events::{ExecEvent, ForkEvent, ProcessKey};
 
     fn key(pid: u32) -> ProcessKey {
         ProcessKey { pid, start_ns: u64::from(pid) * 10 }
@@ -195,6 +220,23 @@ mod tests {
 
     fn exec(process: ProcessKey, path: Option<&str>) -> ExecEvent {
         ExecEvent { process, path: path.map(str::to_owned), ..ExecEvent::default() }
+    }
+
+    fn forked(cache: &mut ProcessCache, child: u32, caller: u32) -> Option<String> {
+        let (process, caller) = (key(child), key(caller));
+        let mut fork = ForkEvent {
+            time_ns: 0,
+            process,
+            parent: Some(caller),
+            caller,
+            clone_flags: None,
+            namespaces: None,
+            uid: 0,
+            gid: 0,
+            path: None,
+        };
+        cache.forked(&mut fork);
+        fork.path
     }
 
     fn started(cache: &mut ProcessCache, process: ProcessKey, path: Option<&str>) {
@@ -206,7 +248,7 @@ mod tests {
         let mut cache = ProcessCache::default();
         let arguments = Some(b"make\0-j8\0".to_vec());
         cache.started(&mut ExecEvent { arguments, ..exec(key(1), Some("/usr/bin/make")) });
-        assert_eq!(cache.forked(key(2), key(1)).as_deref(), Some("/usr/bin/make"));
+        assert_eq!(forked(&mut cache, 2, 1).as_deref(), Some("/usr/bin/make"));
         let mut child = ExecEvent { parent: Some(key(1)), ..exec(key(2), Some("/bin/sh")) };
         cache.started(&mut child);
         assert_eq!(child.parent_path.as_deref(), Some("/usr/bin/make"));
@@ -220,11 +262,11 @@ mod tests {
     fn a_child_runs_what_its_creator_runs() {
         let mut cache = ProcessCache::default();
         started(&mut cache, key(1), Some("/bin/sh"));
-        assert_eq!(cache.forked(key(2), key(1)).as_deref(), Some("/bin/sh"));
+        assert_eq!(forked(&mut cache, 2, 1).as_deref(), Some("/bin/sh"));
         started(&mut cache, key(2), Some("/bin/ls"));
         assert_eq!(cache.ended(key(2), 5).as_deref(), Some("/bin/ls"));
         assert_eq!(cache.ended(key(1), 6).as_deref(), Some("/bin/sh"));
-        assert_eq!(cache.forked(key(4), key(3)), None);
+        assert_eq!(forked(&mut cache, 4, 3), None);
     }
 
     #[test]

@@ -272,7 +272,6 @@ impl Lives {
         let process = ProcessKey { pid, start_ns };
         let of_parent = self.by_pid.get(&parent.pid);
         let ids = of_parent.and_then(|life| life.ids);
-        let path = self.programs.forked(process, parent);
         let parent_known = Some(parent).filter(|parent| parent.start_ns != START_UNKNOWN);
         self.cancelled += u64::from(self.ending.remove(&pid).is_some());
         self.put(Life {
@@ -283,7 +282,7 @@ impl Lives {
             seen_ns: boot_ns,
             is_told: true,
         });
-        ProcessEvent::Fork(ForkEvent {
+        let mut fork = ForkEvent {
             time_ns,
             process,
             parent: parent_known,
@@ -292,8 +291,10 @@ impl Lives {
             namespaces: None,
             uid: ids.map_or(ID_UNKNOWN, |ids| ids.uid),
             gid: ids.map_or(ID_UNKNOWN, |ids| ids.gid),
-            path,
-        })
+            path: None,
+        };
+        self.programs.forked(&mut fork);
+        ProcessEvent::Fork(fork)
     }
 
     fn execed(

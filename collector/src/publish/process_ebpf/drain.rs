@@ -14,9 +14,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::decode::{Decoded, Record, decode, real_ns};
 use super::ledger::{Ledger, Undecodable};
 use super::load::Attached;
+use super::looks::Looks;
 use super::parts::Parts;
 use super::{SOURCE, clock, proc_snapshot};
-use crate::events::{Action, ActionEvent, CollectorEvent, Gap, GapReason, ProcessEvent};
+use crate::events::{Action, ActionEvent, CollectorEvent, ExecEvent, Gap, GapReason, ProcessEvent};
 use crate::host::process_cache::ProcessCache;
 use crate::publish::gathered::Gathered;
 use crate::publish::privacy::Privacy;
@@ -58,6 +59,7 @@ pub(crate) struct Reader {
     parts: Parts,
     own_pid: u32,
     cache: ProcessCache,
+    looks: Looks,
     ledger: Ledger,
     undecodable: Undecodable,
     /// Read and not yet released.
@@ -84,6 +86,7 @@ impl Reader {
             parts: Parts::default(),
             own_pid: std::process::id(),
             cache: ProcessCache::default(),
+            looks: Looks::new(since_ns),
             ledger,
             undecodable: Undecodable::default(),
             pending: Vec::new(),
@@ -257,7 +260,8 @@ impl Reader {
         match &mut event {
             Decoded::Act(act, namespace) => self.name_processes(act, *namespace),
             Decoded::Life(ProcessEvent::Exec(exec)) if is_snapshot => {
-                if self.cache.contains(exec.process) {
+                self.looks.saw(exec.process);
+                if self.cache.contains(exec.process) && !self.has_lost_exec(exec) {
                     self.cache.complete(exec);
                     return None;
                 }
@@ -267,13 +271,34 @@ impl Reader {
             }
             Decoded::Life(ProcessEvent::Exec(exec)) => self.cache.started(exec),
             Decoded::Life(ProcessEvent::Fork(fork)) => {
-                fork.path = self.cache.forked(fork.process, fork.caller);
+                self.cache.forked(fork);
             }
             Decoded::Life(ProcessEvent::Exit(exit)) => {
                 exit.path = self.cache.ended(exit.process, boot_ns);
             }
         }
         Some(event)
+    }
+
+    /// Whether a running process runs another program than is known of it: its exec was lost.
+    fn has_lost_exec(&self, exec: &ExecEvent) -> bool {
+        let known = self.cache.path(exec.process);
+        known.is_some_and(|known| exec.path.as_deref().is_some_and(|path| path != &*known))
+    }
+
+    /// Has all processes looked at when that is due.
+    fn look(&mut self, now_ns: u64) {
+        if !self.looks.is_due(now_ns) {
+            return;
+        }
+        let Some(iterator) = &mut self.attached.iterator else {
+            return;
+        };
+        let written = iterator.run();
+        if let Err(error) = &written {
+            tracing::warn!(error, "Not all processes could be looked at; trying again");
+        }
+        self.looks.began(now_ns, written.is_ok());
     }
 
     /// Whether the collector itself loads a program: it does when it starts.
@@ -313,6 +338,19 @@ impl Reader {
         let detail = (self.away_ns > STALL_NS)
             .then(|| format!("the ring was not read for {} ms", self.away_ns / 1_000_000));
         self.away_ns = 0;
+        if self.ledger.has_losses(&counts) {
+            self.looks.after_loss(now_ns);
+        }
+        if ended_ns.is_none() {
+            self.look(now_ns);
+        }
+        let offset = |boot_ns| real_ns(boot_ns, offset_ns);
+        let ends = self.looks.finish(self.released_ns, &mut self.cache, offset);
+        if !ends.is_empty()
+            && let Err(closed) = self.send(sink, Events::Process(ends), None)
+        {
+            return Ok(Err(closed));
+        }
         events.extend(self.ledger.losses(&counts, now_ns, offset_ns, detail.as_deref()));
         events.extend(self.undecodable.take(SOURCE, now_ns, offset_ns));
         let all = ended_ns.is_some();

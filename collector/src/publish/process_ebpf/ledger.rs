@@ -115,6 +115,12 @@ impl Ledger {
         gaps
     }
 
+    /// Whether anything was lost that was not told yet.
+    pub(crate) fn has_losses(&self, counts: &Counts) -> bool {
+        let told = self.open.iter().flatten().map(|open| open.lost_told);
+        counts.iter().flatten().zip(told).any(|([_, lost], told)| *lost > told)
+    }
+
     /// Closes every bucket that ended long enough before `watermark_ns`; with `all`, the bucket
     /// that `watermark_ns` lies in as well. Events read but not recognised count as lost.
     pub(crate) fn close(

@@ -1,18 +1,18 @@
 //! Loading the programs into the kernel, attaching them, and seeing them fire.
 
-use std::io::Read;
 use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
 
-use aya::maps::{Array, MapData, PerCpuArray, ProgramArray, RingBuf};
+use aya::maps::{MapData, PerCpuArray, ProgramArray, RingBuf};
 use aya::programs::raw_trace_point::RawTracePointLink;
-use aya::programs::{Iter, ProgramError, ProgramFd, RawTracePoint};
+use aya::programs::{ProgramError, ProgramFd, RawTracePoint};
 use aya::{Ebpf, EbpfLoader};
 use bygone_probe_abi::{
     CLASSES, LIFE_CLASSES, SIGNALS_ALL, SIGNALS_FATAL, SIGNALS_NONE, SLOTS_PER_CPU,
 };
 
 use super::calls::{self, WatchedCalls};
+use super::iterate::TaskIterator;
 use super::ledger::Counts;
 use super::offsets::{Resolved, resolve};
 use super::sys::program_counts;
@@ -50,7 +50,7 @@ const EXIT: (&str, &str) = ("exit_group_dead", "sched_process_exit");
 const EXIT_FALLBACK: (&str, &str) = ("exit_last_thread", "sched_process_exit");
 
 /// Entries of the arrays of programs that others call.
-const TAIL_WALK: u32 = 0;
+pub(super) const TAIL_WALK: u32 = 0;
 const TAIL_PARTS: u32 = 1;
 
 /// Class, program and tracepoint of what processes do to others, apart from system calls.
@@ -178,8 +178,10 @@ pub(crate) struct Attached {
     /// Dropping these detaches the programs.
     links: Vec<RawTracePointLink>,
     calls: Option<WatchedCalls>,
+    /// What writes down all processes.
+    pub(crate) iterator: Option<TaskIterator>,
     programs: Vec<(usize, ProgramFd)>,
-    /// Programs that are not attached to a tracepoint: walks, and those of the iterator.
+    /// Programs that are attached to no tracepoint: walks, and those of the iterator.
     others: Vec<ProgramFd>,
     /// The kernel empties such a map when nobody holds it.
     tails: Vec<ProgramArray<MapData>>,
@@ -286,7 +288,14 @@ pub(crate) fn attach(config: &ProcessEbpfConfig) -> Result<Attached, AttachError
     attached.since_ns = clock::boot_ns();
     prove(&attached)?;
     if attached.disabled[0].is_none() {
-        attached.snapshot_error = snapshot(&mut ebpf, &mut attached).err();
+        match TaskIterator::load(ebpf) {
+            Ok((mut iterator, programs)) => {
+                attached.others.extend(programs);
+                attached.snapshot_error = iterator.run().err();
+                attached.iterator = Some(iterator);
+            }
+            Err(error) => attached.snapshot_error = Some(error),
+        }
     }
     Ok(attached)
 }
@@ -344,6 +353,7 @@ fn attach_all(
         counters: take_map(ebpf, "COUNTERS")?,
         links: Vec::new(),
         calls: None,
+        iterator: None,
         programs: Vec::new(),
         others: Vec::new(),
         tails: Vec::new(),
@@ -421,7 +431,7 @@ where
     T::try_from(map).map_err(|source| AttachError::Map { name, source })
 }
 
-fn set_tail(
+pub(super) fn set_tail(
     programs: &mut ProgramArray<MapData>,
     entry: u32,
     program: &ProgramFd,
@@ -491,47 +501,6 @@ fn prove(attached: &Attached) -> Result<(), AttachError> {
         return Err(AttachError::Silent { class });
     }
     Ok(())
-}
-
-/// Has the iterator write down every process; the error is in words.
-fn snapshot(ebpf: &mut Ebpf, attached: &mut Attached) -> Result<(), String> {
-    let words = |error: AttachError| format!("{:#}", anyhow::Error::from(error));
-    let types = aya::Btf::from_sys_fs().map_err(|error| error.to_string())?;
-    let walk = load_iterator(ebpf, "snapshot_walk", &types).map_err(words)?;
-    let mut tails: ProgramArray<MapData> = take_map(ebpf, "SNAPSHOT_WALK").map_err(words)?;
-    set_tail(&mut tails, TAIL_WALK, &walk, "SNAPSHOT_WALK").map_err(words)?;
-    attached.others.push(walk);
-    attached.others.push(load_iterator(ebpf, "snapshot", &types).map_err(words)?);
-    let iterator = iterator(ebpf, "snapshot").map_err(words)?;
-    let link = iterator.attach().and_then(|id| iterator.take_link(id));
-    let file = link.map_err(|error| error.to_string())?.into_file();
-    let mut output = Vec::new();
-    file.map_err(|error| error.to_string())?
-        .read_to_end(&mut output)
-        .map_err(|error| format!("the iterator over tasks failed: {error}"))?;
-    attached.tails.push(tails);
-    let lost: Array<MapData, u64> = take_map(ebpf, "SNAPSHOT_LOST").map_err(words)?;
-    match lost.get(&0, 0) {
-        Ok(0) => Ok(()),
-        Ok(lost) => Err(format!("{lost} of the processes found no room in the ring")),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
-fn iterator<'a>(ebpf: &'a mut Ebpf, program: &'static str) -> Result<&'a mut Iter, AttachError> {
-    let found = ebpf.program_mut(program).ok_or(AttachError::Part { name: program })?;
-    found.try_into().map_err(|source| AttachError::Attach { program, hook: "iter/task", source })
-}
-
-fn load_iterator(
-    ebpf: &mut Ebpf,
-    program: &'static str,
-    types: &aya::Btf,
-) -> Result<ProgramFd, AttachError> {
-    let loaded = iterator(ebpf, program)?;
-    patiently(|| loaded.load("task", types))
-        .map_err(|error| explain(program, "iter/task", error))?;
-    clone_fd(loaded.fd(), program, "iter/task")
 }
 
 /// Loads again while the kernel says EAGAIN: its verifier gives up when a signal is pending.

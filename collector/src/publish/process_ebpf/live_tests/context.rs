@@ -1,10 +1,13 @@
 //! What an exec and an exit tell besides who and what: long texts, the parent, roots, usage.
 
-use super::harness::{quiet, record, run, words};
-use crate::events::ExitEvent;
+use std::sync::mpsc::sync_channel;
+
+use super::harness::{Recorded, attach, quiet, record, run, sleeper, words};
+use crate::events::{ExitEvent, Noticed};
 use crate::host::environment::EnvironmentChoice;
 use crate::host::mask::Mask;
 use crate::publish::process_ebpf::ProcessEbpfConfig;
+use crate::publish::{CHANNEL_BATCHES_MAX, Publisher, Stop};
 
 /// Processes with arguments of almost 2 MiB, many at once: they may lose the rest of their arguments,
 /// which they say, and no process loses its record.
@@ -157,4 +160,49 @@ fn an_exit_tells_what_was_used() {
         assert!((100 << 10..1 << 30).contains(&usage.rss_bytes_max), "{usage:?}");
         assert!(usage.user_ns + usage.system_ns < 2 * lifetime_ns + 20_000_000, "{usage:?}");
     }
+}
+
+/// The exit of a process is lost in a storm that nobody reads: a look at all processes closes it.
+#[test]
+fn an_end_that_was_lost_is_found_by_a_look() {
+    let config = ProcessEbpfConfig { ring_bytes: 1 << 16, ..ProcessEbpfConfig::default() };
+    let mut sleeper = sleeper();
+    let killed = |sleeper: &mut std::process::Child| {
+        sleeper.kill().unwrap();
+        sleeper.wait().unwrap();
+    };
+    let Some(source) = attach(&config) else {
+        killed(&mut sleeper);
+        return;
+    };
+    for _ in 0..300 {
+        assert!(run(&mut quiet("/bin/true")).1.success());
+    }
+    killed(&mut sleeper);
+    let (sink, batches) = sync_channel(CHANNEL_BATCHES_MAX);
+    let stop = Stop::default();
+    let told = stop.clone();
+    let source = Box::new(source);
+    let reader = std::thread::spawn(move || source.run(&sink, &told));
+    let mut recorded = Recorded::default();
+    for batch in batches {
+        recorded.add(batch);
+        // The look is due two seconds after the loss, and waits a second for what is on its way.
+        let found = recorded.exits.iter().any(|exit| exit.process.pid == sleeper.id());
+        if found && !stop.is_set() {
+            stop.set();
+        }
+    }
+    reader.join().unwrap().unwrap();
+    let snapshot = recorded.execs.iter().find(|exec| exec.process.pid == sleeper.id()).unwrap();
+    assert!(snapshot.snapshot);
+    let exit = recorded.exit(snapshot.process);
+    assert_eq!(
+        (exit.exit_code, exit.signal, exit.path.as_deref()),
+        (None, None, snapshot.path.as_deref())
+    );
+    let Noticed::Reconciled { alive_ns } = exit.noticed else { panic!("{:?}", exit.noticed) };
+    assert!(alive_ns >= snapshot.time_ns && alive_ns < exit.time_ns);
+    // What runs was not ended.
+    assert!(recorded.exits.iter().all(|exit| exit.process.pid != std::process::id()));
 }
