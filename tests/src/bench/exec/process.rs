@@ -87,7 +87,7 @@ pub(super) fn memory(pid: u32) -> anyhow::Result<Memory> {
 /// What a BPF program has done since `bpf_stats` is on.
 #[derive(Clone, Debug, Default)]
 pub(super) struct BpfProgram {
-    /// The tracepoint it is attached to; empty when there is none.
+    /// The tracepoints it is attached to, separated by spaces; empty when there is none.
     pub(super) attached_to: String,
     pub(super) run_ns: u64,
     pub(super) runs: u64,
@@ -113,7 +113,10 @@ pub(super) fn bpf_programs(pid: u32) -> anyhow::Result<BTreeMap<u64, BpfProgram>
         }
         // Links of raw tracepoints name it; others at least say what they are.
         if let Some(attached_to) = field("tp_name").or_else(|| field("link_type")) {
-            attached_to.clone_into(&mut program.attached_to);
+            if !program.attached_to.is_empty() {
+                program.attached_to.push(' ');
+            }
+            program.attached_to.push_str(attached_to);
         }
     }
     Ok(programs)
