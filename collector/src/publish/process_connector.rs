@@ -194,8 +194,8 @@ impl Publisher for ProcessConnector {
             reason: None,
         };
         let exec = format!(
-            "path, arguments and folder of what ends or starts another program before /proc is read, \
-             some 100 microseconds later; scripts by their name; starts to 10 ms only{}",
+            "path, arguments and folder of what ends or starts another program before /proc can be \
+             read; scripts by their name; starts to 10 ms only{}",
             program::kept_from_this_user()
         );
         let fork = "who called, when that is not the parent; clone flags; starts to 10 ms only";

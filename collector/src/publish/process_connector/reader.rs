@@ -238,7 +238,12 @@ impl Reader {
         }
         let mut pending = std::mem::take(&mut self.pending);
         let mut bytes = 0;
-        for pending in pending.iter_mut().skip(first_new) {
+        let (execs, others): (Vec<&mut Pending>, Vec<&mut Pending>) = pending
+            .iter_mut()
+            .skip(first_new)
+            .partition(|pending| matches!(pending.entry, Entry::Exec { .. }));
+        // A program goes sooner than a start.
+        for pending in execs.into_iter().chain(others) {
             self.read_proc(pending);
             if let Entry::Exec { details: Some(details), .. } = &mut pending.entry {
                 bytes += details.arguments_bytes;
