@@ -11,7 +11,7 @@ CREATE TABLE process_events (
     env_size BIGINT HIDDEN, -- Size of the environment in bytes, terminating NULs included; null for a snapshot.
     cwd TEXT, -- Working directory, from the same root as `path`; null when it is the top of a mount that was taken away.
     auid BIGINT NOT NULL, -- Login user id set by the audit system; 4294967295 when unset.
-    uid BIGINT NOT NULL, -- Real user id, in the initial user namespace.
+    uid BIGINT NOT NULL, -- Real user id, in the initial user namespace; 4294967295 when it is not known, as the other ids.
     euid BIGINT NOT NULL, -- Effective user id.
     gid BIGINT NOT NULL, -- Real group id.
     egid BIGINT NOT NULL, -- Effective group id.
@@ -32,7 +32,7 @@ CREATE TABLE process_events (
     syscall TEXT NOT NULL, -- `execve`, which stands for `execveat` too, or `snapshot` for a process found running.
     time_ns BIGINT NOT NULL, -- When the kernel finished the exec, in nanoseconds since the Unix epoch; for a snapshot, when the process started.
     tid BIGINT NOT NULL, -- Thread id of the caller of exec.
-    start_ns BIGINT NOT NULL, -- Start of the process, in nanoseconds since boot.
+    start_ns BIGINT NOT NULL, -- Start of the process, in nanoseconds since boot; 0 when it is not known.
     guid TEXT NOT NULL, -- Identity of the process: boot, process id and start, unlike the process id never reused.
     parent_start_ns BIGINT, -- Start of the parent, in nanoseconds since boot.
     parent_guid TEXT, -- Identity of the parent.
@@ -77,7 +77,7 @@ CREATE TABLE process_fork_events (
     time BIGINT NOT NULL, -- When it happened, in whole seconds since the Unix epoch: `time_ns` rounded down.
     pid BIGINT NOT NULL, -- Process id of the new process, in the initial pid namespace.
     path TEXT, -- Path of the program that it runs until it calls exec; null when the source does not tell.
-    uid BIGINT NOT NULL, -- Real user id.
+    uid BIGINT NOT NULL, -- Real user id; 4294967295 when it is not known, as the group id.
     gid BIGINT NOT NULL, -- Real group id.
     parent BIGINT, -- Process id of the parent; null when it was already gone.
     uptime BIGINT NOT NULL, -- Whole seconds between boot and the fork.
@@ -87,7 +87,7 @@ CREATE TABLE process_fork_events (
     parent_start_ns BIGINT, -- Start of the parent, in nanoseconds since boot.
     parent_guid TEXT, -- Identity of the parent: the caller, or the caller's parent under `CLONE_PARENT`.
     caller BIGINT NOT NULL, -- Process id of the caller.
-    caller_start_ns BIGINT NOT NULL, -- Start of the caller, in nanoseconds since boot.
+    caller_start_ns BIGINT NOT NULL, -- Start of the caller, in nanoseconds since boot; 0 when it is not known.
     caller_guid TEXT NOT NULL, -- Identity of the process that called fork.
     clone_flags BIGINT, -- Flags of `clone(2)` without the exit signal; null on macOS.
     pid_namespace BIGINT, -- Inode of the pid namespace of the new process; null on macOS.
@@ -105,7 +105,7 @@ CREATE TABLE process_exit_events (
     time BIGINT NOT NULL, -- When it happened, in whole seconds since the Unix epoch: `time_ns` rounded down.
     pid BIGINT NOT NULL, -- Process id, in the initial pid namespace.
     path TEXT, -- Path of its program; null when the source does not tell.
-    uid BIGINT NOT NULL, -- Real user id.
+    uid BIGINT NOT NULL, -- Real user id; 4294967295 when it is not known, as the group id.
     gid BIGINT NOT NULL, -- Real group id.
     parent BIGINT, -- Process id of the parent, which reaps it; null when it was already gone.
     uptime BIGINT NOT NULL, -- Whole seconds between boot and the exit.
@@ -113,7 +113,7 @@ CREATE TABLE process_exit_events (
     signal BIGINT, -- The signal that ended it; null when it exited by itself or its end was not seen.
     core_dumped INTEGER, -- Whether it dumped core; null when its end was not seen.
     time_ns BIGINT NOT NULL, -- When its last thread ended, in nanoseconds since the Unix epoch; when its end was not seen, when it was found to be gone.
-    start_ns BIGINT NOT NULL, -- Start of the process, in nanoseconds since boot.
+    start_ns BIGINT NOT NULL, -- Start of the process, in nanoseconds since boot; 0 when it is not known.
     guid TEXT NOT NULL, -- Identity of the process, as in `process_events`.
     parent_start_ns BIGINT, -- Start of the parent, in nanoseconds since boot.
     parent_guid TEXT, -- Identity of the parent.
@@ -349,7 +349,7 @@ CREATE TABLE ledger (
     time BIGINT NOT NULL, -- When it happened, in whole seconds since the Unix epoch: `time_ns` rounded down.
     time_ns BIGINT NOT NULL, -- Start of the ten seconds, in nanoseconds since the Unix epoch.
     source TEXT NOT NULL, -- The source.
-    class TEXT NOT NULL, -- The class of event: `exec`, `fork`, `exit` or `file`.
+    class TEXT NOT NULL, -- The class of event: `exec`, `fork`, `exit` or `file`; `other` for what no table is of, `unknown` for what was lost before its class was known.
     seen BIGINT NOT NULL, -- Events that the source produced.
     stored BIGINT NOT NULL, -- Events that became rows.
     filtered BIGINT NOT NULL, -- Events that configuration left out.

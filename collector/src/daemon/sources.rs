@@ -310,3 +310,82 @@ fn chain(error: impl std::error::Error + Send + Sync + 'static) -> String {
 pub fn sources(config: &Config, data_dir: &Path) -> Vec<SourceReport> {
     list(config, data_dir).iter().flat_map(SourceReport::of).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::publish::{PublishError, Sink, Stop};
+
+    struct Tier(&'static str);
+
+    impl Publisher for Tier {
+        fn source(&self) -> &'static str {
+            self.0
+        }
+
+        fn capabilities(&self) -> Vec<Capability> {
+            vec![Capability {
+                time_ns: 0,
+                kind: "exec".to_owned(),
+                source: Some(self.0.to_owned()),
+                tier: Some("tier".to_owned()),
+                blind_to: "much".to_owned(),
+                reason: None,
+            }]
+        }
+
+        fn run(self: Box<Self>, _sink: &Sink, _stop: &Stop) -> Result<(), PublishError> {
+            Ok(())
+        }
+    }
+
+    fn tier(source: &'static str, is_there: bool) -> Attach {
+        Box::new(move || {
+            if is_there {
+                return Ok(Box::new(Tier(source)));
+            }
+            let (reason, fix) = (format!("no {source}"), None);
+            Err(Refusal { source: source.to_owned(), reason, fix })
+        })
+    }
+
+    fn source(tiers: [(&'static str, bool); 3]) -> Source {
+        let tiers = tiers.map(|(name, is_there)| tier(name, is_there));
+        Source::new("process", PROCESS_KINDS, tiers.into())
+    }
+
+    #[test]
+    fn the_first_tier_that_can_be_attached_is_in_use() {
+        let ladder = source([("a", false), ("b", true), ("c", true)]);
+        let attached = ladder.attach().ok().unwrap();
+        assert_eq!(attached.publisher.source(), "b");
+        let told = attached.capabilities();
+        assert_eq!(told[0].reason.as_deref(), Some("a: no a"));
+        let report = SourceReport::of(&ladder);
+        assert_eq!((report[0].source.as_deref(), report[0].refused.len()), (Some("b"), 1));
+        assert_eq!((&report[0].reason, report[0].refused[0].source.as_str()), (&None, "a"));
+        let best = source([("a", true), ("b", true), ("c", true)]);
+        assert_eq!(best.attach().ok().unwrap().capabilities()[0].reason, None);
+    }
+
+    #[test]
+    fn without_a_tier_every_kind_is_absent_for_all_reasons() {
+        let none = source([("a", false), ("b", false), ("c", false)]);
+        let refused = none.attach().err().unwrap();
+        assert_eq!(why(&refused), "a: no a; b: no b; c: no c");
+        let report = SourceReport::of(&none);
+        let kinds: Vec<&str> = report.iter().map(|report| report.kind.as_str()).collect();
+        assert_eq!(kinds, PROCESS_KINDS);
+        assert!(report.iter().all(|report| report.source.is_none() && report.refused.len() == 3));
+        let off = none.unless_off("process", false);
+        let refused = off.attach().err().unwrap();
+        assert!(why(&refused).starts_with("switched off"), "{refused:?}");
+    }
+
+    #[test]
+    fn one_of_a_ladder_stands_in_for_the_others() {
+        let others: Vec<&str> = stand_ins("process_scan").collect();
+        assert_eq!(others, ["process_ebpf", "process_connector"]);
+        assert_eq!(stand_ins("file_inotify").count(), 0);
+    }
+}

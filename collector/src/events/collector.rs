@@ -118,7 +118,8 @@ pub struct LedgerEntry {
     pub time_ns: i64,
     /// The source.
     pub source: String,
-    /// The class of event: `exec`, `fork`, `exit`, `file`.
+    /// The class of event: `exec`, `fork`, `exit`, `file`; `other` for what no table is of, `unknown` for
+    /// what was lost before its class was known.
     pub class: String,
     /// Events that the source produced.
     pub seen: u64,

@@ -104,6 +104,8 @@ pub(super) struct Lives {
     ended: Option<HashSet<ProcessKey>>,
     /// Messages of which [`Outcome::Later`] was said and that become no row after all.
     cancelled: u64,
+    /// Times that there was no room for another process.
+    crowded: u64,
 }
 
 impl Lives {
@@ -198,6 +200,11 @@ impl Lives {
     /// Forgets what ended processes ran, a while after their end.
     pub(super) fn expire(&mut self, boot_ns: u64) {
         self.programs.expire(boot_ns);
+    }
+
+    /// Gives up on the ends that wait to be settled: says how many, and how often there was no room.
+    pub(super) fn close(&mut self) -> (u64, u64) {
+        (self.ending.drain().count() as u64, self.crowded)
     }
 
     /// Whether ends wait to be settled.
@@ -389,6 +396,8 @@ impl Lives {
         let pid = life.process.pid;
         if self.by_pid.len() < LIVES_MAX || self.by_pid.contains_key(&pid) {
             self.by_pid.insert(pid, life);
+        } else {
+            self.crowded += 1;
         }
     }
 }

@@ -150,6 +150,11 @@ impl Reader {
             }
             self.socket.wait(SETTLE)?;
         }
+        let (unsettled, crowded) = self.lives.close();
+        for _ in 0..unsettled {
+            self.books.filtered(self.boot.real_ns(end_ns));
+        }
+        tracing::debug!(unsettled, crowded, "processes at the end");
         Ok(self.chores(sink, true))
     }
 

@@ -14,7 +14,8 @@ pub struct Ledger {
     pub time_ns: i64,
     /// The source.
     pub source: String,
-    /// The class of event: `exec`, `fork`, `exit` or `file`.
+    /// The class of event: `exec`, `fork`, `exit` or `file`; `other` for what no table is of, `unknown`
+    /// for what was lost before its class was known.
     pub class: String,
     /// Events that the source produced.
     pub seen: u64,

@@ -54,7 +54,7 @@ pub struct ProcessEvents {
     pub cwd: Option<String>,
     /// Login user id set by the audit system; 4294967295 when unset.
     pub auid: u32,
-    /// Real user id, in the initial user namespace.
+    /// Real user id, in the initial user namespace; 4294967295 when it is not known, as the other ids.
     pub uid: u32,
     /// Effective user id.
     pub euid: u32,
@@ -100,7 +100,7 @@ pub struct ProcessEvents {
     pub time_ns: i64,
     /// Thread id of the caller of exec.
     pub tid: u32,
-    /// Start of the process, in nanoseconds since boot.
+    /// Start of the process, in nanoseconds since boot; 0 when it is not known.
     #[column(bloom)]
     pub start_ns: u64,
     /// Identity of the process: boot, process id and start, unlike the process id never reused.

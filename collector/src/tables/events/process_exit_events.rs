@@ -13,7 +13,7 @@ pub struct ProcessExitEvents {
     /// Path of its program; null when the source does not tell.
     #[column(bloom)]
     pub path: Option<String>,
-    /// Real user id.
+    /// Real user id; 4294967295 when it is not known, as the group id.
     pub uid: u32,
     /// Real group id.
     pub gid: u32,
@@ -32,7 +32,7 @@ pub struct ProcessExitEvents {
     /// when it was found to be gone.
     #[column(time)]
     pub time_ns: i64,
-    /// Start of the process, in nanoseconds since boot.
+    /// Start of the process, in nanoseconds since boot; 0 when it is not known.
     #[column(bloom)]
     pub start_ns: u64,
     /// Identity of the process, as in `process_events`.

@@ -14,7 +14,7 @@ pub struct ProcessForkEvents {
     /// Path of the program that it runs until it calls exec; null when the source does not tell.
     #[column(bloom)]
     pub path: Option<String>,
-    /// Real user id.
+    /// Real user id; 4294967295 when it is not known, as the group id.
     pub uid: u32,
     /// Real group id.
     pub gid: u32,
@@ -39,7 +39,7 @@ pub struct ProcessForkEvents {
     pub parent_guid: Computed,
     /// Process id of the caller.
     pub caller: u32,
-    /// Start of the caller, in nanoseconds since boot.
+    /// Start of the caller, in nanoseconds since boot; 0 when it is not known.
     pub caller_start_ns: u64,
     /// Identity of the process that called fork.
     #[column(guid(caller, caller_start_ns))]
