@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use bygone_tests::{Daemon, requires_connector, sql_rows, wait_until};
+use bygone_tests::{Daemon, requires_connector, sql_rows, storm, wait_until};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -200,7 +200,7 @@ fn balanced(data_dir: &Path) {
 
 #[test]
 fn five_hundred_at_once_are_stored_or_counted_as_lost() {
-    const CHILDREN: u64 = 500;
+    let count = storm(500);
     if !requires_connector() {
         return;
     }
@@ -209,7 +209,7 @@ fn five_hundred_at_once_are_stored_or_counted_as_lost() {
         let section = format!("tier = \"connector\"\nring_bytes = \"{buffer}\"");
         let daemon = start(&folder, &section);
         let spawn = |_| Command::new("true").spawn().unwrap();
-        let children: Vec<Child> = (0..CHILDREN).map(spawn).collect();
+        let children: Vec<Child> = (0..count).map(spawn).collect();
         let pids: Vec<String> = children.iter().map(|child| child.id().to_string()).collect();
         for mut child in children {
             assert!(child.wait().unwrap().success());
@@ -226,7 +226,7 @@ fn five_hundred_at_once_are_stored_or_counted_as_lost() {
         );
         let ours = &sql_rows(&stopped.data_dir, &ours)[0];
         let (stored, lost) = (ours["stored"].as_u64().unwrap(), ours["lost"].as_u64().unwrap());
-        assert!(stored + lost >= 3 * CHILDREN, "{buffer}: {ours}");
-        assert!(stored == 3 * CHILDREN || lost > 0, "{buffer}: {ours}");
+        assert!(stored + lost >= 3 * count, "{buffer}: {ours}");
+        assert!(stored == 3 * count || lost > 0, "{buffer}: {ours}");
     }
 }

@@ -47,8 +47,9 @@ const QUICK_STORM: u32 = 100;
 /// The module of scenarios that change the whole machine, a part of their own.
 const MACHINE_TESTS: &str = "machine::";
 
-/// The live tests of the process probes among the collector's unit tests.
-const LIVE_TESTS: &str = "publish::process_ebpf::live_tests::";
+/// The live tests of the process sources among the collector's unit tests: names that they begin with.
+const LIVE_TESTS: &str = "publish::process_ebpf::live_tests:: publish::process_connector:: \
+                          publish::process_scan::";
 
 /// The parts of a machine's work that run tests.
 pub(super) const TEST_PARTS: [&str; 3] = ["live", "scenarios", "machine"];
