@@ -217,6 +217,23 @@ impl Lives {
         self.ended = Some(HashSet::new());
     }
 
+    /// The processes among these that run another program than is known: an exec was lost, or could not
+    /// be read. They are for the caller to read.
+    pub(super) fn changed<'a>(
+        &self,
+        live: impl IntoIterator<Item = (&'a ProcessKey, &'a Option<String>)>,
+    ) -> Vec<ProcessKey> {
+        let is_changed = |(process, path): &(&ProcessKey, &Option<String>)| {
+            let life = self.by_pid.get(&process.pid);
+            life.filter(|life| life.is_told && same_start(&life.process, process)).is_some_and(
+                |life| {
+                    path.is_some() && path.as_deref() != self.programs.path(life.process).as_deref()
+                },
+            )
+        };
+        live.into_iter().filter(is_changed).map(|(process, _)| *process).collect()
+    }
+
     /// Compares what is known with a look that began at `began_ns`, when everything told up to its
     /// end was taken in. Those that are gone become ends that nobody saw, at the time of the look;
     /// the ids of those that are not known are for the caller to read.
@@ -344,8 +361,14 @@ impl Lives {
 
     fn found(&mut self, mut found: Box<ExecEvent>, boot_ns: u64) -> Outcome {
         let known = self.by_pid.get(&found.process.pid);
-        if known.is_some_and(|life| life.is_told && same_start(&life.process, &found.process)) {
-            return Outcome::Nothing;
+        let known = known.filter(|life| same_start(&life.process, &found.process));
+        if let Some(life) = known {
+            let runs_other = found.path.is_some()
+                && found.path.as_deref() != self.programs.path(life.process).as_deref();
+            if life.is_told && !runs_other {
+                return Outcome::Nothing;
+            }
+            found.process = life.process;
         }
         self.programs.started(&mut found);
         self.put(Life::of(&found, boot_ns));

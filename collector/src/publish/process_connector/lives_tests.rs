@@ -183,3 +183,18 @@ fn a_look_closes_and_opens_what_differs() {
     assert!(matches!(lives.apply(found.clone(), 103 * TICK, 0), Outcome::Event(_)));
     assert_eq!(lives.apply(found, 103 * TICK, 0), Outcome::Nothing);
 }
+
+#[test]
+fn a_program_whose_start_was_lost_is_found() {
+    let mut lives = Lives::default();
+    exec_of(&mut lives, 7, Some(details(7, TICK, "/bin/sh")), TICK);
+    let process = ProcessKey { pid: 7, start_ns: TICK };
+    let runs = |path: &str| Some(path.to_owned());
+    assert_eq!(lives.changed([(&process, &runs("/bin/sh"))]), []);
+    assert_eq!(lives.changed([(&process, &None)]), []);
+    assert_eq!(lives.changed([(&process, &runs("/bin/cat"))]), [process]);
+    let found = |path| Entry::Found(details(7, TICK, path));
+    assert_eq!(lives.apply(found("/bin/sh"), 2 * TICK, 0), Outcome::Nothing);
+    assert!(matches!(lives.apply(found("/bin/cat"), 2 * TICK, 0), Outcome::Event(_)));
+    assert_eq!(lives.changed([(&process, &runs("/bin/cat"))]), []);
+}

@@ -56,7 +56,8 @@ struct Pending {
 struct Look {
     began_ns: u64,
     ended_ns: u64,
-    live: Vec<ProcessKey>,
+    /// Who ran, and which program.
+    live: HashMap<ProcessKey, Option<String>>,
 }
 
 /// The reader of the socket.
@@ -368,7 +369,7 @@ impl Reader {
         self.lives.begin_look();
         let began_ns = boot_ns();
         let running = program::running(&mut self.buffer)?;
-        let live = running.into_values().map(|running| running.process).collect();
+        let live = running.into_values().map(|running| (running.process, running.path)).collect();
         let ended_ns = boot_ns();
         self.look = Some(Look { began_ns, ended_ns, live });
         self.look_due_ns = ended_ns + INTERVAL_NS;
@@ -381,7 +382,10 @@ impl Reader {
             return;
         };
         let offset_ns = self.boot.offset_ns();
-        let (ends, unknown) = self.lives.end_look(look.live, look.began_ns, offset_ns);
+        let changed = self.lives.changed(&look.live);
+        let live = look.live.into_keys();
+        let (ends, mut unknown) = self.lives.end_look(live, look.began_ns, offset_ns);
+        unknown.extend(changed);
         for end in ends {
             self.publish(end);
         }
