@@ -2,7 +2,9 @@
 //!
 //! One program at the beginning of each notes the arguments, one at its end sends the record: both are
 //! attached to the tracepoint of each call that is watched, and a map says by a call's number what it
-//! is. A call that finds no room in the map of those on their way is counted as lost.
+//! is. A call that finds no room in the map of those on their way is counted as lost. Memory made
+//! executable is told at the beginning alone: programs map memory all the time, and what the call
+//! returns would cost each of them a second look.
 
 use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
@@ -91,6 +93,10 @@ fn begin<const COUNT: usize>(context: &TracePointContext) {
     if !may_matter(&call) {
         return;
     }
+    if what == CALL_MMAP || what == CALL_MPROTECT {
+        send_memory(&call);
+        return;
+    }
     if what == CALL_CREDENTIALS {
         let (ids, effective) = act::credentials(task::current());
         call.ids = ids;
@@ -102,6 +108,19 @@ fn begin<const COUNT: usize>(context: &TracePointContext) {
         counters::seen(class, time_ns);
         counters::lost(class, time_ns);
     }
+}
+
+/// Sends the record of memory that is to be executable.
+#[inline(always)]
+fn send_memory(call: &Call) {
+    let Some(mut entry) = act::begin(CLASS_MEMORY_EXEC, call.act) else {
+        return;
+    };
+    // SAFETY: the record is ours until it is submitted.
+    let record = unsafe { &mut *entry.as_mut_ptr() };
+    record.call = call.number;
+    record.numbers = call.arguments;
+    entry.submit(0);
 }
 
 /// End of a watched call.

@@ -266,7 +266,7 @@ CREATE TABLE mount_events (
     boot_id TEXT HIDDEN NOT NULL -- The boot during which it happened, 32 hexadecimal digits.
 );
 
--- Memory that was made executable: anonymous memory mapped so, and any that was made so later.
+-- Memory that a process asked to be executable: anonymous memory mapped so, and any that is to become so later. Whether the kernel granted it is not told.
 CREATE TABLE memory_exec_events (
     time BIGINT NOT NULL, -- When it happened, in whole seconds since the Unix epoch: `time_ns` rounded down.
     time_ns BIGINT NOT NULL, -- When, in nanoseconds since the Unix epoch.
@@ -277,10 +277,9 @@ CREATE TABLE memory_exec_events (
     start_ns BIGINT NOT NULL, -- Start of its process, in nanoseconds since boot.
     guid TEXT NOT NULL, -- Identity of its process, as in `process_events`.
     syscall TEXT NOT NULL, -- The system call: `mmap`, `mprotect` or `pkey_mprotect`.
-    address BIGINT NOT NULL, -- Where the memory begins.
+    address BIGINT NOT NULL, -- Where the memory is to begin; 0 where the kernel is to choose.
     bytes BIGINT NOT NULL, -- How long it is, in bytes.
     writable INTEGER NOT NULL, -- Whether it is writable at the same time.
-    result BIGINT NOT NULL, -- What the system call returned: 0 or a file descriptor, or the negative error number.
     eid BIGINT HIDDEN NOT NULL, -- The row's number in its table, given when it was appended and never reused.
     boot_ns BIGINT HIDDEN NOT NULL, -- When it happened, in nanoseconds since boot, time asleep included.
     boot_id TEXT HIDDEN NOT NULL -- The boot during which it happened, 32 hexadecimal digits.

@@ -171,14 +171,12 @@ pub struct MountAction {
 pub struct MemoryExecAction {
     /// Name of the system call.
     pub call: &'static str,
-    /// Where it begins.
+    /// Where it is to begin; 0 where the kernel is to choose.
     pub address: u64,
     /// How long it is, in bytes.
     pub bytes: u64,
     /// Whether it is writable at the same time.
     pub writable: bool,
-    /// 0, or the negative error.
-    pub result: i64,
 }
 
 /// A file in memory.

@@ -144,14 +144,7 @@ fn mount(record: &abi::ActRecord, call: &'static str) -> MountAction {
 
 fn memory_exec(record: &abi::ActRecord, call: &'static str) -> MemoryExecAction {
     let [address, bytes, protection, ..] = record.numbers;
-    let mapped = record.act == abi::CALL_MMAP && record.returned >= 0;
-    MemoryExecAction {
-        call,
-        address: if mapped { record.returned.cast_unsigned() } else { address },
-        bytes,
-        writable: protection & PROT_WRITE != 0,
-        result: if mapped { 0 } else { record.returned },
-    }
+    MemoryExecAction { call, address, bytes, writable: protection & PROT_WRITE != 0 }
 }
 
 fn bpf(record: &abi::ActRecord) -> BpfAction {

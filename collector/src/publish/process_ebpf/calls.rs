@@ -102,13 +102,7 @@ pub(crate) fn attach(ebpf: &mut Ebpf) -> Result<WatchedCalls, AttachError> {
         watched.programs.push(clone_fd(loaded.fd(), program, "syscalls")?);
     }
     for call in CALLS {
-        // The end first: a beginning whose end is not seen would stay in the map of calls.
-        let both =
-            attach_to(ebpf, EXIT, &format!("sys_exit_{}", call.tracepoint)).and_then(|end| {
-                let hook = format!("sys_enter_{}", call.tracepoint);
-                Ok([end, attach_to(ebpf, call.enter, &hook)?])
-            });
-        match both {
+        match attach_call(ebpf, call) {
             Ok(links) => watched.links.extend(links),
             Err(error) if watched.missing.len() + 1 == CALLS.len() => return Err(error),
             Err(error) => {
@@ -118,6 +112,17 @@ pub(crate) fn attach(ebpf: &mut Ebpf) -> Result<WatchedCalls, AttachError> {
         }
     }
     Ok(watched)
+}
+
+fn attach_call(ebpf: &mut Ebpf, call: &WatchedCall) -> Result<Vec<TracePointLink>, AttachError> {
+    let mut links = Vec::new();
+    // Memory is told at the beginning alone.
+    if ![abi::CALL_MMAP, abi::CALL_MPROTECT].contains(&call.act) {
+        // First: a beginning whose end is not seen would stay in the map of calls.
+        links.push(attach_to(ebpf, EXIT, &format!("sys_exit_{}", call.tracepoint))?);
+    }
+    links.push(attach_to(ebpf, call.enter, &format!("sys_enter_{}", call.tracepoint))?);
+    Ok(links)
 }
 
 fn attach_to(

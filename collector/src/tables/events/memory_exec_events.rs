@@ -5,7 +5,8 @@ use bygone_store::{Computed, EventTable};
 use crate::events::{Action, ActionEvent};
 use crate::tables::Subscriber;
 
-/// Memory that was made executable: anonymous memory mapped so, and any that was made so later.
+/// Memory that a process asked to be executable: anonymous memory mapped so, and any that is to become
+/// so later. Whether the kernel granted it is not told.
 #[derive(Clone, Debug, PartialEq, EventTable)]
 pub struct MemoryExecEvents {
     /// When, in nanoseconds since the Unix epoch.
@@ -28,14 +29,12 @@ pub struct MemoryExecEvents {
     pub guid: Computed,
     /// The system call: `mmap`, `mprotect` or `pkey_mprotect`.
     pub syscall: String,
-    /// Where the memory begins.
+    /// Where the memory is to begin; 0 where the kernel is to choose.
     pub address: u64,
     /// How long it is, in bytes.
     pub bytes: u64,
     /// Whether it is writable at the same time.
     pub writable: bool,
-    /// What the system call returned: 0 or a file descriptor, or the negative error number.
-    pub result: i64,
 }
 
 impl Subscriber for MemoryExecEvents {
@@ -59,7 +58,6 @@ impl Subscriber for MemoryExecEvents {
             address: memory.address,
             bytes: memory.bytes,
             writable: memory.writable,
-            result: memory.result,
         })
     }
 }
