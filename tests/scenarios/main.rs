@@ -10,6 +10,7 @@ mod complete;
 mod crash;
 mod disk_full;
 mod doctor;
+mod executables;
 mod exits;
 mod files;
 mod lifetimes;

@@ -329,6 +329,39 @@ CREATE TABLE file_events (
     boot_id TEXT HIDDEN NOT NULL -- The boot during which it happened, 32 hexadecimal digits.
 );
 
+-- Executed content: one row for the first time that each distinct content of a file runs, known by device, inode, change time and size, and not again after a restart of the collector. What could not be read is tried again, at most three times.
+CREATE TABLE executable_events (
+    time BIGINT NOT NULL, -- When it happened, in whole seconds since the Unix epoch: `time_ns` rounded down.
+    time_ns BIGINT NOT NULL, -- When it was executed, in nanoseconds since the Unix epoch.
+    path TEXT, -- Path of the file from the root of the mount namespace of the process.
+    kind TEXT NOT NULL, -- `program` for a file that the kernel loaded, `script` for one that an interpreter was loaded for.
+    interpreter TEXT, -- Of a script, the path of its interpreter.
+    hash_status TEXT NOT NULL, -- What came of reading it: `hashed`, `hashed_deleted` when it was read through the process that runs it after its last name was taken away, `changed` when another file or content was in its place by then, `gone` when it could not be reached any more, `too_large`, `not_read` on FUSE and network file systems, or `unreadable`.
+    sha256 TEXT, -- SHA-256 of the content; null unless it was hashed.
+    md5 TEXT, -- MD5 of the content; null likewise.
+    size BIGINT, -- Size in bytes.
+    entropy DOUBLE, -- Shannon entropy of the content in bits per byte, 0 to 8; null likewise. Compressed or encrypted content is near 8.
+    head TEXT, -- The first 32 bytes, in hexadecimal; null likewise.
+    package_manager TEXT, -- Package manager that knows the file: `dpkg` or `rpm`; null when none does.
+    package TEXT, -- The package that the file belongs to; null likewise.
+    package_version TEXT, -- Version of the package.
+    package_intact INTEGER, -- Whether the content is as in the package; null when the package does not say.
+    mtime BIGINT, -- Last change of the content, in seconds since the Unix epoch.
+    ctime_ns BIGINT, -- Last change of the metadata in nanoseconds since the Unix epoch, as `exe_ctime` in `process_events`.
+    mode TEXT, -- Type and permission bits, in octal.
+    owner_uid BIGINT, -- Owner.
+    owner_gid BIGINT, -- Owning group.
+    device BIGINT, -- Device of the file, as `exe_dev` in `process_events`.
+    inode BIGINT, -- Inode of the file, as `exe_inode` in `process_events`.
+    pid BIGINT NOT NULL, -- Process id of the process that executed it.
+    uid BIGINT NOT NULL, -- Real user id of that process.
+    start_ns BIGINT NOT NULL, -- Start of that process, in nanoseconds since boot.
+    guid TEXT NOT NULL, -- Identity of that process.
+    eid BIGINT HIDDEN NOT NULL, -- The row's number in its table, given when it was appended and never reused.
+    boot_ns BIGINT HIDDEN NOT NULL, -- When it happened, in nanoseconds since boot, time asleep included.
+    boot_id TEXT HIDDEN NOT NULL -- The boot during which it happened, 32 hexadecimal digits.
+);
+
 -- Stretches of time in which events were lost, each with its reason.
 CREATE TABLE gaps (
     time BIGINT NOT NULL, -- When it happened, in whole seconds since the Unix epoch: `time_ns` rounded down.

@@ -19,6 +19,8 @@ mod watched;
 pub use bounds::TableRetentionConfig;
 pub(crate) use load::state_home;
 pub use load::{DEFAULT_FILE, LoadConfig, default_data_dir};
-pub use settings::{Config, FileConfig, LogConfig, ProcessConfig, RetentionConfig, StoreConfig};
+pub use settings::{
+    Config, ExecutableConfig, FileConfig, LogConfig, ProcessConfig, RetentionConfig, StoreConfig,
+};
 pub(crate) use size::parse_size;
 pub use values::{LogLevel, ProcessTier, Sync};

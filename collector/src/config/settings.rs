@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,6 +15,9 @@ use super::bounds::TableRetentionConfig;
 use super::values::{LogLevel, ProcessTier, Sync};
 use crate::host::environment::EnvironmentChoice;
 use crate::host::signals::SignalChoice;
+
+/// Executed files that may wait to be read.
+const QUEUE: NonZeroU16 = NonZeroU16::new(1024).expect("it is not zero");
 
 /// One setting, as the reference and the check for unknown keys see it.
 pub(super) struct Setting {
@@ -151,6 +155,18 @@ settings! {
         /// own rights: ptrace, process_vm_readv, setuid and its like, mount, memfd_create, mprotect, bpf.
         /// It makes every system call of every process some 70 ns slower.
         key syscalls: bool = true;
+    }
+    /// The content of what is executed: hashes, entropy, package.
+    section executable: ExecutableConfig {
+        /// Whether it is read.
+        key enabled: bool = true;
+        /// Larger files are not read.
+        #[serde(with = "super::size")]
+        key max_bytes: u64 = 256 << 20;
+        /// Whether files on FUSE and network file systems are read.
+        key read_network: bool = false;
+        /// Executed files that may wait to be read, 1 to 65535; what does not fit is a gap.
+        key queue: NonZeroU16 = QUEUE;
     }
     /// Changes to files.
     section file: FileConfig {

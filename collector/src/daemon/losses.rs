@@ -47,6 +47,7 @@ impl Losses {
             Events::Process(events) => self.count(source, &events, refused),
             Events::Action(events) => self.count(source, &events, refused),
             Events::File(events) => self.count(source, &events, refused),
+            Events::Executable(events) => self.count(source, &events, refused),
             Events::Collector(events) => {
                 self.hold(events, refused);
                 return;

@@ -18,6 +18,8 @@ mod folder;
 mod losses;
 mod run;
 mod sources;
+#[cfg(target_os = "linux")]
+mod state_db;
 mod supervise;
 mod time;
 mod writer;

@@ -41,12 +41,14 @@ pub fn run(config: &Config, data_dir: &Path) -> anyhow::Result<()> {
     let (writer, opened) = Writer::open(data_dir, tables::event_schemas(), options)?;
     let folder = DataFolder::open(data_dir)?;
     let (sink, batches) = sync_channel(CHANNEL_BATCHES_MAX);
-    let (writer_thread, writer_ended) =
-        start_writer(WriterLoop::new(writer, config.store.sync, &opened.last_heartbeat), batches)?;
+    let mut sources = sources::list(config, data_dir);
+    let tees = sources.iter_mut().filter_map(|source| source.tee.take()).collect();
+    let writer_loop = WriterLoop::new(writer, config.store.sync, &opened.last_heartbeat, tees);
+    let (writer_thread, writer_ended) = start_writer(writer_loop, batches)?;
     let stop = Stop::default();
 
     let mut publishers = Vec::new();
-    let started = start_publishers(config, data_dir, &opened, &sink, &stop, &mut publishers);
+    let started = start_publishers(sources, &opened, &sink, &stop, &mut publishers);
     if started.is_ok() {
         tracing::info!(data_dir = %data_dir.display(), "Collecting");
         signals.wait(writer_ended);
@@ -93,8 +95,7 @@ fn start_writer(
 
 /// Attaches the sources, says what they can see, and starts their threads.
 fn start_publishers(
-    config: &Config,
-    data_dir: &Path,
+    sources: Vec<Source>,
     opened: &Opened,
     sink: &Sink,
     stop: &Stop,
@@ -102,7 +103,7 @@ fn start_publishers(
 ) -> anyhow::Result<()> {
     let mut attached: Vec<(Source, Attached)> = Vec::new();
     let mut capabilities = Vec::new();
-    for source in sources::list(config, data_dir) {
+    for source in sources {
         match source.attach() {
             Ok(tier) => {
                 capabilities.extend(tier.capabilities());

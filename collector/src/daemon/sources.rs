@@ -10,9 +10,9 @@ use serde::Serialize;
 
 use crate::config::Config;
 #[cfg(target_os = "linux")]
-use crate::config::{ProcessConfig, ProcessTier};
+use crate::config::{ExecutableConfig, ProcessConfig, ProcessTier};
 use crate::events::Capability;
-use crate::publish::Publisher;
+use crate::publish::{Batch, Publisher};
 
 /// Why a tier cannot be attached, and what would mend it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -53,7 +53,12 @@ pub(super) struct Source {
     tiers: Vec<Attach>,
     /// Why not all tiers that there are may be used.
     chosen: Option<String>,
+    /// For a source of which the events come from those of others: who is shown these.
+    pub(super) tee: Option<Tee>,
 }
+
+/// Shown every batch before it is stored. It does not wait.
+pub(super) type Tee = Box<dyn Fn(&Batch) + Send>;
 
 /// The tier in use.
 pub(super) struct Attached {
@@ -67,7 +72,7 @@ pub(super) struct Attached {
 
 impl Source {
     fn new(name: &'static str, kinds: &'static [&'static str], tiers: Vec<Attach>) -> Self {
-        Self { name, kinds, tiers, chosen: None }
+        Self { name, kinds, tiers, chosen: None, tee: None }
     }
 
     /// The source of a section that is not enabled.
@@ -218,8 +223,32 @@ pub(super) fn list(config: &Config, data_dir: &Path) -> Vec<Source> {
     });
     vec![
         processes(&config.process).unless_off("process", config.process.enabled),
+        executables(&config.executable, data_dir),
         Source::new("file_inotify", &["file"], vec![files]).unless_off("file", config.file.enabled),
     ]
+}
+
+/// What is executed, which the process sources tell of.
+#[cfg(target_os = "linux")]
+fn executables(config: &ExecutableConfig, data_dir: &Path) -> Source {
+    use std::sync::Arc;
+
+    use super::state_db::StateDb;
+    use crate::publish::executable::{self, Executables, ExecutablesConfig, Inbox};
+
+    let inbox = Arc::new(Inbox::new(usize::from(config.queue.get())));
+    let shown = Arc::clone(&inbox);
+    let (data_dir, max_bytes, read_network) =
+        (data_dir.to_owned(), config.max_bytes, config.read_network);
+    let read: Attach = Box::new(move || {
+        let settings = ExecutablesConfig { bytes_max: max_bytes, read_network };
+        let memory = Box::new(StateDb::new(&data_dir));
+        let now_ns = super::time::now_ns();
+        Ok(Box::new(Executables::attach(Arc::clone(&inbox), memory, settings, now_ns)))
+    });
+    let mut source = Source::new(executable::SOURCE, &["executable"], vec![read]);
+    source.tee = Some(Box::new(move |batch| shown.offer(batch)));
+    source.unless_off("executable", config.enabled)
 }
 
 /// The ladder of process sources.

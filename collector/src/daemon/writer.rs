@@ -17,7 +17,7 @@ use bygone_store::Writer;
 use super::damage;
 use super::expiry;
 use super::losses::Losses;
-use super::sources;
+use super::sources::{self, Tee};
 use crate::config::Sync as SyncPolicy;
 use crate::events::{CollectorEvent, Gap, GapReason};
 use crate::publish::{Batch, Events};
@@ -52,11 +52,18 @@ pub(super) struct WriterLoop {
     untold: Vec<Gap>,
     /// Whether the last rotation failed, which is said once.
     rotation_failed: bool,
+    /// Who else is shown the batches.
+    tees: Vec<Tee>,
 }
 
 impl WriterLoop {
-    /// `watermarks` are those of the run before.
-    pub(super) fn new(writer: Writer, sync: SyncPolicy, watermarks: &[(String, i64)]) -> Self {
+    /// `watermarks` are those of the run before; `tees` are shown every batch.
+    pub(super) fn new(
+        writer: Writer,
+        sync: SyncPolicy,
+        watermarks: &[(String, i64)],
+        tees: Vec<Tee>,
+    ) -> Self {
         let now = Instant::now();
         Self {
             writer,
@@ -69,6 +76,7 @@ impl WriterLoop {
             losses: Losses::default(),
             untold: Vec::new(),
             rotation_failed: false,
+            tees,
         }
     }
 
@@ -106,6 +114,7 @@ impl WriterLoop {
         if let Events::Collector(events) = &mut batch.events {
             events.iter_mut().for_each(|event| self.complete(event));
         }
+        self.tees.iter().for_each(|tee| tee(&batch));
         let (source, watermark_ns) = (batch.source, batch.watermark_ns);
         if batch.events.count() > 0 {
             self.append(batch);

@@ -5,6 +5,7 @@
 
 mod action;
 mod collector;
+mod executable;
 mod file;
 mod process;
 
@@ -13,6 +14,9 @@ pub use action::{
     MemoryFileAction, ModuleAction, MountAction, Rights, SignalAction, Target,
 };
 pub use collector::{Capability, CollectorEvent, Gap, GapReason, LedgerEntry};
+pub use executable::{
+    ContentDigest, ContentKey, ExecutableEvent, ExecutableKind, HashStatus, PackageOwner,
+};
 pub use file::{FileAction, FileEvent, FileStat};
 pub use process::{
     CapabilitySets, Container, Credentials, ExecEvent, ExitEvent, ForkEvent, Namespaces, Noticed,

@@ -77,8 +77,7 @@ impl Books {
             Test::Texts(texts)
         };
         let columns = &["kind", "source", "tier", "blind_to", "reason"];
-        let mut asked = Asked::all(Capabilities::SCHEMA, columns).with("kind", of_classes());
-        asked.time = i64::MIN..=range.end;
+        let asked = Asked::all(Capabilities::SCHEMA, columns).with("kind", of_classes());
         let mut in_use = Vec::new();
         asked.each(history, |row| {
             let text = |column| row.text(column).map(str::to_owned);

@@ -82,7 +82,7 @@ fn reasons(books: &Books, classes: &[&str], range: &Range<i64>) -> Vec<String> {
     let mut reasons = Vec::new();
     let mut sources = BTreeSet::new();
     for class in classes {
-        for (in_use, part) in parts(books, class, range, &mut reasons) {
+        for Part { in_use, range: part, is_last } in parts(books, class, range, &mut reasons) {
             let Some(source) = &in_use.source else {
                 reasons.push(unwatched(in_use, &part));
                 continue;
@@ -94,11 +94,20 @@ fn reasons(books: &Books, classes: &[&str], range: &Range<i64>) -> Vec<String> {
             let rows =
                 books.ledger.iter().filter(|row| row.class == *class && row.source == *source);
             reasons.extend(ledger(class, source, rows, &part));
-            reasons.extend(watermark(books, class, source, &part));
+            // What follows another one is told by its gap.
+            reasons.extend(watermark(books, class, source, &part).filter(|_| is_last));
         }
     }
     reasons.extend(gaps(books, classes, &sources));
     reasons
+}
+
+/// A part of a range and what was in use in it.
+struct Part<'a> {
+    in_use: &'a InUse,
+    range: Range<i64>,
+    /// Whether nothing else has come into use since.
+    is_last: bool,
 }
 
 /// What was in use in the parts of a range. A part before the first record is a reason.
@@ -107,7 +116,7 @@ fn parts<'a>(
     class: &str,
     range: &Range<i64>,
     reasons: &mut Vec<String>,
-) -> Vec<(&'a InUse, Range<i64>)> {
+) -> Vec<Part<'a>> {
     let of_class: Vec<&InUse> = books.in_use.iter().filter(|in_use| in_use.kind == class).collect();
     let ends = of_class.iter().skip(1).map(|next| next.time_ns).chain([i64::MAX]);
     let first = of_class.first().map(|first| first.time_ns);
@@ -119,11 +128,12 @@ fn parts<'a>(
             None => format!("{class}: nothing is recorded of this time"),
         });
     }
-    let parts = of_class
-        .iter()
-        .zip(ends)
-        .map(|(in_use, end_ns)| (*in_use, range.start.max(in_use.time_ns)..range.end.min(end_ns)));
-    parts.filter(|(_, part)| !part.is_empty()).collect()
+    let parts = of_class.iter().zip(ends).map(|(in_use, end_ns)| Part {
+        in_use,
+        range: range.start.max(in_use.time_ns)..range.end.min(end_ns),
+        is_last: end_ns == i64::MAX,
+    });
+    parts.filter(|part| !part.range.is_empty()).collect()
 }
 
 fn unwatched(in_use: &InUse, part: &Range<i64>) -> String {
@@ -336,6 +346,9 @@ mod tests {
             "{all:?}"
         );
         books.in_use.push(in_use(140, Some("eye"), ""));
+        books.watermarks.clear();
+        assert_eq!(of(&books, 100, 120), [""; 0], "the mark of what was replaced is of no concern");
+        books = Books { in_use: books.in_use, ..whole() };
         assert_eq!(of(&books, 140, 160), [""; 0]);
     }
 

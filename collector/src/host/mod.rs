@@ -2,6 +2,7 @@
 
 pub mod boot;
 pub mod containers;
+pub mod dpkg;
 pub mod environment;
 pub mod mask;
 #[cfg(target_os = "linux")]

@@ -9,6 +9,8 @@
 #[cfg(target_os = "linux")]
 pub mod btf;
 #[cfg(target_os = "linux")]
+pub mod executable;
+#[cfg(target_os = "linux")]
 pub mod file_inotify;
 mod gathered;
 pub mod path_pattern;
@@ -25,7 +27,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SendError, SyncSender};
 
-use crate::events::{ActionEvent, Capability, CollectorEvent, FileEvent, Noticed, ProcessEvent};
+use crate::events::{
+    ActionEvent, Capability, CollectorEvent, ExecutableEvent, FileEvent, Noticed, ProcessEvent,
+};
 
 /// Batches that may wait for the store's writer.
 ///
@@ -98,6 +102,9 @@ events! {
     Action(ActionEvent) = |event| Some((event.action.class(), event.time_ns));
     /// Changes to files.
     File(FileEvent) = |event| Some(("file", event.time_ns));
+    /// Content that was executed.
+    Executable(ExecutableEvent) =
+        |event| (!event.snapshot).then_some(("executable", event.time_ns));
     /// The collector's own.
     Collector(CollectorEvent) = |_| None;
 }

@@ -111,6 +111,7 @@ tables! {
         memory_exec_events::MemoryExecEvents,
         memfd_events::MemfdEvents,
         file_events::FileEvents,
+        executable_events::ExecutableEvents,
         gaps::Gaps,
         ledger::Ledger,
         capabilities::Capabilities,

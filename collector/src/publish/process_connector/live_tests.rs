@@ -46,7 +46,9 @@ impl Rounds {
             match batch.events {
                 Events::Process(events) => self.processes.extend(events),
                 Events::Collector(events) => self.collector.extend(events),
-                Events::File(_) | Events::Action(_) => panic!("no file events come from here"),
+                Events::File(_) | Events::Action(_) | Events::Executable(_) => {
+                    panic!("no file events come from here")
+                }
             }
         }
     }

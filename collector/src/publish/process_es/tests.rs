@@ -312,7 +312,9 @@ fn collect(batches: &Receiver<Batch>) -> Published {
                     }
                 }
             }
-            Events::File(_) | Events::Action(_) => panic!("no file event is sent"),
+            Events::File(_) | Events::Action(_) | Events::Executable(_) => {
+                panic!("no file event is sent")
+            }
         }
         published.watermarks.extend(batch.watermark_ns);
     }

@@ -92,7 +92,9 @@ impl Running {
                 }
             }
             Events::Collector(events) => self.collector.extend(events),
-            Events::Process(_) | Events::Action(_) => panic!("files are not processes"),
+            Events::Process(_) | Events::Action(_) | Events::Executable(_) => {
+                panic!("files are not processes")
+            }
         }
         if let Some(watermark_ns) = batch.watermark_ns {
             assert!(watermark_ns >= self.watermark_ns, "the watermark went back");
