@@ -34,7 +34,7 @@ fn a_clean_stop_flushes_and_the_next_start_says_how_long_it_was_down() {
     let second = Daemon::start_in(&stopped.data_dir, "[file]\nenabled = false\n");
     let gap = "SELECT source, end_ns > time_ns ordered, lost, \
                (SELECT count(*) FROM capabilities WHERE kind = 'exec' AND tier IS NOT NULL) starts \
-               FROM gaps WHERE reason = 'daemon_down'";
+               FROM gaps WHERE reason = 'daemon_down' AND source = 'process_ebpf'";
     let expected = json!({ "source": "process_ebpf", "ordered": 1, "lost": null, "starts": 2 });
     wait_until("the gap is visible", || {
         (sql_rows(second.data_dir(), gap) == [expected.clone()]).then_some(())
@@ -94,7 +94,8 @@ fn what_is_not_watched_is_said_at_start_and_recorded() {
     let row = |kind: &str| json!({ "kind": kind, "source": "process_ebpf" });
     let off = json!({ "kind": "file", "source": null });
     wait_until("capabilities are recorded", || {
-        let expected = [row("exec"), row("exit"), off.clone(), row("fork")];
+        let content = json!({ "kind": "executable", "source": "executable" });
+        let expected = [row("exec"), content, row("exit"), off.clone(), row("fork")];
         (sql_rows(daemon.data_dir(), rows) == expected).then_some(())
     });
 }

@@ -10,9 +10,12 @@ use rusqlite::types::{Value, ValueRef};
 
 use super::terminal::say;
 use super::visible::visible;
+use crate::tables;
 
-/// Tables that are complete by themselves: they tell of the gaps in others.
-const ABOUT_THE_COLLECTOR: &[&str] = &["gaps", "ledger", "capabilities"];
+/// Whether a table tells of the gaps in others, and is complete by itself.
+fn is_about_the_collector(table: &str) -> bool {
+    tables::classes_of(table).is_some_and(<[_]>::is_empty)
+}
 
 /// How far the latest watermark may lie behind while a collector runs: it notes one every 5 s.
 const BEHIND_NS_MAX: i64 = 30_000_000_000;
@@ -39,7 +42,7 @@ pub(super) fn print(session: &Session, executed: &Executed, warn_of_gaps: bool) 
 /// In words, that the range read reaches past the last watermark of a collector that no longer
 /// runs; `None` when it does not. The gap is written when a collector starts again.
 fn end(data_dir: &Path, executed: &Executed) -> Option<String> {
-    let ranges = executed.scanned.iter().filter(|(table, _)| !ABOUT_THE_COLLECTOR.contains(table));
+    let ranges = executed.scanned.iter().filter(|(table, _)| !is_about_the_collector(table));
     let to_ns = ranges.map(|(_, range)| *range.end()).max()?;
     let watermarks = Reader::open(data_dir).ok()?.heartbeat().ok()?;
     let last_ns = watermarks.iter().map(|(_, watermark_ns)| *watermark_ns).max()?;
@@ -56,7 +59,7 @@ fn gaps(session: &Session, executed: &Executed) -> Option<String> {
     let ranges = executed
         .scanned
         .iter()
-        .filter(|(table, _)| !ABOUT_THE_COLLECTOR.contains(table))
+        .filter(|(table, _)| !is_about_the_collector(table))
         .map(|(_, range)| range);
     let from_ns = ranges.clone().map(|range| *range.start()).min()?;
     let to_ns = ranges.map(|range| *range.end()).max()?;

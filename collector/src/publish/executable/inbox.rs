@@ -81,6 +81,11 @@ struct State {
 }
 
 impl State {
+    /// Whether a content is new, or to be looked at again.
+    fn wants(&self, met: &Met) -> bool {
+        self.seen.get(met).is_none_or(|seen| seen.again)
+    }
+
     fn is_empty(&self) -> bool {
         self.waiting.is_empty() && self.running.is_empty() && self.refused.is_empty()
     }
@@ -111,8 +116,10 @@ impl Inbox {
         state.clock_offset_ns = batch.clock_offset_ns;
         for event in events {
             let ProcessEvent::Exec(exec) = event else { continue };
-            for request in requests(exec) {
-                self.take(&mut state, request);
+            for met in [program(exec), script(exec)].into_iter().flatten() {
+                if state.wants(&met) {
+                    self.take(&mut state, request(exec, met));
+                }
             }
         }
         state.offered_ns = state.offered_ns.max(batch.watermark_ns);
@@ -124,10 +131,6 @@ impl Inbox {
     }
 
     fn take(&self, state: &mut State, request: Request) {
-        let known = state.seen.get(&request.met).copied();
-        if known.is_some_and(|seen| !seen.again) {
-            return;
-        }
         let queue = if request.snapshot { &mut state.running } else { &mut state.waiting };
         if queue.len() >= self.queue_max {
             // As many as the queue holds are told apart by their times.
@@ -139,6 +142,7 @@ impl Inbox {
         if state.seen.len() >= SEEN_MAX {
             state.seen.clear();
         }
+        let known = state.seen.get(&request.met);
         let tries = known.map_or(0, |seen| seen.tries).saturating_add(1);
         state.seen.insert(request.met.clone(), Seen { tries, again: false });
         queue.push_back(request);
@@ -202,33 +206,38 @@ impl Inbox {
     }
 }
 
-/// What an exec executed: its program, and the script that it was for.
-fn requests(exec: &ExecEvent) -> impl Iterator<Item = Request> {
-    let mount_namespace = exec.namespaces.map(|namespaces| namespaces.mount);
-    let request = |kind, path: Option<&String>, file: Option<ProgramFile>, met| Request {
+/// The program that was executed.
+fn program(exec: &ExecEvent) -> Option<Met> {
+    let file = exec.file.as_ref().filter(|_| !exec.kernel_thread)?;
+    Some(Met::Program(file.device, file.inode, file.ctime_ns.or(file.ctime), file.size))
+}
+
+/// The script that it was executed for.
+fn script(exec: &ExecEvent) -> Option<Met> {
+    let path = absolute(exec.cwd.as_deref(), exec.script_path.as_deref()?)?;
+    Some(Met::Script(exec.namespaces.map(|namespaces| namespaces.mount), path))
+}
+
+/// The request for what an exec executed.
+fn request(exec: &ExecEvent, met: Met) -> Request {
+    let (kind, path, interpreter, file) = match &met {
+        Met::Program(..) => (ExecutableKind::Program, exec.path.clone(), None, exec.file),
+        Met::Script(_, path) => {
+            (ExecutableKind::Script, Some(path.clone()), exec.path.clone(), None)
+        }
+    };
+    Request {
         time_ns: exec.time_ns,
         process: exec.process,
         uid: exec.credentials.uid,
         snapshot: exec.snapshot,
         kind,
-        path: path.cloned(),
-        interpreter: None,
-        mount_namespace,
+        path,
+        interpreter,
+        mount_namespace: exec.namespaces.map(|namespaces| namespaces.mount),
         file,
         met,
-    };
-    let program = exec.file.filter(|_| !exec.kernel_thread).map(|file| {
-        let ctime_ns = file.ctime_ns.or(file.ctime);
-        let met = Met::Program(file.device, file.inode, ctime_ns, file.size);
-        request(ExecutableKind::Program, exec.path.as_ref(), Some(file), met)
-    });
-    let script = exec.script_path.as_ref().and_then(|script| {
-        let path = absolute(exec.cwd.as_deref(), script)?;
-        let met = Met::Script(mount_namespace, path.clone());
-        let interpreter = exec.path.clone();
-        Some(Request { interpreter, ..request(ExecutableKind::Script, Some(&path), None, met) })
-    });
-    program.into_iter().chain(script)
+    }
 }
 
 /// A script's path, joined to the working directory when it is relative.
