@@ -9,6 +9,9 @@ use bygone_tests::{Daemon, requires_bpf, sql_rows, wait_until};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+/// The lowest priority may be none on a machine that runs tests.
+const CONFIG: &str = "[file]\nenabled = false\n[executable]\nniceness = 0\n";
+
 /// A program of its own content: a copy with something behind its end, which loaders leave alone.
 fn program(folder: &Path, name: &str, mark: &str) -> PathBuf {
     let path = folder.join(name);
@@ -51,7 +54,7 @@ fn a_program_is_hashed_once_also_after_a_restart() {
     let folder = TempDir::new().unwrap();
     let path = program(folder.path(), "twice", "first content");
     let (sha256, md5) = (sum("sha256sum", &path), sum("md5sum", &path));
-    let daemon = Daemon::start();
+    let daemon = Daemon::start_in(&folder.path().join("data"), CONFIG);
     run(&path);
     run(&path);
     settle(&daemon, folder.path(), "later");
@@ -75,7 +78,7 @@ fn a_program_is_hashed_once_also_after_a_restart() {
 
     let stopped = daemon.stop();
     assert!(stopped.status.success(), "{}", stopped.log);
-    let daemon = Daemon::start_in(&stopped.data_dir, "[file]\nenabled = false\n");
+    let daemon = Daemon::start_in(&stopped.data_dir, CONFIG);
     run(&path);
     settle(&daemon, folder.path(), "after the restart");
     assert_eq!(rows(daemon.data_dir(), &path, "1 one"), [json!({ "one": 1 })]);
@@ -103,7 +106,7 @@ fn what_was_replaced_or_removed_has_no_hash() {
         return;
     }
     let folder = TempDir::new().unwrap();
-    let daemon = Daemon::start();
+    let daemon = Daemon::start_in(&folder.path().join("data"), CONFIG);
     // The reader is kept busy, so that the file is another one by the time it is looked at.
     let replaced = program(folder.path(), "replaced", "before");
     let removed = program(folder.path(), "removed", "removed");
@@ -138,7 +141,7 @@ fn a_program_that_was_deleted_is_read_while_it_runs() {
         return;
     }
     let folder = TempDir::new().unwrap();
-    let daemon = Daemon::start();
+    let daemon = Daemon::start_in(&folder.path().join("data"), CONFIG);
     let path = folder.path().join("sleeper");
     fs::copy("/bin/cat", &path).unwrap();
     let sha256 = sum("sha256sum", &path);
@@ -166,7 +169,7 @@ fn a_package_owns_its_programs_and_a_script_has_its_own_hash() {
     let script = folder.path().join("script");
     fs::write(&script, "#!/bin/sh\nexit 0\n").unwrap();
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
-    let daemon = Daemon::start();
+    let daemon = Daemon::start_in(&folder.path().join("data"), CONFIG);
     run(&script);
     run(Path::new("/bin/true"));
     let expected = json!({
@@ -200,7 +203,7 @@ fn it_can_be_switched_off_and_bounded() {
     }
     let folder = TempDir::new().unwrap();
     let path = program(folder.path(), "bounded", "bounded");
-    let bounded = "[file]\nenabled = false\n[executable]\nmax_bytes = \"4KiB\"\n";
+    let bounded = "[file]\nenabled = false\n[executable]\nniceness = 0\nmax_bytes = \"4KiB\"\n";
     let daemon = Daemon::start_in(&folder.path().join("bounded-data"), bounded);
     run(&path);
     let expected = json!({ "hash_status": "too_large", "sha256": null });

@@ -167,6 +167,9 @@ settings! {
         key read_network: bool = false;
         /// Executed files that may wait to be read, 1 to 65535; what does not fit is a gap.
         key queue: NonZeroU16 = QUEUE;
+        /// How far the reading stands back behind the rest of the host, 0 to 19 as of nice(1).
+        #[serde(deserialize_with = "super::values::niceness")]
+        key niceness: u8 = 19;
     }
     /// Changes to files.
     section file: FileConfig {

@@ -47,6 +47,18 @@ impl<'de> Deserialize<'de> for Sync {
     }
 }
 
+/// A niceness that takes nothing from others.
+pub(super) fn niceness<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
+    let niceness = u8::deserialize(deserializer)?;
+    if niceness > 19 {
+        return Err(D::Error::invalid_value(
+            Unexpected::Unsigned(niceness.into()),
+            &"a number from 0 to 19",
+        ));
+    }
+    Ok(niceness)
+}
+
 /// A text that `parse` makes a value of; `expected` says which those are.
 fn read<'de, D: Deserializer<'de>, T>(
     deserializer: D,

@@ -238,11 +238,14 @@ fn executables(config: &ExecutableConfig, data_dir: &Path) -> Source {
 
     let inbox = Arc::new(Inbox::new(usize::from(config.queue.get())));
     let shown = Arc::clone(&inbox);
-    let (data_dir, max_bytes, read_network) =
-        (data_dir.to_owned(), config.max_bytes, config.read_network);
+    let data_dir = data_dir.to_owned();
+    let settings = ExecutablesConfig {
+        bytes_max: config.max_bytes,
+        read_network: config.read_network,
+        niceness: config.niceness.into(),
+    };
     let read: Attach = Box::new(move || {
-        let settings = ExecutablesConfig { bytes_max: max_bytes, read_network };
-        let memory = Box::new(StateDb::new(&data_dir));
+        let memory = Box::new(StateDb::new(&data_dir, settings.niceness));
         let now_ns = super::time::now_ns();
         Ok(Box::new(Executables::attach(Arc::clone(&inbox), memory, settings, now_ns)))
     });

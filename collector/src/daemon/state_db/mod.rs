@@ -62,13 +62,14 @@ pub(super) struct StateDb {
 }
 
 impl StateDb {
-    /// The database of a data folder, not opened yet.
-    pub(super) fn new(data_dir: &Path) -> Self {
+    /// The database of a data folder, not opened yet; `niceness` is that of the thread which indexes
+    /// packages.
+    pub(super) fn new(data_dir: &Path, niceness: i32) -> Self {
         Self {
             path: data_dir.join(FILE),
             connection: None,
             failed: false,
-            packages: Packages::new(Dpkg::new(Path::new(ADMIN_DIR)), data_dir.join(FILE)),
+            packages: Packages::new(Dpkg::new(Path::new(ADMIN_DIR)), data_dir.join(FILE), niceness),
         }
     }
 
@@ -183,12 +184,12 @@ mod tests {
     #[test]
     fn what_was_met_is_known_after_a_restart() {
         let folder = tempfile::tempdir().unwrap();
-        let mut state = StateDb::new(folder.path());
+        let mut state = StateDb::new(folder.path(), 0);
         assert!(!folder.path().join(FILE).exists(), "it is opened when it is used");
         assert!(!state.knows(&CONTENT));
         assert!(state.remember(&CONTENT, 7, None));
         assert!(state.knows(&CONTENT));
-        let mut state = StateDb::new(folder.path());
+        let mut state = StateDb::new(folder.path(), 0);
         assert!(state.knows(&CONTENT));
         for other in [
             ContentKey { device: 2, ..CONTENT },
@@ -205,11 +206,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(FILE);
         std::fs::write(&path, vec![b'x'; 4096]).unwrap();
-        let mut state = StateDb::new(folder.path());
+        let mut state = StateDb::new(folder.path(), 0);
         assert!(state.remember(&CONTENT, 7, None));
         assert!(state.knows(&CONTENT));
         Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
-        let mut state = StateDb::new(folder.path());
+        let mut state = StateDb::new(folder.path(), 0);
         assert!(!state.knows(&CONTENT));
         assert!(state.remember(&CONTENT, 7, None));
         assert!(state.knows(&CONTENT));
@@ -217,7 +218,7 @@ mod tests {
 
     #[test]
     fn without_a_folder_nothing_is_known_and_nothing_fails() {
-        let mut state = StateDb::new(Path::new("/nonexistent/folder"));
+        let mut state = StateDb::new(Path::new("/nonexistent/folder"), 0);
         assert!(!state.remember(&CONTENT, 7, None));
         assert!(!state.knows(&CONTENT));
         assert_eq!(state.owner("/bin/true", None), Ownership::Nobody);

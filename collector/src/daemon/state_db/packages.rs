@@ -27,9 +27,6 @@ const REBUILD_AFTER: Duration = Duration::from_secs(60);
 /// How long the index waits for what else is written.
 const BUSY: Duration = Duration::from_secs(10);
 
-/// The lowest priority.
-const NICENESS: i32 = 19;
-
 /// Folders of files that are not executed, half of all; they are left out of the index.
 const LEFT_OUT: [&str; 4] =
     ["/usr/share/doc/", "/usr/share/man/", "/usr/share/locale/", "/usr/include/"];
@@ -39,6 +36,8 @@ pub(super) struct Packages {
     dpkg: Dpkg,
     /// Where the index is.
     database: PathBuf,
+    /// That of the thread that makes it.
+    niceness: i32,
     /// The thread that makes the index anew.
     rebuilding: Option<JoinHandle<()>>,
     rebuilt: Option<Instant>,
@@ -46,8 +45,8 @@ pub(super) struct Packages {
 }
 
 impl Packages {
-    pub(super) fn new(dpkg: Dpkg, database: PathBuf) -> Self {
-        Self { dpkg, database, rebuilding: None, rebuilt: None, stop: Arc::default() }
+    pub(super) fn new(dpkg: Dpkg, database: PathBuf, niceness: i32) -> Self {
+        Self { dpkg, database, niceness, rebuilding: None, rebuilt: None, stop: Arc::default() }
     }
 
     /// The package of the file at a path, and whether a content is as in it.
@@ -88,9 +87,14 @@ impl Packages {
         }
         let (dpkg, database, stop) =
             (self.dpkg.clone(), self.database.clone(), Arc::clone(&self.stop));
+        let niceness = self.niceness;
         let thread = std::thread::Builder::new().name("packages".to_owned());
         let begun = thread.spawn(move || {
             let started = Instant::now();
+            // On Linux the priority is that of the thread.
+            if let Err(error) = rustix::process::setpriority_process(None, niceness) {
+                tracing::debug!(error = %error, "Packages are indexed at the usual priority");
+            }
             match rebuild(&database, &dpkg, &stop) {
                 Ok(files) => {
                     let took_ms = started.elapsed().as_millis();
@@ -144,10 +148,6 @@ fn package_of(connection: &Connection, path: &str) -> rusqlite::Result<Option<St
 /// Makes the index anew, and says how many files it has. A package whose list cannot be read is left
 /// out.
 fn rebuild(database: &Path, dpkg: &Dpkg, stop: &AtomicBool) -> rusqlite::Result<u64> {
-    // On Linux the priority is that of the thread.
-    if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
-        tracing::debug!(error = %error, "Packages are indexed at the usual priority");
-    }
     // Of before the lists are read: a change meanwhile makes the index an old one.
     let Some(version) = dpkg.version() else { return Ok(0) };
     let mut connection = super::try_open(database)?;
@@ -253,7 +253,7 @@ mod tests {
         fs::write(folder.path().join("status"), "Package: base\nVersion: 3\n").unwrap();
         let database = folder.path().join("state.db");
         let connection = super::super::try_open(&database).unwrap();
-        let mut packages = Packages::new(Dpkg::new(folder.path()), database);
+        let mut packages = Packages::new(Dpkg::new(folder.path()), database, 0);
         let mut asked = |path: &str, md5: u8| {
             let digest = digest([md5; 16]);
             packages.owner(&connection, path, Some(&digest)).unwrap()

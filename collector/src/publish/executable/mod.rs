@@ -1,6 +1,6 @@
 //! The content of what is executed: its hashes, its entropy, and the package that it belongs to.
 //!
-//! Execs that other publishers tell of are offered to an [`Inbox`]. A thread of the lowest priority
+//! Execs that other publishers tell of are offered to an [`Inbox`]. A thread of low priority
 //! takes from it what was not met before, finds the file (`file`), and reads it once (`digest`). What
 //! was read is remembered ([`Memory`]) beyond the end of the collector, so that it is read once in the
 //! life of a content.
@@ -36,6 +36,8 @@ pub struct ExecutablesConfig {
     pub bytes_max: u64,
     /// Whether files on FUSE and network file systems are read.
     pub read_network: bool,
+    /// How far the reading stands back behind the rest of the host, 0 to 19.
+    pub niceness: i32,
 }
 
 /// The source.

@@ -41,9 +41,6 @@ const HELD_MAX: usize = 1024;
 /// How often it is asked for the packages of those.
 const ASK_EVERY: Duration = Duration::from_millis(500);
 
-/// The lowest priority.
-const NICENESS: i32 = 19;
-
 /// A content that was sent.
 struct Sent {
     at: Instant,
@@ -125,7 +122,7 @@ impl Runner {
     /// Reads until told to stop or nobody listens.
     pub(super) fn run(mut self, sink: &Sink, stop: &Stop) {
         // On Linux the priority is that of the thread.
-        if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
+        if let Err(error) = rustix::process::setpriority_process(None, self.config.niceness) {
             tracing::debug!(error = %error, "Files are read at the usual priority");
         }
         let patience = Patience::new(stop);
