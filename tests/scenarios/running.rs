@@ -90,7 +90,7 @@ fn what_is_not_watched_is_said_at_start_and_recorded() {
         assert!(line.is_some_and(|line| line.contains("process_ebpf")), "{kind}: {log}");
     }
     let rows = "SELECT kind, source FROM capabilities \
-                WHERE kind IN ('exec', 'exit', 'file', 'fork') ORDER BY kind";
+                WHERE kind IN ('exec', 'executable', 'exit', 'file', 'fork') ORDER BY kind";
     let row = |kind: &str| json!({ "kind": kind, "source": "process_ebpf" });
     let off = json!({ "kind": "file", "source": null });
     wait_until("capabilities are recorded", || {

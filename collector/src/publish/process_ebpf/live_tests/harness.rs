@@ -35,7 +35,7 @@ impl Recorded {
             }),
             Events::Collector(events) => self.collector.extend(events),
             Events::Action(events) => self.actions.extend(events),
-            Events::File(_) => panic!("no file events come from here"),
+            Events::File(_) | Events::Executable(_) => panic!("no file events come from here"),
         }
     }
 
