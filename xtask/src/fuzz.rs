@@ -1,8 +1,8 @@
-//! `cargo xtask fuzz [TARGET…]`: the fuzz targets of the store, each for a while.
+//! `cargo xtask fuzz [TARGET…]`: the fuzz targets of the store and the collector, each for a while.
 //!
-//! They stand in a workspace of their own, `store/fuzz`, and are built with the address sanitizer,
-//! which the stable compiler offers to those who set `RUSTC_BOOTSTRAP`. What a run finds goes to
-//! `store/fuzz/artifacts`; new inputs go to `store/fuzz/corpus`, of which only a small selection is
+//! They stand in workspaces of their own, `store/fuzz` and `collector/fuzz`, and are built with the
+//! address sanitizer, which the stable compiler offers to those who set `RUSTC_BOOTSTRAP`. What a run
+//! finds goes to `artifacts` there; new inputs go to `corpus`, of which only a small selection is
 //! committed: `cargo fuzz cmin` makes it.
 
 use std::process::Command;
@@ -13,7 +13,12 @@ use crate::process::{root, run};
 use crate::tools::CARGO_FUZZ;
 
 /// The targets.
-pub(crate) const TARGETS: [&str; 4] = ["journal", "manifest", "segment", "sql"];
+pub(crate) const TARGETS: [&str; 5] = ["journal", "manifest", "segment", "sql", "records"];
+
+/// The workspace of a target.
+fn folder(target: &str) -> &'static str {
+    if target == "records" { "collector/fuzz" } else { "store/fuzz" }
+}
 
 /// Bytes of an input; the real files that the targets begin with are shorter.
 const INPUT_BYTES_MAX: u32 = 16 << 10;
@@ -32,7 +37,7 @@ pub(crate) fn run_named(names: &[String], seconds: u32) -> Result<()> {
     for name in names {
         let mut command = Command::new(&cargo_fuzz);
         command
-            .current_dir(root().join("store/fuzz"))
+            .current_dir(root().join(folder(name)))
             .env("RUSTC_BOOTSTRAP", "1")
             .args(["run", "--fuzz-dir", ".", "-O", name, "--"])
             .arg(format!("-max_total_time={seconds}"))

@@ -33,7 +33,7 @@ use self::load::Attached;
 pub use self::load::{AttachError, BULK_BYTES_DEFAULT, RING_BYTES_DEFAULT};
 use super::privacy::Privacy;
 use super::{PublishError, Publisher, Sink, Stop};
-use crate::events::Capability;
+use crate::events::{Capability, ProcessEvent};
 use crate::host::environment::EnvironmentChoice;
 use crate::host::mask::Mask;
 use crate::host::signals::SignalChoice;
@@ -116,6 +116,25 @@ impl ProcessEbpf {
         let buffer_bytes = u64::from(config.ring_bytes) + u64::from(config.bulk_bytes);
         Ok(Self { attached, clock: Clock::new(), privacy, buffer_bytes })
     }
+}
+
+/// Decodes bytes as the reader of the rings does, both as a piece of a record and as a record, and
+/// gives the event of a process's life that they are: what fuzzing feeds.
+#[must_use]
+pub fn decode_life(bytes: &[u8]) -> Option<ProcessEvent> {
+    let mut parts = parts::Parts::default();
+    // What is no piece may be a record.
+    let _error = parts.add(bytes).err();
+    let record = decode::decode(bytes, i64::MAX / 2).ok()?;
+    let decode::Decoded::Life(mut event) = record.event else {
+        return None;
+    };
+    if let ProcessEvent::Exec(exec) = &mut event {
+        let mask = Mask::new(&["*a*".to_owned()]);
+        parts.complete(exec, record.boot_ns);
+        Privacy { environment: EnvironmentChoice::All, mask }.apply(exec);
+    }
+    Some(event)
 }
 
 impl Publisher for ProcessEbpf {

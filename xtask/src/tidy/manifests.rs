@@ -15,6 +15,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("bygone-store", &["bygone-store-derive"]),
     ("bygone-store-derive", &[]),
     ("bygone-store-fuzz", &["bygone-store"]),
+    ("bygone-fuzz", &["bygone"]),
     ("bygone-tests", &["bygone", "bygone-probe-abi", "bygone-store"]),
     ("xtask", &["bygone", "bygone-store"]),
 ];
