@@ -254,9 +254,14 @@ fn namespaces(namespaces: Namespaces) -> Option<Namespaces> {
     (namespaces != Namespaces::default()).then_some(namespaces)
 }
 
+/// The name below `/dev` of a terminal: the kernel calls a pseudo-terminal `pts0`, its file is `pts/0`.
 fn tty(name: &[u8]) -> Option<String> {
-    let name = name.split(|byte| *byte == 0).next()?;
-    (!name.is_empty()).then(|| lossless(name))
+    let name = lossless(name.split(|byte| *byte == 0).next()?);
+    let number = name.strip_prefix("pts").filter(|number| !number.is_empty());
+    match number {
+        Some(number) => Some(format!("pts/{number}")),
+        None => (!name.is_empty()).then_some(name),
+    }
 }
 
 fn program_file(record: &abi::ExecRecord, times: bool) -> ProgramFile {

@@ -97,6 +97,24 @@ fn an_exec_tells_what_its_parent_runs() {
 }
 
 #[test]
+fn a_terminal_has_the_name_of_its_file() {
+    let program = "import os, pty\npid, fd = pty.fork()\n\
+                   if pid == 0: os.execv('/bin/true', ['true', os.ttyname(0)])\n\
+                   os.waitpid(pid, 0)\n";
+    let work = || run(quiet("python3").args(["-c", program]));
+    let Some((recorded, (_, status))) = record(&ProcessEbpfConfig::default(), work) else {
+        return;
+    };
+    assert!(status.success());
+    let is_it = |exec: &&crate::events::ExecEvent| {
+        exec.tty.is_some() && words(exec).first().is_some_and(|name| name == b"true")
+    };
+    let exec = recorded.execs.iter().filter(|exec| exec.arguments.is_some()).find(is_it).unwrap();
+    let name = String::from_utf8(words(exec)[1].clone()).unwrap();
+    assert_eq!(exec.tty.as_deref(), name.strip_prefix("/dev/"));
+}
+
+#[test]
 fn a_chroot_shows_in_the_container_path() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().canonicalize().unwrap();
