@@ -17,8 +17,8 @@ use super::programs::{Programs, stripped, target_dir};
 use crate::apt::{self, Apt};
 
 /// What the tests need, with all that it depends on.
-const PACKAGES: [&str; 7] =
-    ["coreutils", "dash", "e2fsprogs", "kmod", "libgcc-s1", "mount", "util-linux"];
+const PACKAGES: [&str; 8] =
+    ["coreutils", "dash", "e2fsprogs", "kmod", "libgcc-s1", "mount", "python3", "util-linux"];
 
 /// What is left out of the packages: two thirds of their bytes.
 const WITHOUT: [&str; 8] = [
