@@ -1,6 +1,6 @@
 //! What recording processes costs, beside bpftrace's `execsnoop` and auditd where they can be had.
 //!
-//! Each part answers one question and can be run alone ([`PARTS`]). All start `bygone run` with its
+//! Each part answers one question and can be run alone (`PARTS`). All start `bygone run` with its
 //! default configuration, in a data folder of its own. The figures are to be taken on a quiet machine:
 //! what other processes do is recorded too, and counted with the rest.
 
