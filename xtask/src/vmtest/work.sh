@@ -3,6 +3,8 @@
 # the machine then goes off.
 export PATH=/usr/bin:/usr/sbin HOME=/root
 mount -t devtmpfs dev /dev
+mkdir -p /dev/pts
+mount -t devpts pts /dev/pts
 exec </dev/null >/dev/console 2>&1
 mount -t proc proc /proc
 mount -t sysfs sys /sys

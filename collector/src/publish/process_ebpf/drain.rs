@@ -48,6 +48,9 @@ const DRAIN_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Bytes of pieces read at once: twice what the ring holds by default, and so all that was there.
 const BULK_BYTES_MAX: usize = 8 * 1024 * 1024;
 
+/// How often the rings are read again at the end, a nap apart, while more was seen than came.
+const END_TRIES_MAX: u32 = 100;
+
 /// Inode of the initial pid namespace (`PROC_PID_INIT_INO` in include/linux/proc_ns.h).
 const INITIAL_PID_NAMESPACE: u32 = 0xefff_fffc;
 
@@ -145,14 +148,21 @@ impl Reader {
         // Nothing is added to the ring once the programs still at work have ended.
         nap(NAP);
         let ended_ns = clock::boot_ns();
-        while let Some(latest_ns) = self.drain(ended_ns) {
-            let limit_ns = latest_ns.saturating_sub(SETTLE_NS);
-            if let Err(closed) = self.release(sink, limit_ns, limit_ns.min(detach_ns)) {
+        for _ in 0..END_TRIES_MAX {
+            while let Some(latest_ns) = self.drain(ended_ns) {
+                let limit_ns = latest_ns.saturating_sub(SETTLE_NS);
+                if let Err(closed) = self.release(sink, limit_ns, limit_ns.min(detach_ns)) {
+                    return Ok(Err(closed));
+                }
+            }
+            if let Err(closed) = self.release(sink, u64::MAX, detach_ns) {
                 return Ok(Err(closed));
             }
-        }
-        if let Err(closed) = self.release(sink, u64::MAX, detach_ns) {
-            return Ok(Err(closed));
+            // A program that was held up while it wrote its record hides what lies behind that.
+            if self.ledger.is_balanced(&self.attached.counts()?) {
+                break;
+            }
+            nap(NAP);
         }
         tracing::debug!(evicted = self.cache.evicted(), "process cache at the end");
         self.chores(sink, detach_ns, Some(ended_ns))

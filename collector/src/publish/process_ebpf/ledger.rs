@@ -115,6 +115,16 @@ impl Ledger {
         gaps
     }
 
+    /// Whether all that was seen since it was last booked was stored, left out, or counted as lost.
+    pub(crate) fn is_balanced(&self, counts: &Counts) -> bool {
+        let open = self.open.iter().flatten();
+        counts.iter().flatten().zip(open).all(|([seen, lost], open)| {
+            let [seen_before, lost_before] = open.booked;
+            let lost = lost.saturating_sub(lost_before);
+            seen.saturating_sub(seen_before) <= open.stored + open.filtered + lost
+        })
+    }
+
     /// Whether anything was lost that was not told yet.
     pub(crate) fn has_losses(&self, counts: &Counts) -> bool {
         let told = self.open.iter().flatten().map(|open| open.lost_told);
@@ -328,6 +338,18 @@ mod tests {
             entries(ledger.close(&counts, skipped([None; 3]), 3 * BUCKET_NS + SECOND, 0, true));
         assert_eq!(closed.len(), CLASSES.len());
         assert_eq!((closed[2].seen, closed[2].stored), (4, 4));
+    }
+
+    #[test]
+    fn what_was_seen_and_has_not_come_is_told() {
+        let mut ledger = ledger();
+        let mut counts = Counts::default();
+        assert!(ledger.is_balanced(&counts));
+        counts[0][3] = [3, 1];
+        ledger.stored(0, 3 * BUCKET_NS, false);
+        assert!(!ledger.is_balanced(&counts));
+        ledger.filtered(0, 3 * BUCKET_NS);
+        assert!(ledger.is_balanced(&counts));
     }
 
     #[test]
