@@ -6,6 +6,12 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use bygone::events::{
+    AccessAction, Action, ActionEvent, BpfAction, ContentDigest, ContentKey, CredentialsAction,
+    ExecutableEvent, ExecutableKind, HashStatus, MemoryExecAction, MemoryFileAction, ModuleAction,
+    MountAction, PackageOwner, ProcessKey, Rights, SignalAction, Target,
+};
+use bygone::publish::Events;
 use bygone::tables;
 use bygone_store::schema::ColumnType;
 use bygone_store::{EventTable, Reader, TableSchema, Writer, WriterOptions};
@@ -270,6 +276,10 @@ fn peers_read_every_table_of_events() {
         writer.append(files).unwrap();
     }
     others(&mut writer);
+    for events in [Events::Action(actions()), Events::Executable(executables())] {
+        let outcome = tables::append(&mut writer, &events);
+        assert!(outcome.error.is_none() && outcome.rows >= 60);
+    }
     writer.close().unwrap();
     compare(folder.path(), tables::event_schemas(), |sql| sql_rows(folder.path(), sql));
 }
@@ -309,4 +319,118 @@ fn others(writer: &mut Writer) {
         reason: None,
     };
     writer.append((0..20).map(capability)).unwrap();
+}
+
+const PROCESS: ProcessKey = ProcessKey { pid: 4_000, start_ns: 3_600_000_000_000 };
+
+/// Ten of each kind of act.
+fn actions() -> Vec<ActionEvent> {
+    let path = |number: u32| (!number.is_multiple_of(3)).then(|| "/usr/bin/actor".into());
+    let event = |number: u32, action: Action| ActionEvent {
+        time_ns: START_NS + i64::from(number) * 7_000_000_000,
+        actor: ProcessKey { pid: PROCESS.pid + number, ..PROCESS },
+        tid: PROCESS.pid + number,
+        uid: number % 2 * 1_000,
+        path: path(number),
+        action,
+    };
+    let all = (0..10).flat_map(|number| acts(number).map(|action| event(number, action)));
+    all.collect()
+}
+
+fn acts(number: u32) -> [Action; 8] {
+    let target = Target { process: number.is_multiple_of(2).then_some(PROCESS), path: None };
+    let name = Some(format!("name-{number}"));
+    let rights = |uid| Rights { users: [uid; 3], groups: [uid; 3], effective: u64::from(uid) };
+    [
+        Action::Signal(SignalAction {
+            target: target.clone(),
+            target_uid: 1_000,
+            signal: 9 + number,
+            code: -6,
+            by_kernel: number.is_multiple_of(5),
+            delivered: true,
+        }),
+        Action::Module(ModuleAction {
+            name: name.clone(),
+            loaded: number.is_multiple_of(2),
+            taints: 4096,
+            is_signed: (!number.is_multiple_of(4)).then_some(true),
+        }),
+        Action::Access(AccessAction {
+            call: "ptrace",
+            request: Some("PTRACE_ATTACH"),
+            target,
+            target_id: PROCESS.pid,
+            result: -1,
+        }),
+        Action::Credentials(CredentialsAction {
+            call: "setuid",
+            before: rights(0),
+            after: rights(1_000 + number),
+        }),
+        Action::Mount(MountAction {
+            call: "mount",
+            target: name.clone(),
+            source: None,
+            file_system: Some("tmpfs".to_owned()),
+            flags: 14,
+            result: 0,
+        }),
+        Action::MemoryExec(MemoryExecAction {
+            call: "mprotect",
+            address: 0x7fff_0000_0000 + u64::from(number) * 4096,
+            bytes: 4096,
+            writable: number.is_multiple_of(2),
+        }),
+        Action::MemoryFile(MemoryFileAction { name: name.clone(), flags: 1, result: 3 }),
+        Action::Bpf(BpfAction {
+            command: "BPF_PROG_LOAD",
+            program_type: Some(number),
+            name,
+            result: i64::from(number),
+        }),
+    ]
+}
+
+/// Contents, hashed and not.
+fn executables() -> Vec<ExecutableEvent> {
+    let event = |number: u8| {
+        let of_program = number.is_multiple_of(2);
+        let digest = of_program.then(|| ContentDigest {
+            sha256: [number; 32],
+            md5: [number; 16],
+            // Sums of such are exact, in whatever order.
+            entropy: f64::from(number) / 16.0,
+            head: vec![0x7f, number],
+        });
+        ExecutableEvent {
+            time_ns: START_NS + i64::from(number) * 1_000_000_000,
+            process: PROCESS,
+            uid: 0,
+            snapshot: false,
+            kind: if of_program { ExecutableKind::Program } else { ExecutableKind::Script },
+            path: Some(format!("/usr/bin/program-{number}")),
+            interpreter: (!of_program).then(|| "/usr/bin/dash".to_owned()),
+            content: of_program.then_some(ContentKey {
+                device: 65_024,
+                inode: 100 + u64::from(number),
+                ctime_ns: START_NS,
+                size: 40_000,
+            }),
+            mtime: Some(1_700_000_000),
+            mode: Some(0o100_755),
+            owner_uid: Some(0),
+            owner_gid: Some(0),
+            status: if of_program { HashStatus::Hashed } else { HashStatus::Gone },
+            digest,
+            package: of_program.then(|| PackageOwner {
+                manager: "dpkg",
+                name: "coreutils".to_owned(),
+                version: "9.1".to_owned(),
+                intact: Some(true),
+            }),
+        }
+    };
+    (0..60).map(event).collect()
 }

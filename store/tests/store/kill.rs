@@ -65,7 +65,11 @@ fn run_and_kill(dir: &Path, cycle: u64) -> Said {
                 }
             }
             ["synced", last] => said.synced = last.parse().unwrap(),
-            ["opened", ..] => assert_eq!(line, "opened []", "cycle {cycle}"),
+            // The kernel may cut a write short when it kills: a frame that nobody was told of.
+            ["opened", ..] => {
+                let torn = line.matches("kind: TornTail").count();
+                assert!(torn == line.matches("kind: ").count() && torn < 2, "{cycle}: {line}");
+            }
             _ => {}
         }
     }
