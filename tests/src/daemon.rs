@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 use tempfile::TempDir;
 
+#[cfg(target_os = "linux")]
 use bygone::publish::process_connector::{ProcessConnector, ProcessConnectorConfig};
 
 use crate::wait_until;
@@ -72,6 +73,7 @@ pub fn requires_bpf() -> bool {
 /// # Panics
 /// With `CI` set and no connector: there the test must run.
 #[must_use]
+#[cfg(target_os = "linux")]
 pub fn requires_connector() -> bool {
     let config =
         ProcessConnectorConfig { buffer_bytes: 65_536, ..ProcessConnectorConfig::default() };

@@ -9,7 +9,9 @@ mod query;
 mod storm;
 mod wait;
 
-pub use daemon::{Daemon, Stopped, bygone, bygone_as_nobody, requires_bpf, requires_connector};
+#[cfg(target_os = "linux")]
+pub use daemon::requires_connector;
+pub use daemon::{Daemon, Stopped, bygone, bygone_as_nobody, requires_bpf};
 pub use query::{Output, Session, sql, sql_rows};
 pub use storm::storm;
 pub use wait::wait_until;

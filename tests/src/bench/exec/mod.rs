@@ -15,6 +15,8 @@ mod process;
 mod report;
 mod statistics;
 mod storm;
+#[cfg(target_os = "linux")]
+mod vfork;
 mod workload;
 
 use std::fs;
