@@ -27,7 +27,8 @@ pub struct Difference {
 ///
 /// Two starts of one process id that are at most `tolerance_ns` apart are the same process: 0 where
 /// both are exact, a tick of 10 ms where one comes from `/proc`. A process that started after
-/// the look began may be missing from it without having ended, and is left out.
+/// the look began may be missing from it without having ended, and is left out; its start may have been
+/// rounded down by as much as the tolerance.
 ///
 /// ```
 /// use bygone::events::ProcessKey;
@@ -51,7 +52,7 @@ pub fn difference(
         let same = |start_ns: &u64| start_ns.abs_diff(process.start_ns) <= tolerance_ns;
         if live.get(&process.pid).is_some_and(same) {
             live.remove(&process.pid);
-        } else if process.start_ns < began_ns {
+        } else if process.start_ns.saturating_add(tolerance_ns) < began_ns {
             gone.push(process);
         }
     }
@@ -141,6 +142,9 @@ mod tests {
     fn who_started_after_the_look_began_is_not_gone() {
         assert_eq!(difference([key(2, 100)], [], 0, 100), Difference::default());
         assert_eq!(difference([key(2, 99)], [], 0, 100).gone, [key(2, 99)]);
+        // It started at 105, of which `/proc` shows 100.
+        assert_eq!(difference([key(3, 100)], [], TICK, 104).gone, []);
+        assert_eq!(difference([key(3, 100)], [], TICK, 111).gone, [key(3, 100)]);
     }
 
     #[test]
