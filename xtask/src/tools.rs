@@ -12,7 +12,6 @@ use anyhow::{Context as _, Result};
 use crate::build_ebpf;
 use crate::process::{cargo, run};
 use crate::python;
-use crate::vmtest;
 
 /// A tool published on crates.io whose executable has the crate's name.
 #[derive(Clone, Copy, Debug)]
@@ -39,8 +38,7 @@ pub(crate) fn install_all() -> Result<()> {
         println!("{} {}: {}", tool.name, tool.version, tool.ensure()?.display());
     }
     println!("python packages: {}", python::packages()?.display());
-    build_ebpf::install_toolchain()?;
-    vmtest::install_for_ci()
+    build_ebpf::install_toolchain()
 }
 
 impl Tool {

@@ -60,19 +60,6 @@ pub(crate) fn run_in_ci() -> Result<()> {
     run(&Options { kernels, quick: true, ..Options::default() })
 }
 
-/// Downloads what the step of `cargo xtask ci` needs, so that it has it at hand.
-///
-/// # Errors
-/// When something cannot be had.
-pub(crate) fn install_for_ci() -> Result<()> {
-    for kernel in KERNELS.iter().filter(|kernel| CI_KERNELS.contains(&kernel.name)) {
-        Emulator::ensure(kernel.architecture)?;
-        image::packages(kernel.architecture)?;
-        println!("kernel {}: {}", kernel.name, kernel.ensure()?.image.display());
-    }
-    Ok(())
-}
-
 /// Boots the machines one after the other and prints what they found.
 ///
 /// # Errors
