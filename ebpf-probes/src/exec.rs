@@ -80,6 +80,8 @@ pub fn fill(slot: &mut Slot, task: u64, time_ns: u64) {
     slot.record.environment_count = 0;
     slot.record.root_len = 0;
     slot.record.parts = 0;
+    slot.record.mount_components = u32::MAX;
+    slot.record.reserved = 0;
     slot.tail_len = 0;
     slot.walk = WALK_PATH;
     slot.script = 0;

@@ -18,7 +18,7 @@ use bygone_probe_abi::{
 
 use crate::offsets::{
     DENTRY_NAME, DENTRY_PARENT, MNT_NS_ANONYMOUS, MNT_NS_INUM, MOUNT_NS, MOUNT_PARENT, MOUNT_POINT,
-    MOUNT_VFSMOUNT, VFSMOUNT_ROOT,
+    MOUNT_VFSMOUNT, SUPER_ROOT, VFSMOUNT_ROOT, VFSMOUNT_SUPER,
 };
 use crate::read::{Window, has, int, long, string};
 use crate::{cgroup, counters, ring, scratch, snapshot};
@@ -121,6 +121,7 @@ fn climb(slot: &mut Slot) -> End {
     let limit = before + PATH_MAX as u64;
     // The root of the process matters for the program's path only.
     let process_root = if slot.walk == WALK_PATH { slot.root_dentry } else { 0 };
+    let mut in_first = slot.walk == WALK_PATH;
     let mut end = End::Truncated;
     let mut count = 0;
     while count < COMPONENTS_MAX {
@@ -130,6 +131,10 @@ fn climb(slot: &mut Slot) -> End {
             slot.record.flags |= EXEC_ROOT_PASSED;
         }
         if dentry == root {
+            if in_first && is_whole(mount, root) {
+                slot.record.mount_components = count - 1;
+            }
+            in_first = false;
             let outer = mount.wrapping_sub(u64::from(MOUNT_VFSMOUNT.load()));
             let parent = long(outer, &MOUNT_PARENT);
             if parent == outer {
@@ -157,6 +162,15 @@ fn climb(slot: &mut Slot) -> End {
         append(slot, limit, long(dentry, &DENTRY_NAME));
     }
     end
+}
+
+/// Whether a mount shows its file system from the root on.
+#[inline(always)]
+fn is_whole(mount: u64, root: u64) -> bool {
+    if !has(&VFSMOUNT_SUPER) || !has(&SUPER_ROOT) {
+        return false;
+    }
+    long(long(mount, &VFSMOUNT_SUPER), &SUPER_ROOT) == root
 }
 
 /// Whether a mount that is its own parent belongs to no namespace: it was unmounted lazily while in

@@ -35,6 +35,7 @@ impl ProcessEvent {
                     + text(&exec.path)
                     + text(&exec.script_path)
                     + text(&exec.container_path)
+                    + text(&exec.namespace_path)
                     + text(&exec.cwd)
                     + text(&exec.cgroup_path)
                     + bytes(&exec.arguments)
@@ -84,20 +85,22 @@ pub struct ExecEvent {
     pub container: Option<Container>,
     /// Namespaces of the process. Linux only.
     pub namespaces: Option<Namespaces>,
-    /// Path of the program's file from the root of the mount namespace of the process
-    /// (`namespaces.mount`). Without a leading slash when the file hangs in no directory there, as
-    /// in memory or in a mount that was taken away.
+    /// Path of the program's file as the host sees it; from the root of the mount namespace of the
+    /// process (`namespaces.mount`) where the host does not see it. Without a leading slash when the
+    /// file hangs in no directory there, as in memory or in a mount that was taken away.
     pub path: Option<String>,
+    /// Path from the root of the mount namespace, when that is another than `path`.
+    pub namespace_path: Option<String>,
     /// Whether `path` was longer than the collector reads, so that its front is missing.
     pub path_truncated: bool,
-    /// Path of the program from the root of the process, when that is another than the root of its
-    /// mount namespace and the program lies below it.
+    /// Path of the program from the root of the process, when that is another than `path` and the
+    /// program lies below that root.
     pub container_path: Option<String>,
     /// Path of the script as given to exec, when the program is a script's interpreter.
     pub script_path: Option<String>,
     /// The program's file.
     pub file: Option<ProgramFile>,
-    /// Working directory, from the same root as `path`; `None` at the top of a mount that was taken
+    /// Working directory, from the root of the mount namespace; `None` at the top of a mount that was taken
     /// away.
     pub cwd: Option<String>,
     /// The arguments as the kernel lays them out: one after the other, `argv[0]` first, each ended

@@ -121,6 +121,7 @@ pub fn exec_event(pid: u32, with_environment: bool, buffer: &mut Vec<u8>) -> Opt
         namespaces,
         container_path: below(root.as_deref(), path.as_deref()),
         path,
+        namespace_path: None,
         file,
         cwd,
         arguments_bytes: arguments.as_ref().map_or(0, |text| text.bytes),

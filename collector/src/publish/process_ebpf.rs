@@ -12,6 +12,7 @@ mod calls;
 pub(super) mod clock;
 mod decode;
 mod drain;
+mod host_paths;
 mod iterate;
 mod ledger;
 mod load;

@@ -274,6 +274,11 @@ pub struct ExecRecord {
     pub root_len: u32,
     /// Parts that were sent.
     pub parts: u32,
+    /// Components of the program's path that lie below the root of its mount, where that is the root of
+    /// the file system; `u32::MAX` where it is not, or is not reached.
+    pub mount_components: u32,
+    /// Always 0.
+    pub reserved: u32,
     /// Name of the controlling terminal, ended by a NUL; empty when there is none.
     pub tty: [u8; TTY_MAX],
 }
@@ -434,12 +439,12 @@ pub const ABSENT: u32 = u32::MAX;
 const _: () = {
     assert!(size_of::<Header>() == 16);
     assert!(size_of::<Process>() == 16);
-    assert!(size_of::<ExecRecord>() == 280);
+    assert!(size_of::<ExecRecord>() == 288);
     assert!(size_of::<ForkRecord>() == 96);
     assert!(size_of::<ExitRecord>() == 112);
     assert!(size_of::<Counter>() == 16);
     assert!(size_of::<PartRecord>() == 48);
-    assert!(size_of::<Slot>() == 120 + WINDOW_WORDS * 8 + 280 + TAIL_BYTES);
+    assert!(size_of::<Slot>() == 120 + WINDOW_WORDS * 8 + 288 + TAIL_BYTES);
     assert!(ARGUMENTS_MAX + PART_RECORD_MAX <= TAIL_BYTES);
     assert!(TAIL_BYTES.is_multiple_of(8));
 };

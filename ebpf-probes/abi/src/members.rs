@@ -95,6 +95,7 @@ macro_rules! members {
             DENTRY_PARENT "dentry" "d_parent|__d_parent" exec;
             DENTRY_NAME "dentry" "d_name.name|__d_name.name" exec;
             VFSMOUNT_ROOT "vfsmount" "mnt_root" exec;
+            VFSMOUNT_SUPER "vfsmount" "mnt_sb" none;
             MOUNT_VFSMOUNT "mount" "mnt" exec;
             MOUNT_PARENT "mount" "mnt_parent" exec;
             MOUNT_POINT "mount" "mnt_mountpoint" exec;
@@ -112,6 +113,7 @@ macro_rules! members {
             INODE_LINKS "inode" "i_nlink" none;
             SUPER_DEVICE "super_block" "s_dev" none;
             SUPER_MAGIC "super_block" "s_magic" none;
+            SUPER_ROOT "super_block" "s_root" none;
             BPRM_FILENAME "linux_binprm" "filename" none;
             BPRM_INTERPRETER "linux_binprm" "interp" none;
             BPRM_ENVC "linux_binprm" "envc" none;

@@ -96,7 +96,8 @@ pub(super) fn find(request: &Request, own_namespace: Option<u32>) -> Result<Foun
         }
     }
     let mut missing = Missing::Gone;
-    let Some(path) = request.path.as_deref().filter(|path| path.starts_with('/')) else {
+    let path = request.namespace_path.as_deref().or(request.path.as_deref());
+    let Some(path) = path.filter(|path| path.starts_with('/')) else {
         return Err(Missing::Gone);
     };
     let path = bytes(path);
@@ -264,6 +265,7 @@ mod tests {
             snapshot: false,
             kind: ExecutableKind::Program,
             path: Some(path.to_str().unwrap().to_owned()),
+            namespace_path: None,
             interpreter: None,
             mount_namespace: own_namespace(),
             file,

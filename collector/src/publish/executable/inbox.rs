@@ -29,8 +29,10 @@ pub(super) struct Request {
     pub(super) uid: u32,
     pub(super) snapshot: bool,
     pub(super) kind: ExecutableKind,
-    /// From the root of the mount namespace. Of a script, as given to exec unless it is relative.
+    /// As the host sees it. Of a script, as given to exec unless it is relative.
     pub(super) path: Option<String>,
+    /// From the root of the mount namespace, where that is another path.
+    pub(super) namespace_path: Option<String>,
     pub(super) interpreter: Option<String>,
     /// Inode of the mount namespace.
     pub(super) mount_namespace: Option<u32>,
@@ -232,6 +234,7 @@ fn request(exec: &ExecEvent, met: Met) -> Request {
         uid: exec.credentials.uid,
         snapshot: exec.snapshot,
         kind,
+        namespace_path: exec.namespace_path.clone().filter(|_| kind == ExecutableKind::Program),
         path,
         interpreter,
         mount_namespace: exec.namespaces.map(|namespaces| namespaces.mount),

@@ -51,6 +51,9 @@ pub(crate) struct Record {
     pub(crate) class: usize,
     /// The event, with real times.
     pub(crate) event: Decoded,
+    /// Of an exec, how many names at the end of the program's path lie within its file system, where the
+    /// kernel told.
+    pub(crate) within_mount: Option<u32>,
 }
 
 /// What a record tells of.
@@ -89,9 +92,11 @@ pub(crate) fn decode(bytes: &[u8], offset_ns: i64) -> Result<Record, DecodeError
     if header.length as usize != bytes.len() {
         return Err(DecodeError::Length { stated: header.length, bytes: bytes.len() });
     }
+    let mut within_mount = None;
     let (class, event) = match header.kind {
         abi::KIND_EXEC => {
             let (record, tail) = abi::ExecRecord::read_from_prefix(bytes).ok().ok_or(short)?;
+            within_mount = (record.mount_components != u32::MAX).then_some(record.mount_components);
             let exec = exec_event(&record, tail, offset_ns).ok_or(DecodeError::Parts)?;
             (abi::CLASS_EXEC, Decoded::Life(ProcessEvent::Exec(Box::new(exec))))
         }
@@ -110,7 +115,7 @@ pub(crate) fn decode(bytes: &[u8], offset_ns: i64) -> Result<Record, DecodeError
         }
         kind => return Err(DecodeError::Kind { kind }),
     };
-    Ok(Record { boot_ns: header.time_ns, class: class as usize, event })
+    Ok(Record { boot_ns: header.time_ns, class: class as usize, event, within_mount })
 }
 
 /// Boot time as nanoseconds since the Unix epoch.
@@ -205,6 +210,7 @@ fn exec_event(record: &abi::ExecRecord, tail: &[u8], offset_ns: i64) -> Option<E
             user: record.user_namespace,
         }),
         container_path: if has_root { absolute(below_root, true, false) } else { None },
+        namespace_path: None,
         path_truncated: path.is_some() && flag(abi::EXEC_PATH_TRUNCATED),
         path,
         script_path: script.strip_suffix(&[0]).filter(|path| !path.is_empty()).map(lossless),

@@ -95,20 +95,20 @@ fn the_captured_fork_decodes_as_before() {
         Life(
             Fork(
                 ForkEvent {
-                    time_ns: 50984991302218,
+                    time_ns: 1145560273510,
                     process: ProcessKey {
-                        pid: 28064,
-                        start_ns: 50983991299123,
+                        pid: 10117,
+                        start_ns: 1144560269446,
                     },
                     parent: Some(
                         ProcessKey {
-                            pid: 28058,
-                            start_ns: 50983489280395,
+                            pid: 10087,
+                            start_ns: 1143677735023,
                         },
                     ),
                     caller: ProcessKey {
-                        pid: 28058,
-                        start_ns: 50983489280395,
+                        pid: 10087,
+                        start_ns: 1143677735023,
                     },
                     clone_flags: Some(
                         16640,
@@ -137,15 +137,15 @@ fn the_captured_exit_decodes_as_before() {
         Life(
             Exit(
                 ExitEvent {
-                    time_ns: 50984993056553,
+                    time_ns: 1145575574628,
                     process: ProcessKey {
-                        pid: 28064,
-                        start_ns: 50983991299123,
+                        pid: 10117,
+                        start_ns: 1144560269446,
                     },
                     parent: Some(
                         ProcessKey {
-                            pid: 28058,
-                            start_ns: 50983489280395,
+                            pid: 10087,
+                            start_ns: 1143677735023,
                         },
                     ),
                     uid: 0,
@@ -159,18 +159,18 @@ fn the_captured_exit_decodes_as_before() {
                     ),
                     noticed: Told,
                     cpu_ns: Some(
-                        0,
+                        1427716,
                     ),
                     lifetime_ns: Some(
-                        1757430,
+                        15305182,
                     ),
                     usage: Some(
                         Usage {
                             user_ns: 0,
                             system_ns: 0,
-                            rss_bytes_max: 62812160,
+                            rss_bytes_max: 63610880,
                             read_bytes: Some(
-                                0,
+                                8192,
                             ),
                             written_bytes: Some(
                                 0,

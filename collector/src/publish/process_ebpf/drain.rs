@@ -12,6 +12,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::decode::{Decoded, Record, decode, real_ns};
+use super::host_paths::HostPaths;
 use super::ledger::{Ledger, Undecodable};
 use super::load::Attached;
 use super::looks::Looks;
@@ -62,6 +63,7 @@ pub(crate) struct Reader {
     parts: Parts,
     own_pid: u32,
     cache: ProcessCache,
+    host_paths: HostPaths,
     looks: Looks,
     ledger: Ledger,
     undecodable: Undecodable,
@@ -89,6 +91,7 @@ impl Reader {
             parts: Parts::default(),
             own_pid: std::process::id(),
             cache: ProcessCache::default(),
+            host_paths: HostPaths::new(),
             looks: Looks::new(since_ns),
             ledger,
             undecodable: Undecodable::default(),
@@ -186,6 +189,9 @@ impl Reader {
             if let Decoded::Life(ProcessEvent::Exec(exec)) = &mut record.event {
                 self.parts.complete(exec, record.boot_ns);
                 self.privacy.apply(exec);
+                if let Some(within) = record.within_mount {
+                    self.host_paths.complete(exec, within);
+                }
             }
         }
         latest_ns
@@ -209,7 +215,10 @@ impl Reader {
                         bytes += record.event.bytes();
                         self.pending.push(record);
                     }
-                    Err(error) => self.undecodable.add(now_ns, error.to_string()),
+                    Err(error) => {
+                        self.ledger.undecodable();
+                        self.undecodable.add(now_ns, error.to_string());
+                    }
                 }
             }
             Some(latest_ns.min(now_ns))
@@ -259,7 +268,7 @@ impl Reader {
     /// Books a record and completes its event; `None` for a snapshot of what is known already.
     fn publishable(&mut self, record: Record) -> Option<Decoded> {
         let is_snapshot = record.is_snapshot();
-        let Record { boot_ns, class, mut event } = record;
+        let Record { boot_ns, class, mut event, within_mount: _ } = record;
         if self.is_own_program(&event) {
             self.ledger.filtered(class, boot_ns);
             return None;
@@ -293,7 +302,12 @@ impl Reader {
     /// Whether a running process runs another program than is known of it: its exec was lost.
     fn has_lost_exec(&self, exec: &ExecEvent) -> bool {
         let known = self.cache.path(exec.process);
-        known.is_some_and(|known| exec.path.as_deref().is_some_and(|path| path != &*known))
+        // The host's mount may have come or gone meanwhile: then only the namespace's path is the same.
+        let inner = exec.namespace_path.as_deref();
+        let is_same = |known: &str, path: &str| {
+            known == path || inner == Some(known) || (inner.is_none() && known.ends_with(path))
+        };
+        known.is_some_and(|known| exec.path.as_deref().is_some_and(|path| !is_same(&known, path)))
     }
 
     /// Has all processes looked at when that is due.

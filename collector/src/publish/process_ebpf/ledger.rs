@@ -2,10 +2,13 @@
 //!
 //! The kernel's counters are never reset, and a bucket's counter is used again after eight buckets;
 //! so the differences of two readings are taken, and what was stored is kept by the same counter.
-//! A record that comes after its bucket was closed is booked, seen and stored alike, with the next
-//! use of its counter.
+//! What was counted and is neither here nor lost is on its way: it is booked, seen and stored alike,
+//! with the next use of its counter, when it must have come. So is what came after its bucket was
+//! closed, and all that lies in the ring when the reader was held up until the counter was in use
+//! again.
 //!
-//! **Invariant:** in every entry seen = stored + filtered + merged + lost.
+//! **Invariants:** in every entry seen = stored + filtered + merged + lost; the lost of all entries are
+//! the lost of all gaps.
 
 use bygone_probe_abi::{BUCKET_NS, BUCKETS, CLASSES};
 
@@ -30,6 +33,8 @@ struct Open {
     stored: u64,
     filtered: u64,
     late: u64,
+    /// What was on its way when the counter was last booked.
+    awaited: u64,
 }
 
 /// The open books of one source.
@@ -40,6 +45,8 @@ pub(crate) struct Ledger {
     /// Number of the bucket that is closed next.
     next: u64,
     skipped_booked: [Option<u64>; CLASSES.len()],
+    /// Records that could not be decoded and are in no entry yet: nobody knows of which class.
+    undecodable: u64,
 }
 
 impl Ledger {
@@ -54,6 +61,7 @@ impl Ledger {
             open: Default::default(),
             next: boot_ns / BUCKET_NS,
             skipped_booked: skipped,
+            undecodable: 0,
         }
     }
 
@@ -70,6 +78,11 @@ impl Ledger {
         if let Some(open) = self.open_mut(class, counter_of(boot_ns / BUCKET_NS)) {
             open.filtered += 1;
         }
+    }
+
+    /// Books a record that came and could not be decoded as lost, in whichever class it lacks.
+    pub(crate) fn undecodable(&mut self) {
+        self.undecodable += 1;
     }
 
     /// Whether a bucket can be closed now that everything before `watermark_ns` was read.
@@ -121,7 +134,8 @@ impl Ledger {
         counts.iter().flatten().zip(open).all(|([seen, lost], open)| {
             let [seen_before, lost_before] = open.booked;
             let lost = lost.saturating_sub(lost_before);
-            seen.saturating_sub(seen_before) <= open.stored + open.filtered + lost
+            let here = open.stored + open.filtered + self.undecodable;
+            seen.saturating_sub(seen_before) <= here + lost
         })
     }
 
@@ -131,8 +145,8 @@ impl Ledger {
         counts.iter().flatten().zip(told).any(|([_, lost], told)| *lost > told)
     }
 
-    /// Closes every bucket that ended long enough before `watermark_ns`; with `all`, the bucket
-    /// that `watermark_ns` lies in as well. Events read but not recognised count as lost.
+    /// Closes every bucket that ended long enough before `watermark_ns`. With `all` nothing more will
+    /// come: the bucket that `watermark_ns` lies in is closed as well, and what is on its way is lost.
     pub(crate) fn close(
         &mut self,
         counts: &Counts,
@@ -142,42 +156,91 @@ impl Ledger {
         all: bool,
     ) -> Vec<CollectorEvent> {
         let mut entries = Vec::new();
-        while self.is_due(watermark_ns) || (all && self.next <= watermark_ns / BUCKET_NS) {
-            for (class, of_class) in counts.iter().enumerate() {
-                let skipped = skipped.get(class).copied().flatten();
-                entries.push(self.close_class(class, of_class, skipped, offset_ns));
+        let last = watermark_ns / BUCKET_NS;
+        while self.is_due(watermark_ns) || (all && self.next <= last) {
+            for class in 0..CLASSES.len() {
+                let missed = self.missed(class, skipped.get(class).copied().flatten());
+                // A counter that is in use again by `last` is booked once more there.
+                let end = all && self.next + u64::from(BUCKETS) > last;
+                self.close_counter(
+                    (class, self.next),
+                    counts,
+                    (missed, end),
+                    offset_ns,
+                    &mut entries,
+                );
             }
             self.next += 1;
+        }
+        if all {
+            self.close_rest(counts, last, offset_ns, &mut entries);
         }
         entries
     }
 
-    fn close_class(
+    /// Books what came after the last closing of counters whose turn does not come again.
+    fn close_rest(
         &mut self,
-        class: usize,
-        counts: &[[u64; 2]; BUCKET_COUNT],
-        skipped: Option<u64>,
+        counts: &Counts,
+        last: u64,
         offset_ns: i64,
-    ) -> CollectorEvent {
-        let counter = counter_of(self.next);
-        let now = counts.get(counter).copied().unwrap_or_default();
-        let open = self.open_mut(class, counter).map(std::mem::take).unwrap_or_default();
-        let [seen, _] = [now[0].saturating_sub(open.booked[0]), now[1]];
-        let lost_told = open.lost_told;
-        if let Some(entry) = self.open_mut(class, counter) {
-            *entry = Open { booked: now, lost_told, ..Open::default() };
+        entries: &mut Vec<CollectorEvent>,
+    ) {
+        for class in 0..CLASSES.len() {
+            for counter in 0..BUCKET_COUNT {
+                let now = count(counts, class, counter);
+                let open = self.open_mut(class, counter).map(|open| *open).unwrap_or_default();
+                if open.stored + open.filtered > 0 || now[0] > open.booked[0] {
+                    let bucket = latest_bucket(counter, last * BUCKET_NS);
+                    self.close_counter((class, bucket), counts, (None, true), offset_ns, entries);
+                }
+            }
         }
-        let before = self.skipped_booked.get_mut(class);
-        let missed = before.and_then(|before| {
-            let missed = skipped?.checked_sub((*before)?);
-            *before = skipped;
-            missed
-        });
-        // More stored than seen cannot be, but the entry must add up whatever the kernel says.
+    }
+
+    /// How many events of a class the kernel skipped since this was last asked.
+    fn missed(&mut self, class: usize, skipped: Option<u64>) -> Option<u64> {
+        let before = self.skipped_booked.get_mut(class)?;
+        let missed = skipped?.checked_sub((*before)?);
+        *before = skipped;
+        missed
+    }
+
+    /// Books the counter of a class and bucket: an entry, and a gap for what never came. With `end`
+    /// nothing more is waited for.
+    fn close_counter(
+        &mut self,
+        (class, bucket): (usize, u64),
+        counts: &Counts,
+        (missed, end): (Option<u64>, bool),
+        offset_ns: i64,
+        entries: &mut Vec<CollectorEvent>,
+    ) {
+        let counter = counter_of(bucket);
+        let now = count(counts, class, counter);
+        let open = self.open_mut(class, counter).map(std::mem::take).unwrap_or_default();
         let known = open.stored + open.filtered;
-        let seen = seen.max(known);
-        CollectorEvent::Ledger(LedgerEntry {
-            time_ns: real_ns(self.next * BUCKET_NS, offset_ns),
+        let mut rest = now[0].saturating_sub(open.booked[0]).saturating_sub(known);
+        let mut take = |at_most: u64| {
+            let taken = rest.min(at_most);
+            rest -= taken;
+            taken
+        };
+        let lost = take(now[1].saturating_sub(open.booked[1]));
+        let undecodable = take(self.undecodable);
+        let never_came = take(if end { u64::MAX } else { open.awaited });
+        self.undecodable -= undecodable;
+        // More than the kernel has seen cannot be here, but the entry must add up whatever it says.
+        let seen = known + lost + undecodable + never_came;
+        let [seen_before, lost_before] = open.booked;
+        if let Some(entry) = self.open_mut(class, counter) {
+            let booked = [seen_before + seen, lost_before + lost];
+            let lost_told = open.lost_told;
+            *entry = Open { booked, lost_told, awaited: rest, ..Open::default() };
+        }
+        let time_ns = real_ns(bucket * BUCKET_NS, offset_ns);
+        entries.push(CollectorEvent::Ledger(LedgerEntry {
+            time_ns,
             source: self.source.to_owned(),
             class: class_name(class).to_owned(),
             seen,
@@ -187,7 +250,17 @@ impl Ledger {
             lost: seen - known,
             missed,
             late: open.late,
-        })
+        }));
+        if never_came > 0 {
+            entries.push(CollectorEvent::Gap(Gap {
+                time_ns,
+                end_ns: real_ns((bucket + 1) * BUCKET_NS, offset_ns),
+                source: self.source.to_owned(),
+                reason: GapReason::DecodeError,
+                lost: Some(never_came),
+                detail: Some(format!("{} records were counted and never came", class_name(class))),
+            }));
+        }
     }
 
     fn open_mut(&mut self, class: usize, counter: usize) -> Option<&mut Open> {
@@ -233,6 +306,10 @@ impl Undecodable {
             })
         })
     }
+}
+
+fn count(counts: &Counts, class: usize, counter: usize) -> [u64; 2] {
+    counts.get(class).and_then(|of_class| of_class.get(counter)).copied().unwrap_or_default()
 }
 
 fn counter_of(bucket: u64) -> usize {
@@ -365,8 +442,76 @@ mod tests {
         assert_eq!(told[0].detail.as_deref(), Some("exec records; stalled"));
         assert!(ledger.losses(&counts, now, 0, None).is_empty());
         let closed = entries(ledger.close(&counts, skipped([None; 3]), 5 * BUCKET_NS, 0, false));
-        assert_eq!((closed[0].seen, closed[0].lost), (9, 9));
+        assert_eq!((closed[0].seen, closed[0].lost), (4, 4));
         assert!(ledger.losses(&counts, now, 0, None).is_empty());
+    }
+
+    /// Sums of seen, stored and lost of the entries of exec, and what gaps say is lost.
+    fn sums(events: &[CollectorEvent]) -> (u64, u64, u64, u64) {
+        let mut sums = (0, 0, 0, 0);
+        for event in events {
+            match event {
+                CollectorEvent::Ledger(entry) => {
+                    assert_eq!(entry.seen, entry.stored + entry.filtered + entry.lost);
+                    sums.0 += entry.seen;
+                    sums.1 += entry.stored;
+                    sums.2 += entry.lost;
+                }
+                CollectorEvent::Gap(gap) => sums.3 += gap.lost.unwrap(),
+                other => panic!("{other:?}"),
+            }
+        }
+        sums
+    }
+
+    #[test]
+    fn what_a_counter_counts_for_a_later_bucket_is_not_lost() {
+        let mut ledger = ledger();
+        let none = skipped([None; 3]);
+        let mut counts = Counts::default();
+        // The reader was away until the counter of bucket 3 is in use again, by bucket 11.
+        counts[0][3] = [20, 6];
+        (0..5).for_each(|_| ledger.stored(0, 3 * BUCKET_NS, false));
+        let mut told = ledger.losses(&counts, 11 * BUCKET_NS + 9, 0, None);
+        told.extend(ledger.close(&counts, none, 11 * BUCKET_NS, 0, false));
+        assert_eq!(sums(&told), (11, 5, 6, 6));
+        (0..9).for_each(|_| ledger.stored(0, 11 * BUCKET_NS, false));
+        told.extend(ledger.close(&counts, none, 13 * BUCKET_NS, 0, false));
+        assert_eq!(sums(&told), (20, 14, 6, 6));
+    }
+
+    #[test]
+    fn what_never_comes_is_lost_and_told() {
+        let mut ledger = ledger();
+        let none = skipped([None; 3]);
+        let mut counts = Counts::default();
+        counts[0][3] = [3, 0];
+        ledger.stored(0, 3 * BUCKET_NS, false);
+        let mut told = ledger.close(&counts, none, 5 * BUCKET_NS, 0, false);
+        assert_eq!(sums(&told), (1, 1, 0, 0));
+        // One of the two comes, late; the other never does.
+        ledger.stored(0, 3 * BUCKET_NS, true);
+        told.extend(ledger.close(&counts, none, 13 * BUCKET_NS, 0, false));
+        assert_eq!(sums(&told), (3, 2, 1, 1));
+        assert!(ledger.is_balanced(&counts));
+    }
+
+    #[test]
+    fn at_the_stop_every_counter_is_booked() {
+        let mut ledger = ledger();
+        let none = skipped([None; 3]);
+        let mut counts = Counts::default();
+        counts[0][3] = [2, 0];
+        let mut told = ledger.close(&counts, none, 5 * BUCKET_NS, 0, false);
+        assert_eq!(sums(&told), (0, 0, 0, 0));
+        ledger.stored(0, 3 * BUCKET_NS, true);
+        counts[0][5] = [4, 1];
+        ledger.stored(0, 5 * BUCKET_NS, false);
+        ledger.undecodable();
+        told.extend(ledger.losses(&counts, 5 * BUCKET_NS + 5, 0, None));
+        told.extend(ledger.close(&counts, none, 5 * BUCKET_NS + 5, 0, true));
+        // Lost in the kernel 1, not decoded 1, never came 1 of each counter.
+        assert_eq!(sums(&told), (6, 2, 4, 3));
     }
 
     #[test]

@@ -27,9 +27,10 @@ const SET_GROUP_ID: u32 = 0o2000;
 pub struct ProcessEvents {
     /// Process id, in the initial pid namespace.
     pub pid: u32,
-    /// Path of the program's file from the root of the mount namespace of the process (column
-    /// `mnt_namespace`), whatever root the process itself has; without a leading slash for a file
-    /// in memory or in a mount that was taken away; null when there is no file.
+    /// Path of the program's file as the host sees it, whatever root the process has; from the root of
+    /// the mount namespace of the process (column `mnt_namespace`) where the host has not mounted that
+    /// file system; without a leading slash for a file in memory or in a mount that was taken away; null
+    /// when there is no file.
     #[column(bloom)]
     pub path: Option<String>,
     /// Type and permission bits of the program's file, in octal.
@@ -49,8 +50,8 @@ pub struct ProcessEvents {
     /// Size of the environment in bytes, terminating NULs included; null for a snapshot.
     #[column(hidden)]
     pub env_size: Option<u64>,
-    /// Working directory, from the same root as `path`; null when it is the top of a mount that was
-    /// taken away.
+    /// Working directory, from the root of the mount namespace of the process; null when it is the top
+    /// of a mount that was taken away.
     pub cwd: Option<String>,
     /// Login user id set by the audit system; 4294967295 when unset.
     pub auid: u32,

@@ -1,9 +1,11 @@
 //! What an exec and an exit tell besides who and what: long texts, the parent, roots, usage.
 
+use std::io::Read as _;
+use std::process::Stdio;
 use std::sync::mpsc::sync_channel;
 
 use super::harness::{Recorded, attach, quiet, record, run, sleeper, words};
-use crate::events::{ExitEvent, Noticed};
+use crate::events::{ExecEvent, ExitEvent, Noticed};
 use crate::host::environment::EnvironmentChoice;
 use crate::host::mask::Mask;
 use crate::publish::process_ebpf::ProcessEbpfConfig;
@@ -106,7 +108,7 @@ fn a_terminal_has_the_name_of_its_file() {
         return;
     };
     assert!(status.success());
-    let is_it = |exec: &&crate::events::ExecEvent| {
+    let is_it = |exec: &&ExecEvent| {
         exec.tty.is_some() && words(exec).first().is_some_and(|name| name == b"true")
     };
     let exec = recorded.execs.iter().filter(|exec| exec.arguments.is_some()).find(is_it).unwrap();
@@ -223,4 +225,94 @@ fn an_end_that_was_lost_is_found_by_a_look() {
     assert!(alive_ns >= snapshot.time_ns && alive_ns < exit.time_ns);
     // What runs was not ended.
     assert!(recorded.exits.iter().all(|exit| exit.process.pid != std::process::id()));
+}
+
+/// A container's root is an overlay that the host has mounted, in namespaces of its own.
+#[test]
+fn a_program_in_an_overlay_has_the_hosts_path_and_its_own() {
+    let folder = tempfile::tempdir_in("/var/tmp").unwrap();
+    let base = folder.path().canonicalize().unwrap();
+    for name in ["lower/bin", "lower/old", "upper", "work", "merged"] {
+        std::fs::create_dir_all(base.join(name)).unwrap();
+    }
+    // The program needs no more than its loader and one library, wherever they are.
+    let needed = std::process::Command::new("ldd").arg("/bin/true").output().unwrap();
+    let needed = String::from_utf8(needed.stdout).unwrap();
+    for library in needed.split_whitespace().filter(|word| word.starts_with('/')) {
+        let copy = base.join("lower").join(&library[1..]);
+        std::fs::create_dir_all(copy.parent().unwrap()).unwrap();
+        std::fs::copy(library, copy).unwrap();
+    }
+    std::fs::copy("/bin/true", base.join("lower/bin/inner")).unwrap();
+    let options = |name: &str| format!("{name}dir={}", base.join(name).display());
+    let options = ["lower", "upper", "work"].map(options).join(",");
+    let mount = ["-t", "overlay", "overlay", "-o", &options].map(str::to_owned);
+    let merged = base.join("merged");
+    let mounted = quiet("mount").args(mount).arg(&merged).status().unwrap();
+    assert!(mounted.success(), "mounting needs root");
+    let script = "cd \"$0\" && pivot_root . old && exec /bin/inner";
+    let work = || {
+        let arguments = ["--mount", "--pid", "--fork", "/bin/sh", "-c", script];
+        run(quiet("unshare").args(arguments).arg(&merged))
+    };
+    let recorded = record(&ProcessEbpfConfig::default(), work);
+    assert!(quiet("umount").arg(&merged).status().unwrap().success());
+    let Some((recorded, (unshare, status))) = recorded else {
+        return;
+    };
+    assert!(status.success());
+    let inner = |exec: &&ExecEvent| {
+        exec.parent.is_some_and(|parent| parent.pid == unshare)
+            && words(exec) == [b"/bin/inner".to_vec()]
+    };
+    let exec = recorded.execs.iter().filter(|exec| !exec.snapshot).find(inner).unwrap();
+    let there = merged.join("bin/inner");
+    assert_eq!(exec.path.as_deref(), there.to_str());
+    assert_eq!(exec.container_path.as_deref(), Some("/bin/inner"));
+    assert_eq!(exec.namespace_path.as_deref(), Some("/bin/inner"));
+    assert_eq!(exec.cwd.as_deref(), Some("/"));
+    let own = recorded.exec(unshare).namespaces.unwrap();
+    let namespaces = exec.namespaces.unwrap();
+    assert!(namespaces.pid != own.pid && namespaces.mount != own.mount);
+    // It is process 1 there, and what the collector knows is the number here.
+    assert!(exec.process.pid > 1);
+    assert_eq!(recorded.exit(exec.process).path.as_deref(), there.to_str());
+}
+
+/// A process whose parent ends belongs to another one from then on.
+#[test]
+fn an_orphan_has_the_parent_that_took_it_over() {
+    // It waits until the test closes its input, when its parent has ended, and says whose it is then.
+    let orphan = "read -r go; while read -r name value; do test \"$name\" = PPid: && echo \"$value\"; \
+                  done < /proc/$$/status; exec /bin/true orphan";
+    let script = format!("/bin/sh -c '{orphan}' <&3 & exit 0");
+    let work = || {
+        let mut command = std::process::Command::new("/bin/sh");
+        command.args(["-c", &format!("exec 3<&0; {script}")]);
+        let mut shell =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("there is a shell");
+        let input = shell.stdin.take().unwrap();
+        let mut output = shell.stdout.take().unwrap();
+        assert!(shell.wait().unwrap().success());
+        drop(input);
+        // It ends when the orphan has.
+        let mut said = String::new();
+        output.read_to_string(&mut said).unwrap();
+        (shell.id(), said.trim().parse::<u32>().unwrap())
+    };
+    let Some((recorded, (shell, taken_over_by))) = record(&ProcessEbpfConfig::default(), work)
+    else {
+        return;
+    };
+    assert_ne!(shell, taken_over_by);
+    let shell = recorded.exec(shell).process;
+    let is_it = |exec: &&ExecEvent| {
+        exec.arguments.as_deref().is_some_and(|words| words == b"/bin/true\0orphan\0")
+    };
+    let exec = recorded.execs.iter().find(is_it).unwrap();
+    assert_eq!(exec.parent.map(|parent| parent.pid), Some(taken_over_by));
+    let exit = recorded.exit(exec.process);
+    assert_eq!(exit.parent, exec.parent);
+    let fork = recorded.forks.iter().find(|fork| fork.process == exec.process).unwrap();
+    assert_eq!((fork.parent, fork.caller), (Some(shell), shell));
 }
