@@ -121,7 +121,6 @@ fn climb(slot: &mut Slot) -> End {
     let limit = before + PATH_MAX as u64;
     // The root of the process matters for the program's path only.
     let process_root = if slot.walk == WALK_PATH { slot.root_dentry } else { 0 };
-    let mut in_first = slot.walk == WALK_PATH;
     let mut end = End::Truncated;
     let mut count = 0;
     while count < COMPONENTS_MAX {
@@ -131,10 +130,10 @@ fn climb(slot: &mut Slot) -> End {
             slot.record.flags |= EXEC_ROOT_PASSED;
         }
         if dentry == root {
-            if in_first && is_whole(mount, root) {
+            let is_first = slot.walk == WALK_PATH && mount == slot.walk_mount;
+            if is_first && is_whole(mount, root) {
                 slot.record.mount_components = count - 1;
             }
-            in_first = false;
             let outer = mount.wrapping_sub(u64::from(MOUNT_VFSMOUNT.load()));
             let parent = long(outer, &MOUNT_PARENT);
             if parent == outer {

@@ -6,6 +6,7 @@ mod actions;
 mod arguments;
 mod bad_input;
 mod books;
+mod coexistence;
 mod complete;
 mod crash;
 mod disk_full;

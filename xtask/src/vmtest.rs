@@ -126,7 +126,7 @@ impl Machine {
         std::fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
         let name = self.label().replace(' ', "-");
         let image = folder.join(format!("{name}-{}.cpio", std::process::id()));
-        image::write(&image, &root, &kernel, &built, options.quick)?;
+        image::write(&image, &root, &kernel, (&built, architecture), options.quick)?;
         let log = folder.join(format!("{name}.log"));
         let start = Instant::now();
         let ended = emulator.run(&kernel.image, &image, self.preempt_full, &log);
@@ -171,6 +171,7 @@ mod tests {
     fn all_kernels_and_one_with_full_preemption_are_the_default() {
         let all = labels(&Options::default());
         assert_eq!(all.len(), KERNELS.len() + 1);
+        assert!(all.contains(&"6.1-aarch64".to_owned()));
         assert_eq!(all.last().unwrap(), "6.12 preempt=full");
     }
 

@@ -34,8 +34,16 @@ const WITHOUT: [&str; 8] = [
 
 /// Modules of the end-to-end tests that say nothing about a kernel: they test the store and the
 /// shell, and some need programs that the machine does not have.
-const SCENARIOS_WITHOUT: [&str; 7] =
-    ["bad_input::", "crash::", "disk_full::", "peers::", "schema::", "sql::", "verify::"];
+const SCENARIOS_WITHOUT: [&str; 8] = [
+    "bad_input::",
+    "coexistence::",
+    "crash::",
+    "disk_full::",
+    "peers::",
+    "schema::",
+    "sql::",
+    "verify::",
+];
 
 /// Modules that a quick run leaves out as well: what they test of the probes, others test too, and
 /// every start of the daemon takes seconds of the emulated processor.
@@ -82,7 +90,7 @@ pub(super) fn write(
     image: &Path,
     packages: &Path,
     kernel: &KernelFiles,
-    programs: &Programs,
+    (programs, architecture): (&Programs, Architecture),
     quick: bool,
 ) -> Result<()> {
     let file = File::create(image).with_context(|| format!("make {}", image.display()))?;
@@ -98,7 +106,7 @@ pub(super) fn write(
         archive.file(&Path::new("vmtest/modules").join(name), 0o644, &bytes)?;
     }
     for program in programs.all() {
-        archive.file(program, 0o755, &stripped(program, &target_dir())?)?;
+        archive.file(program, 0o755, &stripped(program, architecture, &target_dir())?)?;
     }
     archive.file(Path::new("etc/passwd"), 0o644, b"root:x:0:0:root:/root:/bin/sh\n")?;
     archive.file(Path::new("etc/group"), 0o644, b"root:x:0:\n")?;

@@ -45,6 +45,22 @@ impl Architecture {
         }
     }
 
+    /// Rust's name of the target.
+    pub(super) const fn triple(self) -> &'static str {
+        match self {
+            Self::X86_64 => "x86_64-unknown-linux-gnu",
+            Self::Aarch64 => "aarch64-unknown-linux-gnu",
+        }
+    }
+
+    /// What the names of Debian's compilers for it begin with.
+    pub(super) const fn tools(self) -> &'static str {
+        match self {
+            Self::X86_64 => "x86_64-linux-gnu",
+            Self::Aarch64 => "aarch64-linux-gnu",
+        }
+    }
+
     /// Debian's name, where it is not this system's own.
     pub(super) fn foreign(self) -> Option<&'static str> {
         (self != Self::own()).then_some(self.debian())
@@ -70,6 +86,7 @@ pub(super) const KERNELS: &[Kernel] = &[
     kernel("6.1", "bookworm", "6.1.", Architecture::X86_64),
     kernel("6.12", "trixie", "6.12.", Architecture::X86_64),
     kernel("newest", "trixie-backports", "", Architecture::X86_64),
+    kernel("6.1-aarch64", "bookworm", "6.1.", Architecture::Aarch64),
 ];
 
 const fn kernel(

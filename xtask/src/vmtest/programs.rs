@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::kernels::Architecture;
 use crate::process::{cargo, root, run};
+use crate::rust_src;
 
 /// The programs, by their paths.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,19 +28,54 @@ pub(super) struct Programs {
     pub(super) scenarios: PathBuf,
 }
 
-/// Builds the programs.
+/// Builds the programs. For another architecture than this one it takes Debian's cross compiler, for the
+/// C code of dependencies and to link, and the source of the standard library.
 ///
 /// # Errors
 /// When they do not compile, or cargo does not say where one is.
 pub(super) fn build(architecture: Architecture) -> Result<Programs> {
-    ensure!(architecture == Architecture::own(), "cannot build for another architecture");
     let mut command = cargo();
-    command.args(["build", "--workspace", "--lib", "--bins", "--tests"]);
-    command.arg("--message-format=json-render-diagnostics");
+    command.args([
+        "build",
+        "--lib",
+        "--bins",
+        "--tests",
+        "--message-format=json-render-diagnostics",
+    ]);
+    if architecture == Architecture::own() {
+        command.arg("--workspace");
+    } else {
+        for_another(&mut command, architecture)?;
+    }
     let output = command.stderr(Stdio::inherit()).output().context("start cargo")?;
     ensure!(output.status.success(), "the programs do not compile");
     let text = String::from_utf8(output.stdout).context("read what cargo prints")?;
     find(&text)
+}
+
+/// What a build for another architecture takes besides.
+fn for_another(command: &mut Command, architecture: Architecture) -> Result<()> {
+    let tools = architecture.tools();
+    let compiler = format!("{tools}-gcc");
+    let there = Command::new(&compiler).arg("--version").output();
+    ensure!(
+        there.is_ok_and(|output| output.status.success()),
+        "building for {} takes {compiler}: apt install gcc-{tools}",
+        architecture.triple()
+    );
+    rust_src::ensure()?;
+    let variable = architecture.triple().replace('-', "_");
+    command
+        .args(["--package", "bygone", "--package", "bygone-tests"])
+        .args(["--target", architecture.triple(), "-Z", "build-std=std,test,panic_unwind"])
+        // A folder of its own: its flags would make other builds start anew.
+        .arg("--target-dir")
+        .arg(target_dir().join("vmtest").join(architecture.triple()))
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env(format!("CC_{variable}"), &compiler)
+        .env(format!("AR_{variable}"), format!("{tools}-ar"))
+        .env(format!("CARGO_TARGET_{}_LINKER", variable.to_uppercase()), &compiler);
+    Ok(())
 }
 
 /// Looks the programs up in cargo's messages, a JSON object per line.
@@ -78,10 +114,18 @@ impl Programs {
 ///
 /// # Errors
 /// When binutils, which come with every C compiler, are not there, or `folder` cannot be written.
-pub(super) fn stripped(program: &Path, folder: &Path) -> Result<Vec<u8>> {
+pub(super) fn stripped(
+    program: &Path,
+    architecture: Architecture,
+    folder: &Path,
+) -> Result<Vec<u8>> {
     // Another run may do the same.
     let copy = folder.join(format!("stripped-{}", std::process::id()));
-    run(Command::new("strip").arg("-o").arg(&copy).arg(program))?;
+    let strip = match architecture {
+        own if own == Architecture::own() => "strip".to_owned(),
+        other => format!("{}-strip", other.tools()),
+    };
+    run(Command::new(strip).arg("-o").arg(&copy).arg(program))?;
     let bytes = std::fs::read(&copy).context("read the stripped program")?;
     std::fs::remove_file(&copy).context("remove the stripped program")?;
     Ok(bytes)

@@ -9,7 +9,7 @@ mod idle;
 mod latency;
 mod loss;
 mod memory;
-mod monitor;
+pub mod monitor;
 mod overhead;
 mod process;
 mod report;

@@ -37,7 +37,7 @@ disk_error_action = IGNORE
 
 /// A program that records processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Monitor {
+pub enum Monitor {
     /// `bygone run` with its default configuration.
     Bygone,
     /// bpftrace's `execsnoop.bt`, which writes a line per exec, into a file.
@@ -47,9 +47,12 @@ pub(super) enum Monitor {
 }
 
 impl Monitor {
-    pub(super) const ALL: [Self; 3] = [Self::Bygone, Self::Execsnoop, Self::Auditd];
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Bygone, Self::Execsnoop, Self::Auditd];
 
-    pub(super) const fn name(self) -> &'static str {
+    /// What it is called.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Bygone => "Bygone",
             Self::Execsnoop => "bpftrace execsnoop",
@@ -58,7 +61,8 @@ impl Monitor {
     }
 
     /// Why it cannot be had here.
-    pub(super) fn absent(self) -> Option<String> {
+    #[must_use]
+    pub fn absent(self) -> Option<String> {
         match self {
             Self::Bygone => None,
             Self::Execsnoop => {
@@ -76,7 +80,10 @@ impl Monitor {
     }
 
     /// Starts it with its files in `folder`, and waits until it records and has come to rest.
-    pub(super) fn start(self, folder: &Path) -> anyhow::Result<Running> {
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start(self, folder: &Path) -> anyhow::Result<Running> {
         let running = match self {
             Self::Bygone => Running::Bygone(bygone(folder)),
             Self::Execsnoop => execsnoop(folder)?,
@@ -93,14 +100,27 @@ pub(super) fn bygone(folder: &Path) -> Daemon {
 }
 
 /// A program that records at present.
-pub(super) enum Running {
+pub enum Running {
+    /// Bygone.
     Bygone(Daemon),
-    Execsnoop { child: Owned, log: PathBuf },
-    Auditd { child: Owned, log: PathBuf },
+    /// bpftrace.
+    Execsnoop {
+        /// Its process.
+        child: Owned,
+        /// What it writes.
+        log: PathBuf,
+    },
+    /// auditd.
+    Auditd {
+        /// Its process.
+        child: Owned,
+        /// What it writes.
+        log: PathBuf,
+    },
 }
 
 /// A process that is killed when it was not ended.
-pub(super) struct Owned(Child);
+pub struct Owned(Child);
 
 impl Owned {
     fn end(mut self, signal: Signal) -> anyhow::Result<()> {
@@ -129,7 +149,10 @@ impl Running {
 
     /// Stops it and says how many execs of `/bin/true` without an argument it has recorded since
     /// `since_ns`, in nanoseconds since the Unix epoch.
-    pub(super) fn stop(self, since_ns: u128) -> anyhow::Result<u64> {
+    ///
+    /// # Errors
+    /// When it fails, or what it recorded cannot be read.
+    pub fn stop(self, since_ns: u128) -> anyhow::Result<u64> {
         match self {
             Self::Bygone(daemon) => {
                 let stopped = daemon.stop();

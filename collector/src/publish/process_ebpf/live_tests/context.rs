@@ -235,10 +235,19 @@ fn a_program_in_an_overlay_has_the_hosts_path_and_its_own() {
     for name in ["lower/bin", "lower/old", "upper", "work", "merged"] {
         std::fs::create_dir_all(base.join(name)).unwrap();
     }
-    // The program needs no more than its loader and one library, wherever they are.
-    let needed = std::process::Command::new("ldd").arg("/bin/true").output().unwrap();
-    let needed = String::from_utf8(needed.stdout).unwrap();
-    for library in needed.split_whitespace().filter(|word| word.starts_with('/')) {
+    // What `sleep` has mapped is what `true` needs: the loader and one library, under their names.
+    let mut sleeper = sleeper();
+    let maps = std::fs::read_to_string(format!("/proc/{}/maps", sleeper.id())).unwrap();
+    sleeper.kill().unwrap();
+    sleeper.wait().unwrap();
+    for link in ["lib", "lib64"] {
+        std::fs::create_dir_all(base.join("lower/usr").join(link)).unwrap();
+        std::os::unix::fs::symlink(format!("usr/{link}"), base.join("lower").join(link)).unwrap();
+    }
+    let mapped = maps.lines().filter_map(|line| line.split_whitespace().nth(5));
+    let loaders = ["/lib64/ld-linux-x86-64.so.2", "/lib/ld-linux-aarch64.so.1"];
+    let is_file = |path: &&str| path.contains(".so") && std::path::Path::new(path).exists();
+    for library in mapped.chain(loaders).filter(is_file) {
         let copy = base.join("lower").join(&library[1..]);
         std::fs::create_dir_all(copy.parent().unwrap()).unwrap();
         std::fs::copy(library, copy).unwrap();
