@@ -303,14 +303,18 @@ fn processes(config: &ProcessConfig) -> Source {
 /// The sources of this system, in the order in which they are started.
 #[cfg(target_os = "macos")]
 pub(super) fn list(config: &Config, _data_dir: &Path) -> Vec<Source> {
+    use crate::host::mask::Mask;
+    use crate::publish::privacy::Privacy;
     use crate::publish::process_es::{self, ProcessEs};
 
-    let processes: Attach = Box::new(|| match ProcessEs::attach() {
+    let config = &config.process;
+    let privacy = Privacy { environment: config.env.clone(), mask: Mask::new(&config.mask) };
+    let processes: Attach = Box::new(move || match ProcessEs::attach(privacy.clone()) {
         Ok(publisher) => Ok(Box::new(publisher)),
         Err(error) => Err(refusal(process_es::SOURCE, None, error)),
     });
     let source = Source::new("process_es", PROCESS_KINDS, vec![processes]);
-    vec![source.unless_off("process", config.process.enabled)]
+    vec![source.unless_off("process", config.enabled)]
 }
 
 /// A tier that refuses because its section is not enabled.

@@ -17,6 +17,7 @@ use bygone_macos::{EsLoss, EsMessage, EsSource, Received};
 
 use crate::events::{Capability, CollectorEvent, ProcessEvent};
 use crate::publish::gathered::Gathered;
+use crate::publish::privacy::Privacy;
 use crate::publish::{
     BATCH_EVENTS_MAX, Batch, Closed, Events, PublishError, Publisher, Sink, Stop,
 };
@@ -57,6 +58,7 @@ pub struct ProcessEs {
     source: Box<dyn EsSource>,
     translator: Translator,
     books: Books,
+    privacy: Privacy,
     /// When the system started, in nanoseconds since the Unix epoch, as it stood at attach.
     boot_ns: i64,
     /// Newest time of a message.
@@ -66,25 +68,26 @@ pub struct ProcessEs {
 }
 
 impl ProcessEs {
-    /// Starts a client of EndpointSecurity.
+    /// Starts a client of EndpointSecurity. What `privacy` leaves out is never sent.
     ///
     /// # Errors
     /// When the system does not let this program be one, see [`bygone_macos::StartError`].
     #[cfg(target_os = "macos")]
-    pub fn attach() -> Result<Self, AttachError> {
+    pub fn attach(privacy: Privacy) -> Result<Self, AttachError> {
         let boot_ns = bygone_macos::boot_time_ns().map_err(AttachError::BootTime)?;
         let client = bygone_macos::EsClient::start(bygone_macos::IntakeLimits::default())
             .map_err(AttachError::Client)?;
-        Ok(Self::new(Box::new(client), boot_ns))
+        Ok(Self::new(Box::new(client), boot_ns, privacy))
     }
 
     /// Reads `source` on a system that started at `boot_ns`, in nanoseconds since the Unix epoch.
     #[must_use]
-    pub fn new(source: Box<dyn EsSource>, boot_ns: i64) -> Self {
+    pub fn new(source: Box<dyn EsSource>, boot_ns: i64, privacy: Privacy) -> Self {
         Self {
             source,
             translator: Translator::new(boot_ns),
             books: Books::default(),
+            privacy,
             boot_ns,
             newest_ns: None,
             watermark_ns: None,
@@ -122,7 +125,10 @@ impl ProcessEs {
         let source = &*self.source;
         let translated = self.translator.translate(message, |pid| source.start_of(pid));
         match translated {
-            Ok(event) => {
+            Ok(mut event) => {
+                if let ProcessEvent::Exec(exec) = &mut event {
+                    self.privacy.apply(exec);
+                }
                 let late = self.watermark_ns.is_some_and(|watermark| time_ns < watermark);
                 self.books.stored(time_ns, class, late);
                 self.newest_ns = self.newest_ns.max(Some(time_ns));

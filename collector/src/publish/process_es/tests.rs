@@ -15,6 +15,8 @@ use crate::events::{
     CollectorEvent, Credentials, ExecEvent, ExitEvent, ForkEvent, Gap, GapReason, LedgerEntry,
     Noticed, ProcessEvent, ProcessKey, ProgramFile,
 };
+use crate::host::mask::Mask;
+use crate::publish::privacy::Privacy;
 use crate::publish::{BATCH_EVENTS_MAX, Batch, Events, Publisher, Stop};
 
 const SECOND_NS: i64 = 1_000_000_000;
@@ -327,7 +329,9 @@ fn publish(rounds: Vec<Received>, after_stop: Vec<EsMessage>) -> Published {
     let stop = Stop::default();
     let script =
         Script { rounds: rounds.into(), stop: Some(stop.clone()), after_stop, stopped: false };
-    Box::new(ProcessEs::new(Box::new(script), BOOT_NS)).run(&sink, &stop).unwrap();
+    Box::new(ProcessEs::new(Box::new(script), BOOT_NS, Privacy::default()))
+        .run(&sink, &stop)
+        .unwrap();
     collect(&batches)
 }
 
@@ -443,11 +447,32 @@ fn a_source_that_ends_by_itself_is_an_error_after_all_is_sent() {
         after_stop: Vec::new(),
         stopped: false,
     };
-    let publisher = Box::new(ProcessEs::new(Box::new(script), BOOT_NS));
+    let publisher = Box::new(ProcessEs::new(Box::new(script), BOOT_NS, Privacy::default()));
     let error = publisher.run(&sink, &Stop::default()).unwrap_err();
     assert_eq!(error.to_string(), "the client of EndpointSecurity ended by itself");
     let published = collect(&batches);
     assert_eq!((published.processes, published.ledger.len()), (1, 1));
+}
+
+#[test]
+fn masked_values_are_never_sent() {
+    let (sink, batches) = sync_channel(64);
+    let mut message = exec(20);
+    if let EsEvent::Exec(exec) = &mut message.event {
+        exec.arguments = [b"curl".as_slice(), b"--token", b"first"].map(<[u8]>::to_vec).into();
+    }
+    let rounds = VecDeque::from([Received { closed: true, ..round(vec![message], vec![]) }]);
+    let script = Script { rounds, stop: None, after_stop: Vec::new(), stopped: false };
+    let privacy = Privacy { mask: Mask::new(&["token".to_owned()]), ..Privacy::default() };
+    let publisher = Box::new(ProcessEs::new(Box::new(script), BOOT_NS, privacy));
+    assert!(publisher.run(&sink, &Stop::default()).is_err(), "the client ended by itself");
+    let sent = batches.try_iter().find_map(|batch| match batch.events {
+        Events::Process(events) => events.into_iter().next(),
+        _ => None,
+    });
+    let Some(ProcessEvent::Exec(exec)) = sent else { panic!("{sent:?}") };
+    assert_eq!(exec.arguments.as_deref(), Some(b"curl\0--token\0***\0".as_slice()));
+    assert!(exec.masked);
 }
 
 #[test]
@@ -460,7 +485,7 @@ fn a_closed_channel_ends_the_publisher_quietly() {
         after_stop: Vec::new(),
         stopped: false,
     };
-    let publisher = Box::new(ProcessEs::new(Box::new(script), BOOT_NS));
+    let publisher = Box::new(ProcessEs::new(Box::new(script), BOOT_NS, Privacy::default()));
     assert!(publisher.run(&sink, &Stop::default()).is_ok());
 }
 
@@ -468,7 +493,7 @@ fn a_closed_channel_ends_the_publisher_quietly() {
 fn each_kind_is_covered() {
     let script =
         Script { rounds: VecDeque::new(), stop: None, after_stop: Vec::new(), stopped: false };
-    let publisher = ProcessEs::new(Box::new(script), BOOT_NS);
+    let publisher = ProcessEs::new(Box::new(script), BOOT_NS, Privacy::default());
     let capabilities = publisher.capabilities();
     let kinds: Vec<_> = capabilities.iter().map(|capability| capability.kind.as_str()).collect();
     assert_eq!(kinds, ["exec", "fork", "exit"]);
