@@ -180,6 +180,14 @@ fn a_package_owns_its_programs_and_a_script_has_its_own_hash() {
     wait_until("the script is told", || {
         (rows(daemon.data_dir(), &script, columns) == [expected.clone()]).then_some(())
     });
+    let exec = format!(
+        "SELECT interpreter, interpreter = path same FROM process_events WHERE script_path = '{}'",
+        script.display()
+    );
+    let expected = json!({ "interpreter": fs::canonicalize("/bin/sh").unwrap(), "same": 1 });
+    assert_eq!(sql_rows(daemon.data_dir(), &exec), [expected]);
+    let programs = "SELECT count(interpreter) n FROM process_events WHERE script_path IS NULL";
+    assert_eq!(sql_rows(daemon.data_dir(), programs), [json!({ "n": 0 })]);
     if !Path::new("/var/lib/dpkg/status").exists() {
         return;
     }

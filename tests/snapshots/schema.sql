@@ -53,7 +53,7 @@ CREATE TABLE process_events (
     setuid INTEGER NOT NULL, -- Whether the program's file has the set-user-id bit and it took effect: the effective user is the file's owner, and another than the real one.
     setgid INTEGER NOT NULL, -- Likewise for the set-group-id bit and the group.
     fileless INTEGER, -- Whether the program's file has no name on a disk: made by `memfd_create(2)`, in `/dev/shm`, or deleted. Null when the file is not known.
-    script_path TEXT, -- Path of the script as it was given to exec, when the program is a script's interpreter.
+    script_path TEXT, -- Path of the script as it was given to exec, when the program is a script's interpreter; null for what was found running, and where the source does not tell.
     session_id BIGINT, -- POSIX session id; null for session 0, that of init and the kernel.
     audit_session_id BIGINT NOT NULL, -- Audit session id; 4294967295 when unset.
     cgroup_id BIGINT, -- Id of the cgroup in the hierarchy of `cgroup_path`; null on macOS.
@@ -67,6 +67,7 @@ CREATE TABLE process_events (
     exe_ctime BIGINT, -- Last change of the metadata of the program's file, in nanoseconds since the Unix epoch; null on macOS.
     start_exact INTEGER NOT NULL, -- Whether `start_ns` is exact; otherwise it is the tick that `/proc` shows.
     kernel_thread INTEGER NOT NULL, -- Whether this is a kernel thread.
+    interpreter TEXT, -- Path of the interpreter when a script was started (`script_path`), which is then also `path`: the file that the kernel loaded. Null for a program that was started itself.
     eid BIGINT HIDDEN NOT NULL, -- The row's number in its table, given when it was appended and never reused.
     boot_ns BIGINT HIDDEN NOT NULL, -- When it happened, in nanoseconds since boot, time asleep included.
     boot_id TEXT HIDDEN NOT NULL -- The boot during which it happened, 32 hexadecimal digits.

@@ -156,7 +156,8 @@ pub struct ProcessEvents {
     /// Whether the program's file has no name on a disk: made by `memfd_create(2)`, in `/dev/shm`, or
     /// deleted. Null when the file is not known.
     pub fileless: Option<bool>,
-    /// Path of the script as it was given to exec, when the program is a script's interpreter.
+    /// Path of the script as it was given to exec, when the program is a script's interpreter; null for
+    /// what was found running, and where the source does not tell.
     #[column(bloom)]
     pub script_path: Option<String>,
     /// POSIX session id; null for session 0, that of init and the kernel.
@@ -186,6 +187,10 @@ pub struct ProcessEvents {
     pub start_exact: bool,
     /// Whether this is a kernel thread.
     pub kernel_thread: bool,
+    /// Path of the interpreter when a script was started (`script_path`), which is then also `path`: the
+    /// file that the kernel loaded. Null for a program that was started itself.
+    #[column(bloom)]
+    pub interpreter: Option<String>,
 }
 
 impl Subscriber for ProcessEvents {
@@ -270,6 +275,7 @@ fn surroundings(exec: &ExecEvent, row: ProcessEvents) -> ProcessEvents {
         setgid: takes_effect(exec, SET_GROUP_ID),
         fileless: exec.file.map(|file| file.in_memory || file.links == Some(0)),
         script_path: exec.script_path.clone(),
+        interpreter: exec.path.clone().filter(|_| exec.script_path.is_some()),
         session_id: exec.session_id,
         cgroup_id: exec.cgroup_id,
         pid_namespace: exec.namespaces.map(|namespaces| namespaces.pid),
@@ -339,7 +345,7 @@ fn overflows(exec: &ExecEvent, oversized: bool) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{ARGV_MAX, SET_GROUP_ID, SET_USER_ID, argv, overflows, takes_effect};
+    use super::{ARGV_MAX, SET_GROUP_ID, SET_USER_ID, argv, exec_row, overflows, takes_effect};
     use crate::events::{Credentials, ExecEvent, ProgramFile};
     use crate::host::text::cmdline;
 
@@ -368,6 +374,15 @@ mod tests {
         let exec = ExecEvent { arguments: Some(words), ..ExecEvent::default() };
         assert_eq!(overflows(&exec, true).as_deref(), Some("cmdline"));
         assert_eq!(overflows(&ExecEvent::default(), false), None);
+    }
+
+    #[test]
+    fn only_what_a_script_was_started_with_is_an_interpreter() {
+        let script_path = Some("run.sh".to_owned());
+        let exec = ExecEvent { path: Some("/bin/dash".to_owned()), ..ExecEvent::default() };
+        let interpreter = |exec: &ExecEvent| exec_row(exec).interpreter;
+        assert_eq!(interpreter(&exec), None);
+        assert_eq!(interpreter(&ExecEvent { script_path, ..exec }).as_deref(), Some("/bin/dash"));
     }
 
     #[test]

@@ -55,7 +55,7 @@ stored! {
         parent_path parent_cmdline container_path container_id container_runtime cgroup_path tty
         cap_permitted cap_effective setuid setgid fileless script_path session_id audit_session_id
         cgroup_id pid_namespace mnt_namespace net_namespace user_namespace exe_dev exe_inode exe_size
-        exe_ctime start_exact kernel_thread
+        exe_ctime start_exact kernel_thread interpreter
     }
     ProcessForkEvents {
         pid path uid gid parent time_ns start_ns parent_start_ns caller caller_start_ns clone_flags
