@@ -205,6 +205,46 @@ fn a_package_owns_its_programs_and_a_script_has_its_own_hash() {
 }
 
 #[test]
+fn a_scripts_content_is_recorded_when_asked_for_and_masked() {
+    if !requires_bpf() {
+        return;
+    }
+    let folder = TempDir::new().unwrap();
+    let script = folder.path().join("deploy");
+    let content = "#!/bin/sh\nexport API_TOKEN='a b'\ntoken: c d\n";
+    fs::write(&script, content).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let asked = |content: bool| {
+        format!("{CONFIG}script_content = {content}\n[process]\nmask = [\"*token*\"]\n")
+    };
+    let columns = "hash_status, sha256, script_content, masked, head LIKE '23212f%' head";
+    let told = json!({
+        "hash_status": "hashed", "sha256": sum("sha256sum", &script), "masked": 1, "head": 1,
+        "script_content": "#!/bin/sh\nexport API_TOKEN=***\ntoken: ***\n",
+    });
+    let mut untold = told.clone();
+    untold["script_content"] = json!(null);
+    // The first value begins among the first 32 bytes, which are masked also without the content.
+    for (data, is_asked, expected) in [("with", true, told), ("without", false, untold)] {
+        let daemon = Daemon::start_in(&folder.path().join(data), &asked(is_asked));
+        let mut command = Command::new("./deploy");
+        assert!(
+            command
+                .current_dir(folder.path())
+                .status()
+                .is_ok_and(|status| status.code() == Some(127))
+        );
+        wait_until("the script is told", || {
+            let found = rows(daemon.data_dir(), &script, columns);
+            (!found.is_empty()).then(|| assert_eq!(found, std::slice::from_ref(&expected)))
+        });
+        let programs = "SELECT count(script_content) + sum(masked) n FROM executable_events \
+                        WHERE kind = 'program'";
+        assert_eq!(sql_rows(daemon.data_dir(), programs), [json!({ "n": 0 })]);
+    }
+}
+
+#[test]
 fn it_can_be_switched_off_and_bounded() {
     if !requires_bpf() {
         return;

@@ -430,6 +430,8 @@ fn executables() -> Vec<ExecutableEvent> {
                 version: "9.1".to_owned(),
                 intact: Some(true),
             }),
+            script_content: (!of_program).then(|| b"#!/bin/sh\n".to_vec()),
+            masked: !of_program,
         }
     };
     (0..60).map(event).collect()

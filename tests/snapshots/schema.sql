@@ -337,12 +337,12 @@ CREATE TABLE executable_events (
     path TEXT, -- Path of the file from the root of the mount namespace of the process.
     kind TEXT NOT NULL, -- `program` for a file that the kernel loaded, `script` for one that an interpreter was loaded for.
     interpreter TEXT, -- Of a script, the path of its interpreter.
-    hash_status TEXT NOT NULL, -- What came of reading it: `hashed`, `hashed_deleted` when it was read through the process that runs it after its last name was taken away, `changed` when another file or content was in its place by then, `gone` when it could not be reached any more, `too_large`, `not_read` on FUSE and network file systems, or `unreadable`.
+    hash_status TEXT NOT NULL, -- What came of reading it: `hashed`, `hashed_deleted` when it was read through the process that runs it after its last name was taken away, `hashed_unproven` for a script that was written less than 10 ms before it ran, so that one more change right after would not show, `changed` when another file or content was in its place by then, `gone` when it could not be reached any more, `too_large`, `not_read` on FUSE and network file systems, or `unreadable`.
     sha256 TEXT, -- SHA-256 of the content; null unless it was hashed.
     md5 TEXT, -- MD5 of the content; null likewise.
     size BIGINT, -- Size in bytes.
     entropy DOUBLE, -- Shannon entropy of the content in bits per byte, 0 to 8; null likewise. Compressed or encrypted content is near 8.
-    head TEXT, -- The first 32 bytes, in hexadecimal; null likewise.
+    head TEXT, -- The first 32 bytes, in hexadecimal; null likewise. Of a script, after values were masked.
     package_manager TEXT, -- Package manager that knows the file: `dpkg` or `rpm`; null when none does.
     package TEXT, -- The package that the file belongs to; null likewise.
     package_version TEXT, -- Version of the package.
@@ -358,6 +358,8 @@ CREATE TABLE executable_events (
     uid BIGINT NOT NULL, -- Real user id of that process.
     start_ns BIGINT NOT NULL, -- Start of that process, in nanoseconds since boot.
     guid TEXT NOT NULL, -- Identity of that process.
+    script_content TEXT, -- The first 4 KiB of a script that begins with `#!`, as far as the setting `script_content` of `[executable]` says; null unless it was hashed, and on FUSE and network file systems. Bytes that are not UTF-8 are written `\xHH`.
+    masked INTEGER NOT NULL, -- Whether values in `script_content` or `head` were replaced by `***`, as the setting `mask` of `[process]` says.
     eid BIGINT HIDDEN NOT NULL, -- The row's number in its table, given when it was appended and never reused.
     boot_ns BIGINT HIDDEN NOT NULL, -- When it happened, in nanoseconds since boot, time asleep included.
     boot_id TEXT HIDDEN NOT NULL -- The boot during which it happened, 32 hexadecimal digits.

@@ -145,8 +145,8 @@ settings! {
         #[serde(with = "super::environment")]
         key env: EnvironmentChoice = EnvironmentChoice::None;
         /// Names whose values are recorded as ***: in NAME=VALUE, also behind dashes, and in the word
-        /// that follows --NAME, of arguments and environments. Case does not matter and * stands for
-        /// any text: ["*password*", "*token*"].
+        /// that follows --NAME, of arguments, environments and scripts, of these also in NAME = VALUE
+        /// and NAME: VALUE. Case does not matter and * stands for any text: ["*password*", "*token*"].
         key mask: Vec<String> = Vec::new();
         /// Which signals are recorded: "none", "fatal" (those that end a process, and those that a
         /// process of another user gets) or "all".
@@ -165,6 +165,9 @@ settings! {
         key max_bytes: u64 = 256 << 20;
         /// Whether files on FUSE and network file systems are read.
         key read_network: bool = false;
+        /// Whether the first 4 KiB of scripts are recorded, in the column script_content, without the
+        /// values that the setting mask names; never from FUSE and network file systems.
+        key script_content: bool = false;
         /// Executed files that may wait to be read, 1 to 65535; what does not fit is a gap.
         key queue: NonZeroU16 = QUEUE;
         /// How far the reading stands back behind the rest of the host, 0 to 19 as of nice(1).

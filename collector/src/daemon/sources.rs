@@ -223,17 +223,18 @@ pub(super) fn list(config: &Config, data_dir: &Path) -> Vec<Source> {
     });
     vec![
         processes(&config.process).unless_off("process", config.process.enabled),
-        executables(&config.executable, data_dir),
+        executables(&config.executable, &config.process.mask, data_dir),
         Source::new("file_inotify", &["file"], vec![files]).unless_off("file", config.file.enabled),
     ]
 }
 
 /// What is executed, which the process sources tell of.
 #[cfg(target_os = "linux")]
-fn executables(config: &ExecutableConfig, data_dir: &Path) -> Source {
+fn executables(config: &ExecutableConfig, mask: &[String], data_dir: &Path) -> Source {
     use std::sync::Arc;
 
     use super::state_db::StateDb;
+    use crate::host::mask::Mask;
     use crate::publish::executable::{self, Executables, ExecutablesConfig, Inbox};
 
     let inbox = Arc::new(Inbox::new(usize::from(config.queue.get())));
@@ -242,12 +243,14 @@ fn executables(config: &ExecutableConfig, data_dir: &Path) -> Source {
     let settings = ExecutablesConfig {
         bytes_max: config.max_bytes,
         read_network: config.read_network,
+        script_content: config.script_content,
+        mask: Mask::new(mask),
         niceness: config.niceness.into(),
     };
     let read: Attach = Box::new(move || {
         let memory = Box::new(StateDb::new(&data_dir, settings.niceness));
         let now_ns = super::time::now_ns();
-        Ok(Box::new(Executables::attach(Arc::clone(&inbox), memory, settings, now_ns)))
+        Ok(Box::new(Executables::attach(Arc::clone(&inbox), memory, settings.clone(), now_ns)))
     });
     let mut source = Source::new(executable::SOURCE, &["executable"], vec![read]);
     source.tee = Some(Box::new(move |batch| shown.offer(batch)));

@@ -30,6 +30,9 @@ pub enum HashStatus {
     /// It was read whole through the process that runs it, after its last name had been taken away,
     /// which changes its change time: inode, size and time of content were those of the exec.
     HashedDeleted,
+    /// It was read whole and did not change meanwhile, but it was written so shortly before the exec
+    /// that one more change right after that would not show in its times.
+    HashedUnproven,
     /// What is at its place now is another file or content.
     Changed,
     /// It could not be reached any more.
@@ -49,6 +52,7 @@ impl HashStatus {
         match self {
             Self::Hashed => "hashed",
             Self::HashedDeleted => "hashed_deleted",
+            Self::HashedUnproven => "hashed_unproven",
             Self::Changed => "changed",
             Self::Gone => "gone",
             Self::TooLarge => "too_large",
@@ -138,4 +142,8 @@ pub struct ExecutableEvent {
     pub digest: Option<ContentDigest>,
     /// The package that it belongs to; `None` when there is none or it is not known.
     pub package: Option<PackageOwner>,
+    /// The beginning of a script, when that is asked for, without the values that are masked.
+    pub script_content: Option<Vec<u8>>,
+    /// Whether values in `script_content` or the digest's first bytes were replaced, as configured.
+    pub masked: bool,
 }

@@ -1,10 +1,12 @@
-//! Values that are not to be recorded: passwords in arguments and in the environment.
+//! Values that are not to be recorded: passwords in arguments, in the environment and in scripts.
 //!
 //! A name is given as a pattern. In `NAME=VALUE`, also behind dashes, the value of a name that
 //! matches is replaced; behind a word of dashes and such a name (`--password secret`) the next word
-//! is. Case does not matter.
+//! is. Case does not matter. Scripts have more ways to give a name a value (`script`).
 //!
 //! **Invariant:** what is masked has lost its bytes and their number: [`MASK`] stands in their place.
+
+mod script;
 
 /// What stands in place of a value.
 pub const MASK: &[u8] = b"***";

@@ -13,18 +13,29 @@ const BUFFER_BYTES: usize = 64 * 1024;
 /// First bytes that are kept.
 const HEAD_BYTES: usize = 32;
 
-/// Reads everything, at most `bytes_max`; `None` when there is more, or `stop` says to. Returns the
-/// number of bytes beside the digest.
+/// What one reading gave.
+#[derive(Debug)]
+pub(super) struct Reading {
+    /// How much there was.
+    pub(super) bytes: u64,
+    pub(super) digest: ContentDigest,
+    /// The first bytes, as many as were asked for.
+    pub(super) beginning: Vec<u8>,
+}
+
+/// Reads everything, at most `bytes_max`, and keeps the first `kept_max` bytes; `None` when there is
+/// more, or `stop` says to.
 ///
 /// # Errors
 /// When it cannot be read.
 pub(super) fn digest(
     source: &mut impl Read,
     bytes_max: u64,
+    kept_max: usize,
     stop: impl Fn() -> bool,
-) -> io::Result<Option<(u64, ContentDigest)>> {
+) -> io::Result<Option<Reading>> {
     let (mut sha256, mut md5) = (Sha256::new(), Md5::new());
-    let (mut counts, mut head, mut total) = ([0_u64; 256], Vec::new(), 0_u64);
+    let (mut counts, mut beginning, mut total) = ([0_u64; 256], Vec::new(), 0_u64);
     let mut buffer = vec![0; BUFFER_BYTES];
     loop {
         let count = match source.read(&mut buffer) {
@@ -40,8 +51,8 @@ pub(super) fn digest(
         }
         sha256.update(bytes);
         md5.update(bytes);
-        let missing = HEAD_BYTES.saturating_sub(head.len());
-        head.extend(bytes.iter().take(missing));
+        let missing = kept_max.max(HEAD_BYTES).saturating_sub(beginning.len());
+        beginning.extend(bytes.iter().take(missing));
         for byte in bytes {
             if let Some(count) = counts.get_mut(usize::from(*byte)) {
                 *count += 1;
@@ -52,9 +63,15 @@ pub(super) fn digest(
         sha256: sha256.finalize().into(),
         md5: md5.finalize().into(),
         entropy: entropy(&counts, total),
-        head,
+        head: head(&beginning),
     };
-    Ok(Some((total, digest)))
+    beginning.truncate(kept_max);
+    Ok(Some(Reading { bytes: total, digest, beginning }))
+}
+
+/// The first bytes that a digest tells.
+pub(super) fn head(beginning: &[u8]) -> Vec<u8> {
+    beginning.iter().copied().take(HEAD_BYTES).collect()
 }
 
 /// Shannon entropy in bits per byte of content with so many of each byte.
@@ -71,7 +88,7 @@ mod tests {
     use super::*;
 
     fn of(bytes: &[u8]) -> ContentDigest {
-        digest(&mut &*bytes, 1 << 20, || false).unwrap().unwrap().1
+        digest(&mut &*bytes, 1 << 20, 0, || false).unwrap().unwrap().digest
     }
 
     /// The values are those of `sha256sum` and `md5sum`.
@@ -99,8 +116,10 @@ mod tests {
     #[test]
     fn reading_ends_at_its_bound_and_when_told() {
         let bytes = vec![1; 200_000];
-        assert!(digest(&mut &*bytes, 199_999, || false).unwrap().is_none());
-        assert!(digest(&mut &*bytes, 200_000, || true).unwrap().is_none());
-        assert_eq!(digest(&mut &*bytes, 200_000, || false).unwrap().unwrap().0, 200_000);
+        assert!(digest(&mut &*bytes, 199_999, 0, || false).unwrap().is_none());
+        assert!(digest(&mut &*bytes, 200_000, 0, || true).unwrap().is_none());
+        let kept = |kept_max| digest(&mut &*bytes, 200_000, kept_max, || false).unwrap().unwrap();
+        assert_eq!((kept(0).bytes, kept(0).beginning.len()), (200_000, 0));
+        assert_eq!((kept(100_000).beginning.len(), kept(100_000).digest.head.len()), (100_000, 32));
     }
 }

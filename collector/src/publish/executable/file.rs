@@ -11,8 +11,12 @@
 //! Files are opened in two steps, so that no file that is not to be read is ever opened for reading:
 //! pipes would block, and FUSE file systems would be told.
 //!
-//! A script is not in the exec's record. What is at its path counts as what ran when it has not
-//! changed since the exec began.
+//! A script is not in the exec's record, and its path may go over links. It is looked up as its process
+//! would, from that one's root and without links of `/proc`, which are others here. What is found counts
+//! as what ran when it has not changed since, by its change time: content, names, owner and mode cannot
+//! change without that one. Of a change within the kernel's tick of the exec it would not tell, so that
+//! a script that was written so shortly before is called unproven. A folder above that was put in place of
+//! another one does not show.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -22,14 +26,17 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, fstatfs, openat};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, fstatfs, openat, openat2};
 
 use super::inbox::Request;
-use crate::events::{ContentKey, ProgramFile};
+use crate::events::{ContentKey, ExecutableKind, ProgramFile};
 use crate::host::text::bytes;
 
 /// Processes that are looked at for one in a mount namespace.
 const PROCESSES_MAX: usize = 4096;
+
+/// The longest time between two values of the clock that file systems take times from: a tick of 100 Hz.
+const TICK_NS: i64 = 10_000_000;
 
 /// Bytes of `/proc/PID/mountinfo` that are read.
 const MOUNTINFO_BYTES_MAX: u64 = 4 << 20;
@@ -70,6 +77,8 @@ pub(super) struct Found {
     links: u64,
     /// Whether it has lost its last name since the exec, and with that its change time.
     pub(super) is_deleted: bool,
+    /// Whether it would look the same had it changed just after the exec.
+    pub(super) is_unproven: bool,
     /// Whether it is on a file system that is not read by default.
     pub(super) elsewhere: bool,
 }
@@ -100,17 +109,50 @@ pub(super) fn find(request: &Request, own_namespace: Option<u32>) -> Result<Foun
     let Some(path) = path.filter(|path| path.starts_with('/')) else {
         return Err(Missing::Gone);
     };
-    let path = bytes(path);
+    let is_script = request.kind == ExecutableKind::Script;
     for root in roots(pid, request.mount_namespace, own_namespace) {
-        let mut place = root;
-        place.as_mut_os_string().push(OsStr::from_bytes(&path));
-        match look(&place, pid) {
+        let found = match is_script {
+            true => look_script(&root, path, request),
+            false => look(&below(&root, path), pid),
+        };
+        match found {
             Some(found) if is_it(&found, request) => return Ok(found),
             Some(_) => missing = Missing::Changed,
             None => {}
         }
     }
     Err(missing)
+}
+
+/// A path below a root, also when it begins with a slash.
+fn below(root: &Path, path: &str) -> PathBuf {
+    let mut place = root.to_owned();
+    place.as_mut_os_string().push(OsStr::from_bytes(&bytes(path)));
+    place
+}
+
+/// Looks for a script as its process would. Its root is that of the mount namespace and what the
+/// process has in front of its paths; a live process in it is at its own root, which comes first.
+fn look_script(root: &Path, path: &str, request: &Request) -> Option<Found> {
+    let pid = request.process.pid;
+    let (front, inside) = path.split_at_checked(request.root_len)?;
+    let folder = PathBuf::from(format!("/proc/{pid}"));
+    let mut top = root.to_owned();
+    if top != folder.join("root") {
+        top.as_mut_os_string().push(OsStr::from_bytes(&bytes(front)));
+    } else if namespace_of(&folder.join("ns/mnt")) != request.mount_namespace {
+        // The id is another process's by now.
+        return None;
+    }
+    let top = if top.as_os_str().is_empty() { Path::new("/") } else { &top };
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let top = openat(CWD, top, flags | OFlags::DIRECTORY, Mode::empty()).ok()?;
+    let links = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let inside = bytes(inside);
+    let place = openat2(top, OsStr::from_bytes(&inside), flags, Mode::empty(), links).ok()?;
+    let mut found = found(place, pid)?;
+    found.is_unproven = found.content.ctime_ns > request.time_ns.saturating_sub(TICK_NS);
+    Some(found)
 }
 
 /// Roots of the mount namespace, without a slash at the end.
@@ -146,7 +188,11 @@ fn namespace_of(link: &Path) -> Option<u32> {
 /// Looks at what is at a place; `None` when nothing is, or it is no file.
 fn look(place: &Path, pid: u32) -> Option<Found> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let place = openat(CWD, place, flags, Mode::empty()).ok()?;
+    found(openat(CWD, place, flags, Mode::empty()).ok()?, pid)
+}
+
+/// What is at an open place.
+fn found(place: OwnedFd, pid: u32) -> Option<Found> {
     let stat = fs::metadata(format!("/proc/self/fd/{}", place.as_raw_fd())).ok()?;
     if !stat.is_file() {
         return None;
@@ -164,6 +210,7 @@ fn look(place: &Path, pid: u32) -> Option<Found> {
         owner_gid: stat.gid(),
         links: stat.nlink(),
         is_deleted: false,
+        is_unproven: false,
         elsewhere: is_elsewhere(kind),
         place,
     })
@@ -263,9 +310,10 @@ mod tests {
             process: ProcessKey { pid: u32::MAX, start_ns: 0 },
             uid: 0,
             snapshot: false,
-            kind: ExecutableKind::Program,
+            kind: if file.is_some() { ExecutableKind::Program } else { ExecutableKind::Script },
             path: Some(path.to_str().unwrap().to_owned()),
             namespace_path: None,
+            root_len: 0,
             interpreter: None,
             mount_namespace: own_namespace(),
             file,
@@ -320,8 +368,34 @@ mod tests {
         fs::write(&path, "#!/bin/sh").unwrap();
         let ctime_ns = look(&path, 1).unwrap().content.ctime_ns;
         let find = |time_ns| find(&request(&path, None, time_ns), own_namespace());
-        assert!(find(ctime_ns).is_ok());
+        assert!(find(ctime_ns).unwrap().is_unproven);
+        assert!(!find(ctime_ns + TICK_NS).unwrap().is_unproven);
         assert_eq!(find(ctime_ns - 1).unwrap_err(), Missing::Changed);
+    }
+
+    #[test]
+    fn a_script_is_found_as_its_process_would() {
+        let folder = tempfile::tempdir().unwrap();
+        let jail = folder.path().join("jail");
+        fs::create_dir_all(jail.join("bin")).unwrap();
+        fs::write(jail.join("bin/x"), "#!/bin/sh").unwrap();
+        // Outside of the jail there is no such file.
+        std::os::unix::fs::symlink("/bin/x", jail.join("link")).unwrap();
+        let inode = fs::metadata(jail.join("bin/x")).unwrap().ino();
+        let found = |path: &Path, root_len| {
+            let request = Request { root_len, ..request(path, None, i64::MAX) };
+            find(&request, own_namespace()).map(|found| found.content.inode)
+        };
+        let root_len = jail.as_os_str().len();
+        assert_eq!(found(&jail.join("link"), root_len).ok(), Some(inode));
+        assert_eq!(found(&jail.join("bin/../../../bin/x"), root_len).ok(), Some(inode));
+        // Descriptors are those of whoever looks.
+        let own = File::open(jail.join("bin/x")).unwrap();
+        for place in ["/proc/self/fd", "/dev/fd"] {
+            let path = Path::new(place).join(own.as_raw_fd().to_string());
+            assert_eq!(fs::metadata(&path).unwrap().ino(), inode);
+            assert_eq!(found(&path, 0), Err(Missing::Gone), "{place}");
+        }
     }
 
     #[test]

@@ -29,10 +29,13 @@ pub(super) struct Request {
     pub(super) uid: u32,
     pub(super) snapshot: bool,
     pub(super) kind: ExecutableKind,
-    /// As the host sees it. Of a script, as given to exec unless it is relative.
+    /// As the host sees it. Of a script, as given to exec, behind the root or the working directory of
+    /// the process, from the root of the mount namespace.
     pub(super) path: Option<String>,
     /// From the root of the mount namespace, where that is another path.
     pub(super) namespace_path: Option<String>,
+    /// Of a script, how much of `path` is the root of the process: what its links start from.
+    pub(super) root_len: usize,
     pub(super) interpreter: Option<String>,
     /// Inode of the mount namespace.
     pub(super) mount_namespace: Option<u32>,
@@ -216,8 +219,16 @@ fn program(exec: &ExecEvent) -> Option<Met> {
 
 /// The script that it was executed for.
 fn script(exec: &ExecEvent) -> Option<Met> {
-    let path = absolute(exec.cwd.as_deref(), exec.script_path.as_deref()?)?;
+    let path = absolute(root(exec), exec.cwd.as_deref(), exec.script_path.as_deref()?)?;
     Some(Met::Script(exec.namespaces.map(|namespaces| namespaces.mount), path))
+}
+
+/// The root of the process, from that of its mount namespace, as it was at exec: what the program's
+/// path has there in front of what it is to the process. Empty when both are the same.
+fn root(exec: &ExecEvent) -> &str {
+    let path = exec.namespace_path.as_deref().or(exec.path.as_deref()).unwrap_or_default();
+    let below = exec.container_path.as_deref().and_then(|below| path.strip_suffix(below));
+    below.unwrap_or_default()
 }
 
 /// The request for what an exec executed.
@@ -228,6 +239,10 @@ fn request(exec: &ExecEvent, met: Met) -> Request {
             (ExecutableKind::Script, Some(path.clone()), exec.path.clone(), None)
         }
     };
+    let root = root(exec);
+    let is_below =
+        |path: &String| path.strip_prefix(root).is_some_and(|rest| rest.starts_with('/'));
+    let root_len = if path.as_ref().is_some_and(is_below) { root.len() } else { 0 };
     Request {
         time_ns: exec.time_ns,
         process: exec.process,
@@ -236,6 +251,7 @@ fn request(exec: &ExecEvent, met: Met) -> Request {
         kind,
         namespace_path: exec.namespace_path.clone().filter(|_| kind == ExecutableKind::Program),
         path,
+        root_len,
         interpreter,
         mount_namespace: exec.namespaces.map(|namespaces| namespaces.mount),
         file,
@@ -243,10 +259,11 @@ fn request(exec: &ExecEvent, met: Met) -> Request {
     }
 }
 
-/// A script's path, joined to the working directory when it is relative.
-fn absolute(cwd: Option<&str>, script: &str) -> Option<String> {
+/// A script's path, joined to the root of the process or, when it is relative, to the working
+/// directory.
+fn absolute(root: &str, cwd: Option<&str>, script: &str) -> Option<String> {
     if script.starts_with('/') {
-        return Some(script.to_owned());
+        return Some(format!("{root}{script}"));
     }
     let script = script.strip_prefix("./").unwrap_or(script);
     let cwd = cwd.filter(|cwd| cwd.starts_with('/'))?;
@@ -327,7 +344,33 @@ mod tests {
         inbox.look_again(&script.met);
         offer(&inbox, &[exec(2, 1, Some("/srv/run.sh"))], None);
         assert_eq!(take(&inbox).requests.len(), 1, "it may be another content");
-        assert_eq!(absolute(None, "run.sh"), None);
-        assert_eq!(absolute(Some("/"), "run.sh").as_deref(), Some("/run.sh"));
+        assert_eq!(absolute("", None, "run.sh"), None);
+        assert_eq!(absolute("", Some("/"), "run.sh").as_deref(), Some("/run.sh"));
+    }
+
+    #[test]
+    fn a_script_is_named_from_the_root_of_its_process() {
+        let jailed = |script: &str, cwd: &str| {
+            let exec = ExecEvent {
+                path: Some("/srv/jail/bin/sh".to_owned()),
+                container_path: Some("/bin/sh".to_owned()),
+                script_path: Some(script.to_owned()),
+                cwd: Some(cwd.to_owned()),
+                ..ExecEvent::default()
+            };
+            let request = request(&exec, super::script(&exec).unwrap());
+            (request.path.unwrap(), request.root_len)
+        };
+        let expected = |path: &str, root_len| (path.to_owned(), root_len);
+        assert_eq!(jailed("/x.sh", "/"), expected("/srv/jail/x.sh", 9));
+        assert_eq!(jailed("x.sh", "/srv/jail/tmp"), expected("/srv/jail/tmp/x.sh", 9));
+        assert_eq!(jailed("x.sh", "/srv/jailed"), expected("/srv/jailed/x.sh", 0));
+        let contained = ExecEvent {
+            path: Some("/var/lib/containers/1/bin/sh".to_owned()),
+            namespace_path: Some("/bin/sh".to_owned()),
+            container_path: Some("/bin/sh".to_owned()),
+            ..ExecEvent::default()
+        };
+        assert_eq!(root(&contained), "", "its root is that of its mount namespace");
     }
 }

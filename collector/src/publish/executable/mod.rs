@@ -15,6 +15,7 @@ mod file;
 mod inbox;
 mod memory;
 mod run;
+mod script;
 
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ pub use self::inbox::Inbox;
 pub use self::memory::{Memory, Ownership};
 use super::{PublishError, Publisher, Sink, Stop};
 use crate::events::Capability;
+use crate::host::mask::Mask;
 
 /// Name of this source.
 pub const SOURCE: &str = "executable";
@@ -30,12 +32,16 @@ pub const SOURCE: &str = "executable";
 const TIER: &str = "read";
 
 /// What can be set about the source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExecutablesConfig {
     /// Files that are larger are not read, in bytes.
     pub bytes_max: u64,
     /// Whether files on FUSE and network file systems are read.
     pub read_network: bool,
+    /// Whether the beginning of scripts is recorded.
+    pub script_content: bool,
+    /// Values that are not recorded of it.
+    pub mask: Mask,
     /// How far the reading stands back behind the rest of the host, 0 to 19.
     pub niceness: i32,
 }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::books::{Books, Outcome};
-use super::digest::digest;
+use super::digest::{Reading, digest};
 use super::file::{self, Found, Missing};
 use super::inbox::{Inbox, Request};
+use super::script::{self, CONTENT_BYTES_MAX};
 use super::{Executables, ExecutablesConfig, Memory, Ownership, SOURCE};
 use crate::events::{
     CollectorEvent, ContentDigest, ContentKey, ExecutableEvent, ExecutableKind, Gap, GapReason,
@@ -279,13 +280,19 @@ impl Runner {
         }
         let is_over = || patience.is_over();
         let is_pressed = || request.snapshot && self.inbox.is_pressed();
-        let (status, digest) = self.read(&found, || is_over() || is_pressed());
+        let (status, reading) = self.read(&found, request, || is_over() || is_pressed());
         if status == HashStatus::Changed && is_over() {
             return Answer::Stopped;
         }
         if status == HashStatus::Changed && is_pressed() {
             return Answer::PutOff;
         }
+        let (digest, script_content, masked) = match reading {
+            Some(reading) if request.kind == ExecutableKind::Script => {
+                script::recorded(reading, found.elsewhere, &self.config)
+            }
+            reading => (reading.map(|reading| reading.digest), None, false),
+        };
         Answer::Told(Box::new(ExecutableEvent {
             content: request.file.and_then(content).or(Some(found.content)),
             mtime: Some(found.mtime),
@@ -293,6 +300,8 @@ impl Runner {
             owner_uid: Some(found.owner_uid),
             owner_gid: Some(found.owner_gid),
             digest,
+            script_content,
+            masked,
             ..event(request, status)
         }))
     }
@@ -301,8 +310,9 @@ impl Runner {
     fn read(
         &self,
         found: &Found,
+        request: &Request,
         give_up: impl Fn() -> bool,
-    ) -> (HashStatus, Option<ContentDigest>) {
+    ) -> (HashStatus, Option<Reading>) {
         if found.elsewhere && !self.config.read_network {
             return (HashStatus::NotRead, None);
         }
@@ -313,13 +323,15 @@ impl Runner {
         if !found.is_same(&opened) {
             return (HashStatus::Changed, None);
         }
-        match digest(&mut opened, found.content.size, give_up) {
-            Ok(Some((bytes, digest))) if bytes == found.content.size && found.is_same(&opened) => {
-                let status = match found.is_deleted {
-                    true => HashStatus::HashedDeleted,
-                    false => HashStatus::Hashed,
+        let kept_max = if request.kind == ExecutableKind::Script { CONTENT_BYTES_MAX } else { 0 };
+        match digest(&mut opened, found.content.size, kept_max, give_up) {
+            Ok(Some(reading)) if reading.bytes == found.content.size && found.is_same(&opened) => {
+                let status = match () {
+                    () if found.is_deleted => HashStatus::HashedDeleted,
+                    () if found.is_unproven => HashStatus::HashedUnproven,
+                    () => HashStatus::Hashed,
                 };
-                (status, Some(digest))
+                (status, Some(reading))
             }
             Ok(_) => (HashStatus::Changed, None),
             Err(_) => (HashStatus::Unreadable, None),
@@ -383,6 +395,8 @@ fn event(request: &Request, status: HashStatus) -> ExecutableEvent {
         status,
         digest: None,
         package: None,
+        script_content: None,
+        masked: false,
     }
 }
 

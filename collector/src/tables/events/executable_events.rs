@@ -3,6 +3,7 @@
 use bygone_store::{Computed, EventTable};
 
 use crate::events::ExecutableEvent;
+use crate::host::text::lossless;
 use crate::tables::{Subscriber, mode_text};
 
 /// Executed content: one row for the first time that each distinct content of a file runs, known
@@ -13,7 +14,8 @@ pub struct ExecutableEvents {
     /// When it was executed, in nanoseconds since the Unix epoch.
     #[column(time)]
     pub time_ns: i64,
-    /// Path of the file from the root of the mount namespace of the process.
+    /// Path of the file, as `path` in `process_events`; of a script, from the root of the mount namespace
+    /// of the process.
     #[column(bloom)]
     pub path: Option<String>,
     /// `program` for a file that the kernel loaded, `script` for one that an interpreter was loaded
@@ -22,8 +24,9 @@ pub struct ExecutableEvents {
     /// Of a script, the path of its interpreter.
     pub interpreter: Option<String>,
     /// What came of reading it: `hashed`, `hashed_deleted` when it was read through the process that
-    /// runs it after its last name was taken away, `changed` when another file or content was in its place by
-    /// then, `gone` when it could not be reached any more, `too_large`, `not_read` on FUSE and network
+    /// runs it after its last name was taken away, `hashed_unproven` for a script that was written less
+    /// than 10 ms before it ran, so that one more change right after would not show, `changed` when
+    /// another file or content was in its place by then, `gone` when it could not be reached any more, `too_large`, `not_read` on FUSE and network
     /// file systems, or `unreadable`.
     pub hash_status: String,
     /// SHA-256 of the content; null unless it was hashed.
@@ -37,7 +40,7 @@ pub struct ExecutableEvents {
     /// Shannon entropy of the content in bits per byte, 0 to 8; null likewise. Compressed or encrypted
     /// content is near 8.
     pub entropy: Option<f64>,
-    /// The first 32 bytes, in hexadecimal; null likewise.
+    /// The first 32 bytes, in hexadecimal; null likewise. Of a script, after values were masked.
     pub head: Option<String>,
     /// Package manager that knows the file: `dpkg` or `rpm`; null when none does.
     pub package_manager: Option<String>,
@@ -72,6 +75,13 @@ pub struct ExecutableEvents {
     /// Identity of that process.
     #[column(guid(pid, start_ns))]
     pub guid: Computed,
+    /// The first 4 KiB of a script that begins with `#!`, as far as the setting `script_content` of
+    /// `[executable]` says; null unless it was hashed, and on FUSE and network file systems. Bytes that
+    /// are not UTF-8 are written `\xHH`.
+    pub script_content: Option<String>,
+    /// Whether values in `script_content` or `head` were replaced by `***`, as the setting `mask` of
+    /// `[process]` says.
+    pub masked: bool,
 }
 
 impl Subscriber for ExecutableEvents {
@@ -108,8 +118,15 @@ impl Subscriber for ExecutableEvents {
             uid: event.uid,
             start_ns: event.process.start_ns,
             guid: Computed,
+            script_content: event.script_content.as_deref().map(script_text),
+            masked: event.masked,
         })
     }
+}
+
+/// Text without NULs, at which others end it.
+fn script_text(bytes: &[u8]) -> String {
+    lossless(bytes).replace('\0', r"\x00")
 }
 
 /// Lower-case hexadecimal digits.
@@ -125,11 +142,19 @@ fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::hex;
+    use super::{hex, script_text};
+    use crate::host::text::bytes;
 
     #[test]
     fn bytes_are_two_digits_each() {
         assert_eq!(hex(&[0x7f, 0x45, 0, 0x0a]), "7f45000a");
         assert_eq!(hex(&[]), "");
+    }
+
+    #[test]
+    fn a_script_is_text_from_which_its_bytes_can_be_had() {
+        let script = b"#!/bin/sh\necho \xc3\xa9\0\xff \\x00\n";
+        assert_eq!(script_text(script), "#!/bin/sh\necho \u{e9}\\x00\\xff \\x5cx00\n");
+        assert_eq!(bytes(&script_text(script)), script);
     }
 }

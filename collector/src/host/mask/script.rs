@@ -1,0 +1,253 @@
+//! Masking in the text of a script, of which the language is not known.
+//!
+//! A name that matches has a value behind `=`, `:` and what is made of them (`+=`, `:=`, `=>`), behind
+//! a comma when the name is quoted, and, when the name begins with dashes, behind blanks. The value is a
+//! word of a shell directly behind `=` and behind blanks, else a quoted text or the rest of the line.
+//! Within quotes it goes on to their end. What this masks too much is in the file still; what it masks
+//! too little could not be taken back.
+
+use super::{MASK, Mask, without_dashes};
+
+impl Mask {
+    /// Masks the text of a script; `None` when there is nothing to mask.
+    #[must_use]
+    pub fn script(&self, text: &[u8]) -> Option<Vec<u8>> {
+        if self.patterns.is_empty() {
+            return None;
+        }
+        let script = Script(text);
+        let mut out = Vec::with_capacity(text.len());
+        let (mut at, mut masked) = (0, false);
+        while at < text.len() {
+            let start = script.skip(at, |byte| !is_of_name(byte));
+            let end = script.skip(start, is_of_name);
+            let is_masked = self.names(script.part(start, end));
+            let value = if is_masked { script.value(start, end) } else { None };
+            let (kept, next) = value.unwrap_or((end, end));
+            out.extend_from_slice(script.part(at, kept));
+            if value.is_some() {
+                out.extend_from_slice(MASK);
+                masked = true;
+            }
+            at = next;
+        }
+        masked.then_some(out)
+    }
+
+    /// Whether the values of a name are masked, or those of what it has behind its last dot.
+    fn names(&self, name: &[u8]) -> bool {
+        let last = name.rsplit(|byte| *byte == b'.').next().unwrap_or_default();
+        [name, last].into_iter().any(|name| self.matches(without_dashes(name)))
+    }
+}
+
+fn is_of_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.') || !byte.is_ascii()
+}
+
+const fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t')
+}
+
+const fn is_quote(byte: u8) -> bool {
+    matches!(byte, b'"' | b'\'' | b'`')
+}
+
+/// The text, with places in it.
+struct Script<'a>(&'a [u8]);
+
+impl Script<'_> {
+    fn at(&self, at: usize) -> Option<u8> {
+        self.0.get(at).copied()
+    }
+
+    fn part(&self, start: usize, end: usize) -> &[u8] {
+        self.0.get(start..end).unwrap_or_default()
+    }
+
+    /// The place behind all bytes that are such.
+    fn skip(&self, at: usize, is: impl Fn(u8) -> bool) -> usize {
+        let rest = self.0.get(at..).unwrap_or_default();
+        at + rest.iter().take_while(|byte| is(**byte)).count()
+    }
+
+    /// The place behind blanks, and behind a line's end that does not count.
+    fn blanks(&self, at: usize) -> usize {
+        let at = self.skip(at, is_blank);
+        match self.part(at, at + 2) {
+            b"\\\n" => self.skip(at + 2, is_blank),
+            _ => at,
+        }
+    }
+
+    fn line_end(&self, at: usize) -> usize {
+        self.skip(at, |byte| byte != b'\n')
+    }
+
+    /// Where the value of the name at a place begins and ends; `None` when none follows.
+    fn value(&self, start: usize, end: usize) -> Option<(usize, usize)> {
+        let open = self.open_quote(start);
+        let closed = self.skip(end, |byte| is_quote(byte) || matches!(byte, b')' | b']' | b'}'));
+        let is_quoted = self.part(end, closed).iter().any(|byte| is_quote(*byte));
+        let sign = self.blanks(closed);
+        let behind =
+            self.skip(sign, |byte| matches!(byte, b'+' | b':' | b'?' | b'=' | b'>' | b'~'));
+        let signs = self.part(sign, behind);
+        let first = self.blanks(behind);
+        let (first, is_word) = match self.at(sign) {
+            _ if signs.iter().any(|byte| matches!(byte, b'=' | b':')) => {
+                (first, sign == end && first == behind && signs.ends_with(b"="))
+            }
+            Some(b',') if is_quoted => (self.blanks(sign + 1), false),
+            _ if self.at(start) == Some(b'-') && closed == end && sign > end => (sign, true),
+            _ => return None,
+        };
+        let last = match open.filter(|_| !is_quoted) {
+            Some(quote) => self.quoted_end(first, quote).min(self.line_end(first)),
+            None if is_word => self.word_end(first),
+            None => self.text_end(first),
+        };
+        (last > first).then_some((first, last))
+    }
+
+    /// The quote that is open at a place, as far as its line tells.
+    fn open_quote(&self, at: usize) -> Option<u8> {
+        let line = self.part(0, at).rsplit(|byte| *byte == b'\n').next()?;
+        let (mut open, mut escaped) = (None, false);
+        for byte in line {
+            match open {
+                _ if escaped => escaped = false,
+                _ if *byte == b'\\' => escaped = true,
+                None if is_quote(*byte) => open = Some(*byte),
+                Some(quote) if quote == *byte => open = None,
+                _ => {}
+            }
+        }
+        open
+    }
+
+    /// The place of the next such quote, or the end of all.
+    fn quoted_end(&self, mut at: usize, quote: u8) -> usize {
+        while let Some(byte) = self.at(at).filter(|byte| *byte != quote) {
+            at += if byte == b'\\' && quote != b'\'' { 2 } else { 1 };
+        }
+        at.min(self.0.len())
+    }
+
+    /// The end of a word of a shell, of which parts may be quoted or in parentheses.
+    fn word_end(&self, mut at: usize) -> usize {
+        let mut depth = 0_usize;
+        while let Some(byte) = self.at(at) {
+            at += match byte {
+                b' ' | b'\t' | b'\n' if depth == 0 => break,
+                b'\\' => 2,
+                byte if is_quote(byte) => self.quoted_end(at + 1, byte) + 1 - at,
+                b'(' => {
+                    depth += 1;
+                    1
+                }
+                b')' => {
+                    depth = depth.saturating_sub(1);
+                    1
+                }
+                _ => 1,
+            };
+        }
+        at.min(self.0.len())
+    }
+
+    /// The end of quoted texts that follow one another, else of the line.
+    fn text_end(&self, first: usize) -> usize {
+        let mut at = first;
+        loop {
+            // As b"…" in Python.
+            let letters = self.skip(self.blanks(at), |byte| byte.is_ascii_alphabetic());
+            let Some(quote) = self.at(letters).filter(|byte| is_quote(*byte)) else { break };
+            if letters > self.blanks(at) + 2 {
+                break;
+            }
+            at = (self.quoted_end(letters + 1, quote) + 1).min(self.0.len());
+        }
+        if at > first { at } else { self.line_end(first) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Mask;
+
+    #[track_caller]
+    fn check(text: &str, expected: &str) {
+        let mask = Mask::new(&["*password*".to_owned(), "token".to_owned()]);
+        let masked = mask.script(text.as_bytes());
+        let masked = masked.map(|bytes| String::from_utf8(bytes).unwrap());
+        assert_eq!(masked.as_deref().unwrap_or(text), expected, "{text}");
+        assert_eq!(masked.is_some(), text != expected);
+    }
+
+    #[test]
+    fn words_of_a_shell() {
+        check("#!/bin/sh\nexport TOKEN=abc; ls\n", "#!/bin/sh\nexport TOKEN=*** ls\n");
+        check("TOKEN=abc ./run 'x y'\n", "TOKEN=*** ./run 'x y'\n");
+        check("DB_PASSWORD='a b'\"c d\"e ls", "DB_PASSWORD=*** ls");
+        check("TOKEN+=a\\ b c", "TOKEN+=*** c");
+        check("mysql --password secret db\n", "mysql --password *** db\n");
+        check("mysql --password \\\n  'se cret' db", "mysql --password \\\n  *** db");
+        check("mysql --password=$(cat f) db", "mysql --password=*** db");
+        check("TOKEN=(a b\n c) x", "TOKEN=*** x");
+        check("curl -d \"password=a b\" url", "curl -d \"password=***\" url");
+        check("curl \"x?token=a&b=c\" url", "curl \"x?token=***\" url");
+        check("curl -H 'token: a b' url", "curl -H 'token: ***' url");
+        check("[ \"$TOKEN\" = \"a b\" ]", "[ \"$TOKEN\" = *** ]");
+        check("TOKEN=\"never closed\nls\n", "TOKEN=***");
+    }
+
+    #[test]
+    fn other_languages() {
+        check("token = 'a b' # c\n", "token = *** # c\n");
+        check("token = b\"a\" 'b'\nx", "token = ***\nx");
+        check("self.token = get(1)\nx", "self.token = ***\nx");
+        check("login(password=\"a\", user=\"b\")", "login(password=*** user=\"b\")");
+        check("{\"token\": \"a\\\"b\", \"x\": 1}", "{\"token\": ***, \"x\": 1}");
+        check("os.environ['TOKEN'] = 'a'\n", "os.environ['TOKEN'] = ***\n");
+        check("setenv(\"TOKEN\", \"a\", 1)", "setenv(\"TOKEN\", ***, 1)");
+        check("run([\"--password\", \"a\"])", "run([\"--password\", ***])");
+        check("$my_password => 'a';\n", "$my_password => ***;\n");
+        check("password: a b; c\nd", "password: ***\nd");
+        check("token := \"a\"", "token := ***");
+    }
+
+    #[test]
+    fn what_need_not_be_masked_is_left() {
+        for text in [
+            "",
+            "#!/bin/sh\n",
+            "password",
+            "read password\nls",
+            "tokens=1",
+            "token=",
+            "token:\n x",
+            "--password",
+            "--password\nx",
+            "echo $TOKEN x",
+            "(password) x",
+            "a=token b",
+        ] {
+            check(text, text);
+        }
+        assert_eq!(Mask::default().script(b"token=abc"), None);
+    }
+
+    #[test]
+    fn any_bytes_end() {
+        let mask = Mask::new(&["*".to_owned()]);
+        for seed in 0..2000_u32 {
+            let byte = |at: u32| {
+                b"a=: \\\n\"',-)\xc3\xff."[(seed.wrapping_mul(2_654_435_761) >> at) as usize % 14]
+            };
+            let text: Vec<u8> = (0..24).map(byte).collect();
+            let masked = mask.script(&text).unwrap_or_default();
+            assert!(masked.len() <= text.len() * 4, "{text:?}");
+        }
+    }
+}
