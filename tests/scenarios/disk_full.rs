@@ -66,7 +66,7 @@ fn a_full_disk_is_one_gap_and_the_books_stay_closed() {
     let gaps = "SELECT count(*) n, sum(lost) >= 400 much, max(end_ns > time_ns) ordered FROM gaps \
                 WHERE reason = 'disk_full'";
     assert_eq!(sql_rows(&data_dir, gaps), [json!({ "n": 1, "much": 1, "ordered": 1 })]);
-    let books = "SELECT class, sum(seen) = sum(stored) + sum(lost) closed, sum(stored) stored, \
+    let books = "SELECT class, sum(seen) = sum(stored + filtered + lost) closed, sum(stored) stored, \
                  sum(lost) > 0 lost FROM ledger WHERE class IN ('exec', 'fork', 'exit') \
                  GROUP BY class ORDER BY class";
     let rows = |table: &str, condition: &str| {

@@ -4,6 +4,8 @@
 
 mod actions;
 mod arguments;
+#[cfg(target_os = "linux")]
+mod audit;
 mod bad_input;
 mod books;
 mod coexistence;

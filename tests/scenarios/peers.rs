@@ -286,7 +286,7 @@ fn peers_read_every_table_of_events() {
 
 /// Rows of the tables that the generator has none of.
 fn others(writer: &mut Writer) {
-    use tables::events::{capabilities::Capabilities, gaps::Gaps, ledger::Ledger};
+    use tables::events::{audits::Audits, capabilities::Capabilities, gaps::Gaps, ledger::Ledger};
     let time_ns = |number: u32| START_NS + i64::from(number) * 10_000_000_000;
     let gap = |number: u32| Gaps {
         time_ns: time_ns(number),
@@ -319,6 +319,13 @@ fn others(writer: &mut Writer) {
         reason: None,
     };
     writer.append((0..20).map(capability)).unwrap();
+    let audit = |number: u32| Audits {
+        time_ns: time_ns(number),
+        source: "process_ebpf".to_owned(),
+        passed: "exec,fork".to_owned(),
+        failed: number.is_multiple_of(7).then(|| "memfd".to_owned()),
+    };
+    writer.append((0..60).map(audit)).unwrap();
 }
 
 const PROCESS: ProcessKey = ProcessKey { pid: 4_000, start_ns: 3_600_000_000_000 };

@@ -2,14 +2,14 @@
 CREATE TABLE process_events (
     time BIGINT NOT NULL, -- When it happened, in whole seconds since the Unix epoch: `time_ns` rounded down.
     pid BIGINT NOT NULL, -- Process id, in the initial pid namespace.
-    path TEXT, -- Path of the program's file from the root of the mount namespace of the process (column `mnt_namespace`), whatever root the process itself has; without a leading slash for a file in memory or in a mount that was taken away; null when there is no file.
+    path TEXT, -- Path of the program's file as the host sees it, whatever root the process has; from the root of the mount namespace of the process (column `mnt_namespace`) where the host has not mounted that file system; without a leading slash for a file in memory or in a mount that was taken away; null when there is no file.
     mode TEXT, -- Type and permission bits of the program's file, in octal.
     cmdline TEXT, -- The arguments, joined by spaces: the first 64 KiB of them.
     cmdline_size BIGINT HIDDEN NOT NULL, -- Size of all arguments in bytes, also when not all were kept.
     env TEXT HIDDEN, -- Environment of the program, its variables joined by spaces: those that the setting `env` of `[process]` names; null when it names none.
     env_count BIGINT HIDDEN, -- Number of environment variables; null for a snapshot.
     env_size BIGINT HIDDEN, -- Size of the environment in bytes, terminating NULs included; null for a snapshot.
-    cwd TEXT, -- Working directory, from the same root as `path`; null when it is the top of a mount that was taken away.
+    cwd TEXT, -- Working directory, from the root of the mount namespace of the process; null when it is the top of a mount that was taken away.
     auid BIGINT NOT NULL, -- Login user id set by the audit system; 4294967295 when unset.
     uid BIGINT NOT NULL, -- Real user id, in the initial user namespace; 4294967295 when it is not known, as the other ids.
     euid BIGINT NOT NULL, -- Effective user id.
@@ -334,7 +334,7 @@ CREATE TABLE file_events (
 CREATE TABLE executable_events (
     time BIGINT NOT NULL, -- When it happened, in whole seconds since the Unix epoch: `time_ns` rounded down.
     time_ns BIGINT NOT NULL, -- When it was executed, in nanoseconds since the Unix epoch.
-    path TEXT, -- Path of the file from the root of the mount namespace of the process.
+    path TEXT, -- Path of the file, as `path` in `process_events`; of a script, from the root of the mount namespace of the process.
     kind TEXT NOT NULL, -- `program` for a file that the kernel loaded, `script` for one that an interpreter was loaded for.
     interpreter TEXT, -- Of a script, the path of its interpreter.
     hash_status TEXT NOT NULL, -- What came of reading it: `hashed`, `hashed_deleted` when it was read through the process that runs it after its last name was taken away, `hashed_unproven` for a script that was written less than 10 ms before it ran, so that one more change right after would not show, `changed` when another file or content was in its place by then, `gone` when it could not be reached any more, `too_large`, `not_read` on FUSE and network file systems, or `unreadable`.
@@ -371,7 +371,7 @@ CREATE TABLE gaps (
     time_ns BIGINT NOT NULL, -- Start of the gap, in nanoseconds since the Unix epoch.
     end_ns BIGINT NOT NULL, -- End of the gap, in nanoseconds since the Unix epoch.
     source TEXT NOT NULL, -- The source that lost them; `*` for all.
-    reason TEXT NOT NULL, -- Why: `ring_full`, `queue_full`, `publisher_stalled`, `source_overflow`, `decode_error`, `publisher_down`, `daemon_down`, `disk_full`, `corrupt` or `expired`.
+    reason TEXT NOT NULL, -- Why: `ring_full`, `queue_full`, `publisher_stalled`, `source_overflow`, `decode_error`, `audit_failed`, `publisher_down`, `daemon_down`, `disk_full`, `corrupt` or `expired`.
     lost BIGINT, -- How many events; null when that cannot be known.
     detail TEXT, -- More, in words.
     eid BIGINT HIDDEN NOT NULL, -- The row's number in its table, given when it was appended and never reused.
@@ -406,6 +406,18 @@ CREATE TABLE capabilities (
     tier TEXT, -- The tier in use; null when there is none.
     blind_to TEXT NOT NULL, -- What it cannot see, in words; empty when it sees every route.
     reason TEXT, -- Why better tiers are not in use; null when this is the best.
+    eid BIGINT HIDDEN NOT NULL, -- The row's number in its table, given when it was appended and never reused.
+    boot_ns BIGINT HIDDEN NOT NULL, -- When it happened, in nanoseconds since boot, time asleep included.
+    boot_id TEXT HIDDEN NOT NULL -- The boot during which it happened, 32 hexadecimal digits.
+);
+
+-- Self-audits: one row each time the collector did something of every class of event that allows a harmless deed, to see whether it is recorded. What it did is in no table; the ledger counts it as filtered. A class that failed is a gap until it passes again.
+CREATE TABLE audits (
+    time BIGINT NOT NULL, -- When it happened, in whole seconds since the Unix epoch: `time_ns` rounded down.
+    time_ns BIGINT NOT NULL, -- When it was begun, in nanoseconds since the Unix epoch.
+    source TEXT NOT NULL, -- The source.
+    passed TEXT NOT NULL, -- Classes of event of which the collector's own came, separated by commas.
+    failed TEXT, -- Those of which it did not come; null when there are none. What could not be tried, or may have been lost or left out by configuration, is neither.
     eid BIGINT HIDDEN NOT NULL, -- The row's number in its table, given when it was appended and never reused.
     boot_ns BIGINT HIDDEN NOT NULL, -- When it happened, in nanoseconds since boot, time asleep included.
     boot_id TEXT HIDDEN NOT NULL -- The boot during which it happened, 32 hexadecimal digits.

@@ -9,6 +9,7 @@
 //! `visible`, so that no recorded byte acts on a terminal.
 
 mod arguments;
+mod audit;
 mod config;
 mod data;
 mod doctor;

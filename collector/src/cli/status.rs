@@ -12,6 +12,7 @@ use chrono::{DateTime, Local};
 use clap::Args;
 use rusqlite::types::ValueRef;
 
+use super::audit::LastAudit;
 use super::data::{DataArguments, open};
 use super::failure::Failure;
 use super::log;
@@ -66,10 +67,12 @@ fn tell(arguments: &StatusArguments) -> anyhow::Result<()> {
         return Ok(retention(sink.as_mut(), &usage)?);
     }
     let gaps = gaps(&arguments.data, now_ns)?;
+    let audit = LastAudit::of(&arguments.data.session()?)?;
     let overview = Overview {
         data_dir: &data_dir,
         usage: &usage,
         gaps: &gaps,
+        audit: audit.map(|audit| audit.words(now_ns)),
         min_free: config.retention.min_free,
         // Its holder writes its process id into it.
         locked: fs::metadata(data_dir.join("lock")).and_then(|lock| lock.modified()).ok(),
@@ -116,6 +119,8 @@ struct Overview<'a> {
     data_dir: &'a Path,
     usage: &'a Usage,
     gaps: &'a BTreeMap<String, u64>,
+    /// The last self-audit, in words.
+    audit: Option<String>,
     min_free: u64,
     /// When the lock was last taken.
     locked: Option<SystemTime>,
@@ -145,6 +150,9 @@ impl Overview<'_> {
             self.gaps.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
         let words = if words.is_empty() { "none".to_owned() } else { words.join(", ") };
         text += &format!("gaps      {words} in the last day\n");
+        if let Some(audit) = &self.audit {
+            text += &format!("audit     {audit}\n");
+        }
         let width = usage.tables.iter().map(|table| table.table.len()).max().unwrap_or(0);
         for table in &usage.tables {
             text += &format!(
@@ -312,7 +320,15 @@ mod tests {
         gaps: &'a BTreeMap<String, u64>,
         now: SystemTime,
     ) -> Overview<'a> {
-        Overview { data_dir: Path::new("/data"), usage, gaps, min_free: 0, locked: None, now }
+        Overview {
+            data_dir: Path::new("/data"),
+            usage,
+            gaps,
+            audit: None,
+            min_free: 0,
+            locked: None,
+            now,
+        }
     }
 
     #[test]

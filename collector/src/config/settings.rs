@@ -155,6 +155,11 @@ settings! {
         /// own rights: ptrace, process_vm_readv, setuid and its like, mount, memfd_create, mprotect, bpf.
         /// It makes every system call of every process some 70 ns slower.
         key syscalls: bool = true;
+        /// How often the collector does something harmless of each kind itself, as a process of its own,
+        /// to see that it is recorded; at least 1s, or 0s: never. A row of the table audits tells of it. In a
+        /// pid namespace other than the host's it cannot be done.
+        #[serde(with = "super::values::audit_interval")]
+        key audit_interval: Duration = Duration::from_secs(60);
     }
     /// The content of what is executed: hashes, entropy, package.
     section executable: ExecutableConfig {

@@ -201,6 +201,27 @@ pub(super) mod scan_interval {
     }
 }
 
+/// A duration in words, of at least a second or none.
+pub(super) mod audit_interval {
+    use super::{Deserializer, Duration, Serializer};
+
+    pub(in super::super) fn serialize<S: Serializer>(
+        interval: &Duration,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&humantime::format_duration(*interval))
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Duration, D::Error> {
+        super::read(deserializer, "a duration of at least 1 s such as \"1m\", or \"0s\"", |text| {
+            let interval = humantime::parse_duration(text).ok()?;
+            (interval.is_zero() || interval >= Duration::from_secs(1)).then_some(interval)
+        })
+    }
+}
+
 /// A duration in words.
 pub(super) mod age {
     use super::{Deserializer, Duration, Serializer};

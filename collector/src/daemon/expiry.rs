@@ -8,7 +8,7 @@ use crate::config::RetentionConfig;
 use crate::events::{Gap, GapReason};
 
 /// Tables that tell what is known of the others, and go after them.
-const KEEP_LAST: [&str; 3] = ["gaps", "ledger", "capabilities"];
+const KEEP_LAST: [&str; 4] = ["gaps", "ledger", "capabilities", "audits"];
 
 /// What the configuration asks the store to keep.
 #[must_use]

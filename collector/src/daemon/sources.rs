@@ -274,6 +274,7 @@ fn processes(config: &ProcessConfig) -> Source {
         mask: privacy.mask.clone(),
         signals: config.signals,
         calls: config.syscalls,
+        audit_interval: Some(config.audit_interval).filter(|interval| !interval.is_zero()),
         ..ProcessEbpfConfig::default()
     };
     let ebpf: Attach = Box::new(move || match ProcessEbpf::attach(&settings) {

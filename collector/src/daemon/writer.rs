@@ -140,7 +140,7 @@ impl WriterLoop {
                 let complete_ns = self.watermarks.get(&gap.source);
                 gap.time_ns = complete_ns.map_or(gap.time_ns, |at| gap.time_ns.min(*at));
             }
-            CollectorEvent::Gap(_) | CollectorEvent::Capability(_) => {}
+            CollectorEvent::Gap(_) | CollectorEvent::Capability(_) | CollectorEvent::Audit(_) => {}
         }
     }
 

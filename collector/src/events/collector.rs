@@ -13,6 +13,8 @@ pub enum GapReason {
     SourceOverflow,
     /// A record could not be decoded.
     DecodeError,
+    /// What the collector did itself was not recorded, or a probe was taken away.
+    AuditFailed,
     /// A publisher ended while the daemon ran.
     PublisherDown,
     /// The daemon was not running.
@@ -35,6 +37,7 @@ impl GapReason {
             Self::PublisherStalled => "publisher_stalled",
             Self::SourceOverflow => "source_overflow",
             Self::DecodeError => "decode_error",
+            Self::AuditFailed => "audit_failed",
             Self::PublisherDown => "publisher_down",
             Self::DaemonDown => "daemon_down",
             Self::DiskFull => "disk_full",
@@ -44,12 +47,13 @@ impl GapReason {
     }
 
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::RingFull,
         Self::QueueFull,
         Self::PublisherStalled,
         Self::SourceOverflow,
         Self::DecodeError,
+        Self::AuditFailed,
         Self::PublisherDown,
         Self::DaemonDown,
         Self::DiskFull,
@@ -72,6 +76,7 @@ impl GapReason {
             Self::PublisherStalled => "the host gave the collector no time",
             Self::SourceOverflow => "watch less, or let the kernel queue more",
             Self::DecodeError => "kernel and collector do not agree; please report it",
+            Self::AuditFailed => "a probe was silenced; find out by whom",
             Self::PublisherDown => "the log says why; bygone doctor says what to do",
             Self::DaemonDown => "keep bygone run running, as a service",
             Self::DiskFull => "make room, or lower [retention] max_bytes",
@@ -109,6 +114,27 @@ impl Gap {
         let name = detail?.strip_prefix("table ")?.split([':', ',']).next()?;
         (name != "*").then_some(name)
     }
+
+    /// The one class of events that a gap is about, when it is not about all of its source: what failed
+    /// an audit, whose detail begins with `class NAME`.
+    #[must_use]
+    pub fn class(reason: GapReason, detail: Option<&str>) -> Option<&str> {
+        let of_class = matches!(reason, GapReason::AuditFailed);
+        detail.filter(|_| of_class)?.strip_prefix("class ")?.split(':').next()
+    }
+}
+
+/// What an audit of a source found: the collector did something itself, and its event had to come.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuditEntry {
+    /// When it was begun, in nanoseconds since the Unix epoch.
+    pub time_ns: i64,
+    /// The source.
+    pub source: String,
+    /// Classes of event of which it came.
+    pub passed: Vec<&'static str>,
+    /// Those of which it did not.
+    pub failed: Vec<&'static str>,
 }
 
 /// What became of the events of one class in ten seconds of their own time.
@@ -163,4 +189,6 @@ pub enum CollectorEvent {
     Ledger(LedgerEntry),
     /// What can be seen changed.
     Capability(Capability),
+    /// It was seen whether events are still caught.
+    Audit(AuditEntry),
 }

@@ -13,7 +13,7 @@ pub use action::{
     AccessAction, Action, ActionEvent, BpfAction, CredentialsAction, MemoryExecAction,
     MemoryFileAction, ModuleAction, MountAction, Rights, SignalAction, Target,
 };
-pub use collector::{Capability, CollectorEvent, Gap, GapReason, LedgerEntry};
+pub use collector::{AuditEntry, Capability, CollectorEvent, Gap, GapReason, LedgerEntry};
 pub use executable::{
     ContentDigest, ContentKey, ExecutableEvent, ExecutableKind, HashStatus, PackageOwner,
 };

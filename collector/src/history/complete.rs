@@ -213,10 +213,13 @@ fn watermark(books: &Books, class: &str, source: &str, part: &Range<i64>) -> Opt
 fn gaps(books: &Books, classes: &[&str], sources: &BTreeSet<&str>) -> Vec<String> {
     let concerns = |gap: &&GapRow| {
         let detail = gap.detail.as_deref();
-        let table = GapReason::of(&gap.reason).and_then(|reason| Gap::table(reason, detail));
+        let reason = GapReason::of(&gap.reason);
+        let table = reason.and_then(|reason| Gap::table(reason, detail));
         let of_table = table.and_then(tables::classes_of);
+        let of_class = reason.and_then(|reason| Gap::class(reason, detail));
         (gap.source == "*" || sources.contains(gap.source.as_str()))
             && of_table.is_none_or(|of| of.iter().any(|class| classes.contains(class)))
+            && of_class.is_none_or(|of| classes.contains(&of))
     };
     let all: Vec<&GapRow> = books.gaps.iter().filter(concerns).collect();
     let mut reasons: Vec<String> = all.iter().take(GAPS_TOLD_MAX).map(|gap| told(gap)).collect();
@@ -406,6 +409,16 @@ mod tests {
         let mut books = whole();
         books.gaps = (0..30).map(|_| gap(110, 111, "eye", "ring_full", None)).collect();
         assert_eq!(of(&books, 100, 160).len(), 21);
+    }
+
+    #[test]
+    fn what_failed_an_audit_is_one_class() {
+        for (class, counts) in [("exec", true), ("memfd", false)] {
+            let mut books = whole();
+            let detail = format!("class {class}: what the self-audit did was not recorded");
+            books.gaps.push(gap(110, 120, "eye", "audit_failed", Some(&detail)));
+            assert_eq!(!of(&books, 100, 160).is_empty(), counts, "{class}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! of it is booked exactly (see `ledger`); a record that does not decode is counted, never a panic.
 
 mod actions;
+pub mod audit;
 mod calls;
 pub(super) mod clock;
 mod decode;
@@ -15,6 +16,7 @@ mod drain;
 mod host_paths;
 mod iterate;
 mod ledger;
+mod links;
 mod load;
 mod looks;
 mod offsets;
@@ -26,8 +28,11 @@ mod sys;
 #[cfg(test)]
 mod live_tests;
 
+use std::time::Duration;
+
 use bygone_probe_abi::CLASSES;
 
+use self::audit::Audit;
 use self::clock::Clock;
 use self::drain::Reader;
 use self::load::Attached;
@@ -74,6 +79,11 @@ pub struct ProcessEbpfConfig {
     /// Whether system calls are watched by which processes act on others, on the kernel or on their own
     /// rights.
     pub calls: bool,
+    /// How often it is seen whether the probes still catch what happens; `None`: never.
+    pub audit_interval: Option<Duration>,
+    /// The program that does what they have to catch, with its arguments: one that calls
+    /// [`audit::stimulate`].
+    pub audit_command: Vec<String>,
     /// Decide without the tracepoint's own word which thread of a process was the last, as on
     /// kernels where it does not say.
     pub force_exit_fallback: bool,
@@ -88,6 +98,8 @@ impl Default for ProcessEbpfConfig {
             mask: Mask::default(),
             signals: SignalChoice::Fatal,
             calls: true,
+            audit_interval: None,
+            audit_command: ["/proc/self/exe", audit::WORD].map(str::to_owned).into(),
             force_exit_fallback: false,
         }
     }
@@ -98,6 +110,7 @@ pub struct ProcessEbpf {
     attached: Attached,
     clock: Clock,
     privacy: Privacy,
+    audit: Audit,
     /// Size of both rings.
     buffer_bytes: u64,
 }
@@ -115,7 +128,10 @@ impl ProcessEbpf {
         let privacy =
             Privacy { environment: config.environment.clone(), mask: config.mask.clone() };
         let buffer_bytes = u64::from(config.ring_bytes) + u64::from(config.bulk_bytes);
-        Ok(Self { attached, clock: Clock::new(), privacy, buffer_bytes })
+        let watched = attached.disabled.each_ref().map(Option::is_none);
+        let command = config.audit_command.clone();
+        let audit = Audit::new(config.audit_interval, command, watched, attached.since_ns);
+        Ok(Self { attached, clock: Clock::new(), privacy, audit, buffer_bytes })
     }
 }
 
@@ -161,7 +177,7 @@ impl Publisher for ProcessEbpf {
     }
 
     fn run(self: Box<Self>, sink: &Sink, stop: &Stop) -> Result<(), PublishError> {
-        Reader::new(self.attached, self.clock, self.privacy).run(sink, stop)
+        Reader::new(self.attached, self.clock, self.privacy, self.audit).run(sink, stop)
     }
 }
 

@@ -115,6 +115,7 @@ tables! {
         gaps::Gaps,
         ledger::Ledger,
         capabilities::Capabilities,
+        audits::Audits,
     }
     state {
         #[cfg(target_os = "linux")]

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::folder::Folder;
 use super::host::{self, Fact, Right};
 use super::losses::Losses;
+use crate::cli::audit::LastAudit;
 use crate::cli::data::DataArguments;
 use crate::cli::log;
 use crate::cli::terminal::print;
@@ -58,18 +59,22 @@ struct Report {
     losses: Option<Vec<Losses>>,
     /// Why the history cannot be asked.
     losses_error: Option<String>,
+    /// The last self-audit, `None` when there was none.
+    audit: Option<LastAudit>,
 }
 
 pub(in crate::cli) fn run(arguments: &DoctorArguments) -> anyhow::Result<()> {
     log::init(LogLevel::Error);
     let config = arguments.data.load()?;
     let folder = arguments.data.folder(&config)?;
-    let (losses, losses_error) = match losses(&arguments.data, &folder) {
-        Ok(losses) => (losses, None),
-        Err(error) => (None, Some(format!("{error:#}"))),
+    let (losses, audit, losses_error) = match losses(&arguments.data, &folder) {
+        Ok(Some((losses, audit))) => (Some(losses), audit, None),
+        Ok(None) => (None, None, None),
+        Err(error) => (None, None, Some(format!("{error:#}"))),
     };
     let report = Report {
         losses,
+        audit,
         losses_error,
         host: host::facts(),
         rights: host::rights(),
@@ -86,15 +91,22 @@ pub(in crate::cli) fn run(arguments: &DoctorArguments) -> anyhow::Result<()> {
     Ok(print(&text)?)
 }
 
-/// What was lost of late; `None` when nothing was ever recorded in the folder.
-fn losses(data: &DataArguments, folder: &Path) -> anyhow::Result<Option<Vec<Losses>>> {
+/// What was lost of late, and the last self-audit; `None` when nothing was ever recorded in the folder.
+fn losses(
+    data: &DataArguments,
+    folder: &Path,
+) -> anyhow::Result<Option<(Vec<Losses>, Option<LastAudit>)>> {
     match Reader::open(folder) {
         Err(ReadError::NotAStore { .. }) => return Ok(None),
         opened => drop(opened?),
     }
+    let session = data.session()?;
+    Ok(Some((Losses::of(&session, now_ns())?, LastAudit::of(&session)?)))
+}
+
+fn now_ns() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let now_ns = i64::try_from(now.as_nanos()).unwrap_or(i64::MAX);
-    Losses::of(&data.session()?, now_ns).map(Some)
+    i64::try_from(now.as_nanos()).unwrap_or(i64::MAX)
 }
 
 impl Report {
@@ -135,6 +147,10 @@ impl Report {
             (_, Some(error)) => page.item("not known", error),
             (Some(losses), _) => losses.iter().for_each(|of| page.item(&of.source, &of.words())),
             (None, None) => page.item("", "nothing was ever recorded in the folder"),
+        }
+        if let Some(audit) = &self.audit {
+            page.heading("last self-audit");
+            page.item(&audit.source, &audit.words(now_ns()));
         }
         page.0
     }
@@ -279,6 +295,7 @@ mod tests {
                 ..Losses::default()
             }]),
             losses_error: None,
+            audit: None,
         }
     }
 

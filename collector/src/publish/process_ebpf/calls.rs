@@ -5,10 +5,10 @@
 
 use aya::Ebpf;
 use aya::maps::{Array, MapData};
-use aya::programs::trace_point::TracePointLink;
 use aya::programs::{ProgramError, ProgramFd, TracePoint};
 use bygone_probe_abi as abi;
 
+use super::links::CallLink;
 use super::load::{AttachError, clone_fd, explain, patiently, take_map};
 
 /// A system call.
@@ -17,7 +17,7 @@ pub(crate) struct WatchedCall {
     tracepoint: &'static str,
     /// As its manual page is named.
     pub(crate) name: &'static str,
-    number: libc::c_long,
+    pub(crate) number: libc::c_long,
     act: u32,
     /// The program for its beginning, which reads as many arguments as the call's meaning needs.
     enter: &'static str,
@@ -71,8 +71,13 @@ pub(crate) fn name(number: u32) -> Option<&'static str> {
 /// The programs at work.
 pub(crate) struct WatchedCalls {
     /// Dropping these detaches the programs.
-    pub(crate) links: Vec<TracePointLink>,
+    pub(crate) links: Vec<(&'static WatchedCall, CallLink)>,
+    /// Whether the kernel makes no links of its own for perf events.
+    perf: bool,
     pub(crate) programs: Vec<ProgramFd>,
+    /// What each call does, by its number.
+    #[cfg(test)]
+    pub(crate) numbers: Option<Array<MapData, u32>>,
     /// Calls whose tracepoints this kernel does not have.
     pub(crate) missing: Vec<&'static str>,
 }
@@ -95,15 +100,22 @@ pub(crate) fn attach(ebpf: &mut Ebpf) -> Result<WatchedCalls, AttachError> {
     programs.push(EXIT);
     programs.sort_unstable();
     programs.dedup();
-    let mut watched = WatchedCalls { links: Vec::new(), programs: Vec::new(), missing: Vec::new() };
+    let mut watched = WatchedCalls {
+        links: Vec::new(),
+        perf: false,
+        programs: Vec::new(),
+        #[cfg(test)]
+        numbers: None,
+        missing: Vec::new(),
+    };
     for program in programs {
         let loaded = tracepoint(ebpf, program)?;
         patiently(|| loaded.load()).map_err(|error| explain(program, "syscalls", error))?;
         watched.programs.push(clone_fd(loaded.fd(), program, "syscalls")?);
     }
     for call in CALLS {
-        match attach_call(ebpf, call) {
-            Ok(links) => watched.links.extend(links),
+        match attach_call(ebpf, call, &mut watched.perf) {
+            Ok(links) => watched.links.extend(links.into_iter().map(|link| (call, link))),
             Err(error) if watched.missing.len() + 1 == CALLS.len() => return Err(error),
             Err(error) => {
                 tracing::debug!(call = call.name, error = %error, "A call is not watched");
@@ -111,17 +123,25 @@ pub(crate) fn attach(ebpf: &mut Ebpf) -> Result<WatchedCalls, AttachError> {
             }
         }
     }
+    #[cfg(test)]
+    {
+        watched.numbers = Some(numbers);
+    }
     Ok(watched)
 }
 
-fn attach_call(ebpf: &mut Ebpf, call: &WatchedCall) -> Result<Vec<TracePointLink>, AttachError> {
+fn attach_call(
+    ebpf: &mut Ebpf,
+    call: &WatchedCall,
+    perf: &mut bool,
+) -> Result<Vec<CallLink>, AttachError> {
     let mut links = Vec::new();
     // Memory is told at the beginning alone.
     if ![abi::CALL_MMAP, abi::CALL_MPROTECT].contains(&call.act) {
         // First: a beginning whose end is not seen would stay in the map of calls.
-        links.push(attach_to(ebpf, EXIT, &format!("sys_exit_{}", call.tracepoint))?);
+        links.push(attach_to(ebpf, EXIT, &format!("sys_exit_{}", call.tracepoint), perf)?);
     }
-    links.push(attach_to(ebpf, call.enter, &format!("sys_enter_{}", call.tracepoint))?);
+    links.push(attach_to(ebpf, call.enter, &format!("sys_enter_{}", call.tracepoint), perf)?);
     Ok(links)
 }
 
@@ -129,10 +149,44 @@ fn attach_to(
     ebpf: &mut Ebpf,
     program: &'static str,
     hook: &str,
-) -> Result<TracePointLink, AttachError> {
+    perf: &mut bool,
+) -> Result<CallLink, AttachError> {
     let loaded = tracepoint(ebpf, program)?;
-    let link = loaded.attach("syscalls", hook).and_then(|id| loaded.take_link(id));
-    link.map_err(|source| AttachError::Attach { program, hook: "syscalls", source })
+    let mut attach = || {
+        let link = loaded.attach("syscalls", hook).and_then(|id| loaded.take_link(id));
+        link.map_err(|source| AttachError::Attach { program, hook: "syscalls", source })
+    };
+    if !*perf {
+        if let Some(link) = CallLink::linked(attach()?) {
+            return Ok(link);
+        }
+        // What it is not is known only after it was given up for that.
+        *perf = true;
+    }
+    Ok(CallLink::Perf { _link: attach()? })
+}
+
+impl WatchedCalls {
+    /// The class and the name of a call of which a program is not attached any more.
+    pub(crate) fn gone(&self) -> Option<(&'static str, &'static str)> {
+        let (call, _) = self.links.iter().find(|(_, link)| !link.is_there())?;
+        Some((class(call.act), call.name))
+    }
+}
+
+/// The class of what a call does.
+fn class(act: u32) -> &'static str {
+    let class = match act {
+        abi::CALL_PTRACE | abi::CALL_READ_MEMORY | abi::CALL_WRITE_MEMORY => abi::CLASS_PTRACE,
+        abi::CALL_CREDENTIALS => abi::CLASS_CREDENTIAL,
+        abi::CALL_MOUNT | abi::CALL_UNMOUNT | abi::CALL_MOVE_MOUNT | abi::CALL_PIVOT_ROOT => {
+            abi::CLASS_MOUNT
+        }
+        abi::CALL_MMAP | abi::CALL_MPROTECT => abi::CLASS_MEMORY_EXEC,
+        abi::CALL_MEMFD => abi::CLASS_MEMFD,
+        _ => abi::CLASS_BPF,
+    };
+    abi::CLASSES.get(class as usize).copied().unwrap_or("unknown")
 }
 
 /// The kernel tells the numbers of its tracepoints in tracefs only. Where nobody has mounted that, it

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::audit::{self, Audit};
 use super::decode::{Decoded, Record, decode, real_ns};
 use super::host_paths::HostPaths;
 use super::ledger::{Ledger, Undecodable};
@@ -78,10 +79,15 @@ pub(crate) struct Reader {
     away_ns: u64,
     /// Kernel losses at the last chores.
     lost: u64,
+    audit: Audit,
+    /// When all links and programs were last there.
+    there_ns: u64,
+    /// Why it cannot go on: a probe is gone, or does not work any more.
+    broken: Option<String>,
 }
 
 impl Reader {
-    pub(crate) fn new(attached: Attached, clock: Clock, privacy: Privacy) -> Self {
+    pub(crate) fn new(attached: Attached, clock: Clock, privacy: Privacy, audit: Audit) -> Self {
         let since_ns = attached.since_ns;
         let ledger = Ledger::new(SOURCE, attached.counted_ns, attached.skipped());
         Self {
@@ -101,12 +107,16 @@ impl Reader {
             read_ns: since_ns,
             away_ns: 0,
             lost: 0,
+            audit,
+            there_ns: since_ns,
+            broken: None,
         }
     }
 
-    /// Reads until told to stop or nobody listens.
+    /// Reads until told to stop or nobody listens. A probe that is gone ends it, too, with all that was
+    /// read: it is attached anew.
     pub(crate) fn run(mut self, sink: &Sink, stop: &Stop) -> Result<(), PublishError> {
-        while !stop.is_set() {
+        while !stop.is_set() && self.broken.is_none() {
             self.wait()?;
             if let Some(Closed { .. }) = self.turn(sink)?.err() {
                 return Ok(());
@@ -115,7 +125,7 @@ impl Reader {
         if self.end(sink)?.is_err() {
             tracing::debug!("nobody listened to the last events");
         }
-        Ok(())
+        self.broken.map_or(Ok(()), |why| Err(anyhow::Error::msg(why)))
     }
 
     /// Sleeps until there is something to do.
@@ -146,6 +156,7 @@ impl Reader {
     /// Detaches the programs, releases everything and closes every book. The watermark ends where
     /// the first program was detached: what was caught after that is stored, but is not all.
     fn end(&mut self, sink: &Sink) -> Result<Result<(), Closed>, PublishError> {
+        self.audit.stop();
         let detach_ns = clock::boot_ns();
         self.attached.detach();
         // Nothing is added to the ring once the programs still at work have ended.
@@ -268,6 +279,12 @@ impl Reader {
     /// Books a record and completes its event; `None` for a snapshot of what is known already.
     fn publishable(&mut self, record: Record) -> Option<Decoded> {
         let is_snapshot = record.is_snapshot();
+        if self.audit.takes(&record) {
+            if !is_snapshot {
+                self.ledger.filtered(record.class, record.boot_ns);
+            }
+            return None;
+        }
         let Record { boot_ns, class, mut event, within_mount: _ } = record;
         if self.is_own_program(&event) {
             self.ledger.filtered(class, boot_ns);
@@ -367,6 +384,7 @@ impl Reader {
         }
         if ended_ns.is_none() {
             self.look(now_ns);
+            events.extend(self.audit(&counts, now_ns));
         }
         let offset = |boot_ns| real_ns(boot_ns, offset_ns);
         let ends = self.looks.finish(self.released_ns, &mut self.cache, offset);
@@ -392,6 +410,25 @@ impl Reader {
         };
         self.clock.refresh();
         Ok(sent)
+    }
+
+    /// Sees whether all probes are still there, and whether they work.
+    fn audit(&mut self, counts: &super::ledger::Counts, now_ns: u64) -> Vec<CollectorEvent> {
+        let offset_ns = self.clock.offset_ns();
+        let lost = counts.map(|of_class| of_class.iter().map(|[_, lost]| lost).sum());
+        let mut events = self.audit.turn(now_ns, self.released_ns, &lost, offset_ns);
+        self.broken = self.audit.broken().map(|class| {
+            format!("the {class} probe is attached and does not fire any more: attaching it anew")
+        });
+        match self.attached.gone() {
+            Some((class, what)) => {
+                let time = (self.there_ns, now_ns);
+                events.push(audit::gap(class, &what, time, offset_ns));
+                self.broken = Some(format!("{what}: attaching it anew"));
+            }
+            None => self.there_ns = now_ns,
+        }
+        events
     }
 
     /// A gap when the reader was away and records were lost meanwhile.

@@ -17,6 +17,7 @@ use crate::host::proc::Stat;
 use crate::publish::{CHANNEL_BATCHES_MAX, Publisher, Stop};
 
 mod actions;
+mod audit;
 mod context;
 pub(super) mod harness;
 

@@ -4,7 +4,6 @@ use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
 
 use aya::maps::{MapData, PerCpuArray, ProgramArray, RingBuf};
-use aya::programs::raw_trace_point::RawTracePointLink;
 use aya::programs::{ProgramError, ProgramFd, RawTracePoint};
 use aya::{Ebpf, EbpfLoader};
 use bygone_probe_abi::{
@@ -14,6 +13,7 @@ use bygone_probe_abi::{
 use super::calls::{self, WatchedCalls};
 use super::iterate::TaskIterator;
 use super::ledger::Counts;
+use super::links::RawLink;
 use super::offsets::{Resolved, resolve};
 use super::sys::program_counts;
 use super::{ProcessEbpfConfig, clock, is_by_call, rights};
@@ -176,8 +176,8 @@ pub(crate) struct Attached {
     /// Where what processes do to others comes from.
     pub(crate) acts: RingBuf<MapData>,
     /// Dropping these detaches the programs.
-    links: Vec<RawTracePointLink>,
-    calls: Option<WatchedCalls>,
+    pub(crate) links: Vec<RawLink>,
+    pub(crate) calls: Option<WatchedCalls>,
     /// What writes down all processes.
     pub(crate) iterator: Option<TaskIterator>,
     programs: Vec<(usize, ProgramFd)>,
@@ -225,6 +225,19 @@ impl Attached {
         if let Some(calls) = &mut self.calls {
             calls.links.clear();
         }
+    }
+
+    /// A class of which a program or its link is not there any more, and what is missing, in words.
+    pub(crate) fn gone(&self) -> Option<(&'static str, String)> {
+        let name = |class: usize| CLASSES.get(class).copied().unwrap_or("unknown");
+        let link = self.links.iter().find(|link| !link.is_there());
+        let program = self.programs.iter().find(|(_, fd)| program_counts(fd.as_fd()).is_none());
+        let call = self.calls.as_ref().and_then(WatchedCalls::gone);
+        link.map(|link| {
+            (name(link.class), format!("the program `{}` is not attached", link.program))
+        })
+        .or_else(|| program.map(|(class, _)| (name(*class), "its program is gone".to_owned())))
+        .or_else(|| call.map(|(class, call)| (class, format!("{call} is not watched"))))
     }
 
     /// Which routes of what is seen at system calls are not, in words.
@@ -377,8 +390,8 @@ fn attach_all(
             continue;
         }
         let fd = load_tracepoint(ebpf, program, hook)?;
+        attached.links.push(RawLink::attach(class, (program, hook), &fd)?);
         attached.programs.push((class, fd));
-        attached.links.push(attach_tracepoint(ebpf, program, hook)?);
     }
     Ok(attached)
 }
@@ -397,9 +410,9 @@ fn attach_acts(ebpf: &mut Ebpf, config: &ProcessEbpfConfig, attached: &mut Attac
             continue;
         }
         let loaded = load_tracepoint(ebpf, program, hook)
-            .and_then(|fd| Ok((fd, attach_tracepoint(ebpf, program, hook)?)));
+            .and_then(|fd| Ok((RawLink::attach(index, (program, hook), &fd)?, fd)));
         match loaded {
-            Ok((fd, link)) => {
+            Ok((link, fd)) => {
                 attached.programs.push((index, fd));
                 attached.links.push(link);
             }
@@ -466,16 +479,6 @@ pub(super) fn clone_fd(
 ) -> Result<ProgramFd, AttachError> {
     let clone = fd.and_then(|fd| fd.try_clone().map_err(ProgramError::IOError));
     clone.map_err(|source| AttachError::Attach { program, hook, source })
-}
-
-fn attach_tracepoint(
-    ebpf: &mut Ebpf,
-    program: &'static str,
-    hook: &'static str,
-) -> Result<RawTracePointLink, AttachError> {
-    let loaded = tracepoint(ebpf, program, hook)?;
-    let link = loaded.attach(hook).and_then(|id| loaded.take_link(id));
-    link.map_err(|source| AttachError::Attach { program, hook, source })
 }
 
 /// Starts a program of no consequence and sees that every probe ran: that a program could be

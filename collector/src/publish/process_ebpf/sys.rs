@@ -4,13 +4,18 @@
 //! kernel says how much of the struct it knows, so that a number it lacks is told from 0.
 #![expect(unsafe_code, reason = "the system call has no safe wrapper for these numbers")]
 
+use std::ffi::CStr;
+use std::io;
 use std::mem::{offset_of, size_of};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-use aya_obj::generated::bpf_prog_info;
+use aya_obj::generated::{bpf_link_info, bpf_prog_info};
 
 /// `BPF_OBJ_GET_INFO_BY_FD` of `enum bpf_cmd`.
 const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+
+/// `BPF_RAW_TRACEPOINT_OPEN` of `enum bpf_cmd`.
+const RAW_TRACEPOINT_OPEN: libc::c_long = 17;
 
 /// What the kernel knows of a loaded program.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,6 +47,73 @@ struct InfoByFd {
     fd: u32,
     info_len: u32,
     info: u64,
+}
+
+/// `raw_tracepoint` of `union bpf_attr`.
+#[repr(C)]
+struct RawTracepoint {
+    name: u64,
+    program: u32,
+    reserved: u32,
+}
+
+/// Attaches a program to a raw tracepoint, as long as what is returned is open.
+///
+/// # Errors
+/// When the kernel refuses.
+pub(crate) fn open_raw_tracepoint(hook: &CStr, program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let request = RawTracepoint {
+        name: hook.as_ptr().expose_provenance() as u64,
+        program: program.as_raw_fd().unsigned_abs(),
+        reserved: 0,
+    };
+    // SAFETY: the struct and the name, which ends with a NUL, outlive the call.
+    let answer = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            RAW_TRACEPOINT_OPEN,
+            &raw const request,
+            size_of::<RawTracepoint>() as libc::c_long,
+        )
+    };
+    let fd = RawFd::try_from(answer).ok().filter(|fd| *fd >= 0);
+    let fd = fd.ok_or_else(io::Error::last_os_error)?;
+    // SAFETY: the kernel has just made this descriptor, and nobody else knows it.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::CLOEXEC)?;
+    Ok(fd)
+}
+
+/// The ids of a link and of its program; `None` when it is no link.
+pub(crate) fn link_ids(link: BorrowedFd<'_>) -> Option<(u32, u32)> {
+    // SAFETY: bpf_link_info is made of integers, for which zeros are values.
+    let mut info: bpf_link_info = unsafe { std::mem::zeroed() };
+    let mut request = InfoByFd {
+        fd: u32::try_from(link.as_raw_fd()).ok()?,
+        info_len: u32::try_from(size_of::<bpf_link_info>()).ok()?,
+        info: (&raw mut info).expose_provenance() as u64,
+    };
+    // SAFETY: both structs outlive the call, the kernel writes at most info_len bytes to `info`,
+    // and the lengths of the texts that `info` could point to are 0.
+    let answer = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            OBJ_GET_INFO_BY_FD,
+            &raw mut request,
+            size_of::<InfoByFd>() as libc::c_long,
+        )
+    };
+    // A program's descriptor would be answered, too, with numbers of another meaning.
+    (answer == 0).then_some((info.id, info.prog_id))
+}
+
+/// Puts another file in the place of a descriptor, as who writes into the collector's memory could.
+#[cfg(test)]
+pub(crate) fn replace_descriptor(descriptor: RawFd) {
+    let nothing = std::fs::File::open("/dev/null").expect("every Linux has it");
+    // SAFETY: the owner of the descriptor finds another file, which it has to be ready for.
+    let answer = unsafe { libc::dup2(nothing.as_raw_fd(), descriptor) };
+    assert_eq!(answer, descriptor);
 }
 
 /// Gives memory that was freed back to the system: the types of the kernel took megabytes in small

@@ -310,7 +310,9 @@ fn collect(batches: &Receiver<Batch>) -> Published {
                     match event {
                         CollectorEvent::Gap(gap) => published.gaps.push(gap),
                         CollectorEvent::Ledger(entry) => published.ledger.push(entry),
-                        CollectorEvent::Capability(_) => panic!("no capability is sent"),
+                        CollectorEvent::Capability(_) | CollectorEvent::Audit(_) => {
+                            panic!("neither is sent")
+                        }
                     }
                 }
             }

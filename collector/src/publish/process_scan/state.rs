@@ -386,7 +386,7 @@ mod tests {
                     exits += if entry.class == "exit" { entry.stored } else { 0 };
                 }
                 CollectorEvent::Gap(gap) => gaps.push(gap),
-                CollectorEvent::Capability(_) => panic!("{event:?}"),
+                CollectorEvent::Capability(_) | CollectorEvent::Audit(_) => panic!("{event:?}"),
             }
         }
         let is_exit = |event: &&ProcessEvent| matches!(event, ProcessEvent::Exit(_));

@@ -38,7 +38,7 @@ impl Subscriber for Capabilities {
                 blind_to: capability.blind_to.clone(),
                 reason: capability.reason.clone(),
             }),
-            CollectorEvent::Gap(_) | CollectorEvent::Ledger(_) => None,
+            CollectorEvent::Gap(_) | CollectorEvent::Ledger(_) | CollectorEvent::Audit(_) => None,
         }
     }
 }

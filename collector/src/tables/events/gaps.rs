@@ -16,7 +16,7 @@ pub struct Gaps {
     /// The source that lost them; `*` for all.
     pub source: String,
     /// Why: `ring_full`, `queue_full`, `publisher_stalled`, `source_overflow`, `decode_error`,
-    /// `publisher_down`, `daemon_down`, `disk_full`, `corrupt` or `expired`.
+    /// `audit_failed`, `publisher_down`, `daemon_down`, `disk_full`, `corrupt` or `expired`.
     pub reason: String,
     /// How many events; null when that cannot be known.
     pub lost: Option<u64>,
@@ -39,7 +39,9 @@ impl Subscriber for Gaps {
                 lost: gap.lost,
                 detail: gap.detail.clone(),
             }),
-            CollectorEvent::Ledger(_) | CollectorEvent::Capability(_) => None,
+            CollectorEvent::Ledger(_)
+            | CollectorEvent::Capability(_)
+            | CollectorEvent::Audit(_) => None,
         }
     }
 }

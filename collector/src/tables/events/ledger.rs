@@ -52,7 +52,9 @@ impl Subscriber for Ledger {
                 missed: entry.missed,
                 late: entry.late,
             }),
-            CollectorEvent::Gap(_) | CollectorEvent::Capability(_) => None,
+            CollectorEvent::Gap(_) | CollectorEvent::Capability(_) | CollectorEvent::Audit(_) => {
+                None
+            }
         }
     }
 }

@@ -140,7 +140,9 @@ fn check_books(files: &[FileEvent], collector: &[CollectorEvent]) {
         .iter()
         .filter_map(|event| match event {
             CollectorEvent::Ledger(entry) => Some(entry),
-            CollectorEvent::Gap(_) | CollectorEvent::Capability(_) => None,
+            CollectorEvent::Gap(_) | CollectorEvent::Capability(_) | CollectorEvent::Audit(_) => {
+                None
+            }
         })
         .collect();
     for entry in &entries {
@@ -159,7 +161,9 @@ fn gaps(collector: &[CollectorEvent]) -> Vec<&Gap> {
         .iter()
         .filter_map(|event| match event {
             CollectorEvent::Gap(gap) => Some(gap),
-            CollectorEvent::Ledger(_) | CollectorEvent::Capability(_) => None,
+            CollectorEvent::Ledger(_)
+            | CollectorEvent::Capability(_)
+            | CollectorEvent::Audit(_) => None,
         })
         .collect()
 }

@@ -183,7 +183,7 @@ fn what_is_left_out_is_not_told() {
     assert!(files.iter().all(|event| !event.target_path.contains("/data")));
     let filtered = |event: &CollectorEvent| match event {
         CollectorEvent::Ledger(entry) => entry.filtered,
-        CollectorEvent::Gap(_) | CollectorEvent::Capability(_) => 0,
+        CollectorEvent::Gap(_) | CollectorEvent::Capability(_) | CollectorEvent::Audit(_) => 0,
     };
     // The change of mode is seen in the folder above; what is inside is not watched at all.
     assert!(collector.iter().map(filtered).sum::<u64>() >= 1);
@@ -208,7 +208,7 @@ fn a_write_without_a_close_is_told() {
     assert_eq!(folder.count(&files, Updated, "log"), 2, "one while open, one at the close");
     let merged = |event: &CollectorEvent| match event {
         CollectorEvent::Ledger(entry) => entry.merged,
-        CollectorEvent::Gap(_) | CollectorEvent::Capability(_) => 0,
+        CollectorEvent::Gap(_) | CollectorEvent::Capability(_) | CollectorEvent::Audit(_) => 0,
     };
     // The write before the close waited for it; of the first ten the kernel may have merged some
     // itself, and one became the first row.

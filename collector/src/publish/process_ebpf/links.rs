@@ -1,0 +1,78 @@
+//! The links that hold programs at tracepoints, opened so that it can be asked whether they are still
+//! there.
+//!
+//! The kernel keeps a program attached as long as its link is open, and gives nobody else a way to detach
+//! one of these. Gone is therefore a link whose descriptor was taken from the collector: by one who may
+//! write into its memory.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use aya::programs::links::FdLink;
+use aya::programs::trace_point::TracePointLink;
+use aya::programs::{ProgramError, ProgramFd};
+
+use super::load::AttachError;
+use super::sys::{link_ids, open_raw_tracepoint};
+
+/// A program at a raw tracepoint.
+#[derive(Debug)]
+pub(crate) struct RawLink {
+    /// Index in [`bygone_probe_abi::CLASSES`].
+    pub(crate) class: usize,
+    pub(crate) program: &'static str,
+    pub(crate) link: OwnedFd,
+    /// Those of the link and of its program.
+    ids: Option<(u32, u32)>,
+}
+
+impl RawLink {
+    /// Attaches a program.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub(crate) fn attach(
+        class: usize,
+        (program, hook): (&'static str, &'static str),
+        loaded: &ProgramFd,
+    ) -> Result<Self, AttachError> {
+        let link = CString::new(hook)
+            .map_err(io::Error::from)
+            .and_then(|name| open_raw_tracepoint(&name, loaded.as_fd()))
+            .map_err(ProgramError::IOError)
+            .map_err(|source| AttachError::Attach { program, hook, source })?;
+        let ids = link_ids(link.as_fd());
+        Ok(Self { class, program, link, ids })
+    }
+
+    /// Whether it is what it was.
+    pub(crate) fn is_there(&self) -> bool {
+        link_ids(self.link.as_fd()) == self.ids
+    }
+}
+
+/// A program at the tracepoint of a system call.
+pub(crate) enum CallLink {
+    /// A link of its own, and its id.
+    Linked(FdLink, u32),
+    /// A perf event that the program was given to, below Linux 5.15: of it nothing can be asked.
+    Perf { _link: TracePointLink },
+}
+
+impl CallLink {
+    /// Takes what attaching gave, of a kernel that makes links.
+    pub(crate) fn linked(link: TracePointLink) -> Option<Self> {
+        let link = FdLink::try_from(link).ok()?;
+        let id = link.info().ok()?.id();
+        Some(Self::Linked(link, id))
+    }
+
+    /// Whether it is what it was, as far as that can be asked.
+    pub(crate) fn is_there(&self) -> bool {
+        match self {
+            Self::Linked(link, id) => link.info().is_ok_and(|info| info.id() == *id),
+            Self::Perf { .. } => true,
+        }
+    }
+}
