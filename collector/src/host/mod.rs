@@ -11,6 +11,7 @@ pub mod process_cache;
 #[cfg(target_os = "linux")]
 pub mod program;
 pub mod reconcile;
+pub mod rpm;
 pub mod signals;
 pub mod text;
 pub mod users;

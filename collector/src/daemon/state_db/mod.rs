@@ -20,8 +20,9 @@ use rusqlite::{Connection, ErrorCode};
 
 use crate::events::{ContentDigest, ContentKey};
 use crate::host::dpkg::{ADMIN_DIR, Dpkg};
+use crate::host::rpm::{DATABASES, Rpm};
 use crate::publish::executable::{Memory, Ownership};
-use packages::Packages;
+use packages::{Manager, Packages};
 
 /// Name of the file.
 const FILE: &str = "state.db";
@@ -65,11 +66,15 @@ impl StateDb {
     /// The database of a data folder, not opened yet; `niceness` is that of the thread which indexes
     /// packages.
     pub(super) fn new(data_dir: &Path, niceness: i32) -> Self {
+        let managers = vec![
+            Manager::Dpkg(Dpkg::new(Path::new(ADMIN_DIR))),
+            Manager::Rpm(Rpm::new(&DATABASES.map(Path::new))),
+        ];
         Self {
             path: data_dir.join(FILE),
             connection: None,
             failed: false,
-            packages: Packages::new(Dpkg::new(Path::new(ADMIN_DIR)), data_dir.join(FILE), niceness),
+            packages: Packages::new(managers, data_dir.join(FILE), niceness),
         }
     }
 
