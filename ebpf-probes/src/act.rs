@@ -4,6 +4,7 @@
 //! of the records of processes.
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use aya_ebpf::helpers::generated::bpf_ringbuf_output;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::RingBuf;
 use aya_ebpf::maps::ring_buf::RingBufEntry;
@@ -61,6 +62,17 @@ pub fn begin(class: u32, act: u32) -> Option<Entry> {
         (*record).file_system = [0; ACT_TYPE_MAX];
     }
     Some(entry)
+}
+
+/// Sends `bytes` bytes from `from` over the same ring and says whether it took them.
+///
+/// # Safety
+/// `from` must be valid for `bytes` bytes.
+#[inline(always)]
+pub unsafe fn output(from: *const u8, bytes: u64) -> bool {
+    let ring = (&raw const ACTS).cast_mut().cast();
+    // SAFETY: the caller vouches for `from`; ACTS is a map that the loader has created.
+    unsafe { bpf_ringbuf_output(ring, from.cast_mut().cast(), bytes, 0) == 0 }
 }
 
 /// Notes how much of the text was read.

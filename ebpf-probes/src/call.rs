@@ -32,13 +32,12 @@ static SYSCALLS: Array<u32> = Array::with_max_entries(SYSCALLS_MAX, 0);
 static CALLS: HashMap<u64, Call> = HashMap::with_max_entries(CALLS_MAX, 0);
 
 /// Offsets in the context of the tracepoints of system calls (`sys_enter_…/format` in tracefs).
-const NUMBER: usize = 8;
-const ARGUMENTS: usize = 16;
-const RETURNED: usize = 16;
+pub const NUMBER: usize = 8;
+pub const ARGUMENTS: usize = 16;
+pub const RETURNED: usize = 16;
 
-/// `PROT_EXEC` and `MAP_ANONYMOUS` of `mmap(2)`.
-const PROT_EXEC: u64 = 4;
-const MAP_ANONYMOUS: u64 = 0x20;
+/// `PROT_EXEC` of `mmap(2)`.
+pub const PROT_EXEC: u64 = 4;
 
 /// Requests of `ptrace(2)` by which a process comes to control another, or changes it.
 const PTRACE_TRACEME: u64 = 0;
@@ -79,8 +78,9 @@ enter! {
     call_enter_5 5;
 }
 
+/// The beginning of a watched call, of which so many arguments are noted.
 #[inline(always)]
-fn begin<const COUNT: usize>(context: &TracePointContext) {
+pub fn begin<const COUNT: usize>(context: &TracePointContext) {
     let Some((number, what)) = watched(context) else {
         return;
     };
@@ -165,8 +165,9 @@ fn watched(context: &TracePointContext) -> Option<(u32, u32)> {
     (what != CALL_NONE).then_some((number, what))
 }
 
+/// What the tracepoint says at an offset.
 #[inline(always)]
-fn field<T: crate::read::Integer>(context: &TracePointContext, offset: usize) -> T {
+pub fn field<T: crate::read::Integer>(context: &TracePointContext, offset: usize) -> T {
     // SAFETY: the context of these tracepoints is longer than any offset used here.
     unsafe { core::ptr::read_unaligned(context.as_ptr().cast::<u8>().add(offset).cast::<T>()) }
 }
@@ -174,7 +175,7 @@ fn field<T: crate::read::Integer>(context: &TracePointContext, offset: usize) ->
 /// Whether a call can be one that is recorded, by its arguments.
 #[inline(always)]
 fn may_matter(call: &Call) -> bool {
-    let [first, _, third, fourth, ..] = call.arguments;
+    let [first, _, third, ..] = call.arguments;
     match call.act {
         CALL_PTRACE => {
             first == PTRACE_TRACEME
@@ -184,7 +185,6 @@ fn may_matter(call: &Call) -> bool {
                 || first == PTRACE_SETREGSET
                 || first == PTRACE_SEIZE
         }
-        CALL_MMAP => third & PROT_EXEC != 0 && fourth & MAP_ANONYMOUS != 0,
         CALL_MPROTECT => third & PROT_EXEC != 0,
         CALL_BPF => {
             first == BPF_PROG_LOAD

@@ -34,6 +34,10 @@ pub static CGROUP_MEMORY: Global<u32> = Global::new(ABSENT);
 #[unsafe(no_mangle)]
 pub static SIGNALS: Global<u32> = Global::new(0);
 
+/// Which files mapped to be executed are recorded: an `IMAGES_…`.
+#[unsafe(no_mangle)]
+pub static IMAGES: Global<u32> = Global::new(0);
+
 /// Whether the environment is to be sent.
 #[unsafe(no_mangle)]
 pub static ENVIRONMENT: Global<u32> = Global::new(0);

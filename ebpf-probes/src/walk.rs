@@ -34,7 +34,7 @@ static WALK: ProgramArray = ProgramArray::with_max_entries(2, 0);
 
 /// How a walk ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum End {
+pub enum End {
     /// At the root.
     Root,
     /// At a dentry that hangs on no directory, or at the top of a mount that hangs in no namespace.
@@ -110,7 +110,7 @@ fn climb_directory(slot: &mut Slot) {
 
 /// Appends the components from the slot's dentry up.
 #[inline(always)]
-fn climb(slot: &mut Slot) -> End {
+pub fn climb(slot: &mut Slot) -> End {
     let mut dentry = slot.walk_dentry;
     if dentry == 0 {
         return End::Truncated;

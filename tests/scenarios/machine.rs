@@ -2,6 +2,8 @@
 //! boots some. Elsewhere these tests are passed over, in CI too.
 
 use std::collections::HashSet;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use bygone_tests::{Daemon, requires_bpf, sql_rows, wait_until};
@@ -85,4 +87,39 @@ fn processes_that_have_had_the_same_pid_are_told_apart() {
     let guids = format!("SELECT count(DISTINCT guid) guids, count(DISTINCT e.pid) pids {from}");
     let expected = json!({ "guids": count, "pids": pids.len() });
     assert_eq!(sql_rows(daemon.data_dir(), &guids), [expected]);
+}
+
+#[test]
+fn a_module_is_told_with_its_file_and_its_signer() {
+    if !requires_own_machine() || !requires_bpf() {
+        return;
+    }
+    let daemon = Daemon::start();
+    // One that was loaded at the start, for tests that have had their turn.
+    let mut files = std::fs::read_dir("/vmtest/modules").unwrap().map(|file| file.unwrap().path());
+    let is_it = |file: &PathBuf| file.to_string_lossy().contains("/overlay.ko");
+    let file = files.find(is_it).unwrap();
+    let run = |program: &str, of: &Path| Command::new(program).arg(of).status().unwrap().success();
+    assert!(run("rmmod", Path::new("overlay")) && run("insmod", &file));
+    let inode = std::fs::metadata(&file).unwrap().ino();
+    // What is compressed may be unpacked by insmod, so that the kernel is given no file.
+    let is_plain = file.extension().is_some_and(|extension| extension == "ko");
+    let statement = format!(
+        "SELECT module_events.action, name, module_path, inode = {inode} AS same, signed, \
+         signer IS NULL AS nobody, cmdline \
+         FROM module_events JOIN process_events USING (guid) WHERE name = 'overlay' \
+         ORDER BY module_events.time_ns"
+    );
+    let found = wait_until("both are there", || {
+        let rows = sql_rows(daemon.data_dir(), &statement);
+        (rows.len() == 2).then_some(rows)
+    });
+    let [removed, loaded] = found.as_slice() else { panic!("{found:?}") };
+    assert_eq!((&removed["action"], &removed["module_path"]), (&json!("REMOVED"), &Value::Null));
+    assert_eq!((&loaded["action"], &loaded["signed"]), (&json!("LOADED"), &json!(1)));
+    assert_eq!(loaded["cmdline"], json!(format!("insmod {}", file.display())));
+    if is_plain {
+        assert_eq!((&loaded["module_path"], &loaded["same"]), (&json!(file), &json!(1)));
+        assert_eq!(loaded["nobody"], json!(0));
+    }
 }

@@ -8,8 +8,9 @@ use std::process::{Command, Stdio};
 
 use bygone::events::{
     AccessAction, Action, ActionEvent, BpfAction, ContentDigest, ContentKey, CredentialsAction,
-    ExecutableEvent, ExecutableKind, HashStatus, MemoryExecAction, MemoryFileAction, ModuleAction,
-    MountAction, PackageOwner, ProcessKey, Rights, SignalAction, Target,
+    ExecutableEvent, ExecutableKind, HashStatus, ImageAction, MemoryAccess, MemoryExecAction,
+    MemoryFileAction, ModuleAction, ModuleFile, MountAction, PackageOwner, ProcessKey, ProgramFile,
+    Rights, SignalAction, Target,
 };
 use bygone::publish::Events;
 use bygone::tables;
@@ -345,7 +346,7 @@ fn actions() -> Vec<ActionEvent> {
     all.collect()
 }
 
-fn acts(number: u32) -> [Action; 8] {
+fn acts(number: u32) -> [Action; 9] {
     let target = Target { process: number.is_multiple_of(2).then_some(PROCESS), path: None };
     let name = Some(format!("name-{number}"));
     let rights = |uid| Rights { users: [uid; 3], groups: [uid; 3], effective: u64::from(uid) };
@@ -363,10 +364,12 @@ fn acts(number: u32) -> [Action; 8] {
             loaded: number.is_multiple_of(2),
             taints: 4096,
             is_signed: (!number.is_multiple_of(4)).then_some(true),
+            file: number.is_multiple_of(3).then(|| Box::new(module_file(number))),
         }),
         Action::Access(AccessAction {
             call: "ptrace",
             request: Some("PTRACE_ATTACH"),
+            memory: number.is_multiple_of(2).then_some(MemoryAccess::Read),
             target,
             target_id: PROCESS.pid,
             result: -1,
@@ -397,7 +400,35 @@ fn acts(number: u32) -> [Action; 8] {
             name,
             result: i64::from(number),
         }),
+        Action::Image(Box::new(ImageAction {
+            path: Some(format!("/usr/lib/lib{number}.so")),
+            path_truncated: number.is_multiple_of(7),
+            file: file(number),
+            mount_namespace: Some(4_026_531_832),
+            writable: number.is_multiple_of(5),
+        })),
     ]
+}
+
+fn module_file(number: u32) -> ModuleFile {
+    ModuleFile {
+        path: Some(format!("/lib/modules/module-{number}.ko")),
+        file: file(number),
+        mount_namespace: None,
+        elsewhere: false,
+        signer: number.is_multiple_of(2).then(|| "a key".to_owned()),
+    }
+}
+
+fn file(number: u32) -> ProgramFile {
+    ProgramFile {
+        device: 65_024,
+        inode: 100 + u64::from(number),
+        ctime_ns: (!number.is_multiple_of(3)).then_some(START_NS),
+        size: Some(40_000),
+        links: Some(number % 2),
+        ..ProgramFile::default()
+    }
 }
 
 /// Contents, hashed and not.

@@ -156,7 +156,7 @@ CREATE TABLE signal_events (
     boot_id TEXT HIDDEN NOT NULL -- The boot during which it happened, 32 hexadecimal digits.
 );
 
--- Access of a process to another: `ptrace(2)` by which it comes to control it or changes it, and reading or writing its memory.
+-- Access of a process to another: `ptrace(2)` by which it comes to control it or changes it, reading or writing its memory, and opening that as a file (`/proc/PID/mem`), which is told when it succeeds. A process that opens its own memory is left out.
 CREATE TABLE ptrace_events (
     time BIGINT NOT NULL, -- When it happened, in whole seconds since the Unix epoch: `time_ns` rounded down.
     time_ns BIGINT NOT NULL, -- When, in nanoseconds since the Unix epoch.
@@ -170,9 +170,10 @@ CREATE TABLE ptrace_events (
     target_path TEXT, -- Path of the program that that runs; null when it is not known.
     target_start_ns BIGINT, -- Start of that, in nanoseconds since boot.
     target_guid TEXT, -- Identity of that.
-    syscall TEXT NOT NULL, -- The system call: `ptrace`, `process_vm_readv` or `process_vm_writev`.
+    syscall TEXT NOT NULL, -- The system call: `ptrace`, `process_vm_readv`, `process_vm_writev`, or the one that opened the memory: `open`, `openat` or `openat2`.
     request TEXT, -- The request of `ptrace`: `PTRACE_ATTACH`, `PTRACE_SEIZE`, `PTRACE_TRACEME`, `PTRACE_POKETEXT`, `PTRACE_POKEDATA`, `PTRACE_POKEUSER`, `PTRACE_SETREGS` or `PTRACE_SETREGSET`; null otherwise.
-    requested_pid BIGINT NOT NULL, -- Id of the other process or thread as it was given, in the pid namespace of who did it.
+    memory TEXT, -- What is done with the memory, or what it was opened for: `read`, `write` or `read_write`; null of `ptrace`.
+    requested_pid BIGINT NOT NULL, -- Id of the other process or thread as it was given, in the pid namespace of who did it; of memory that was opened, the thread's in the initial one.
     result BIGINT NOT NULL, -- What the system call returned: 0 or a file descriptor, or the negative error number.
     eid BIGINT HIDDEN NOT NULL, -- The row's number in its table, given when it was appended and never reused.
     boot_ns BIGINT HIDDEN NOT NULL, -- When it happened, in nanoseconds since boot, time asleep included.
@@ -219,7 +220,11 @@ CREATE TABLE module_events (
     guid TEXT NOT NULL, -- Identity of its process, as in `process_events`.
     action TEXT NOT NULL, -- `LOADED` or `REMOVED`.
     name TEXT, -- Name of the module.
+    module_path TEXT, -- Path of the file that it was loaded from, from the root of the mount namespace of who did it; null when it was removed, or handed to the kernel from memory.
+    device BIGINT, -- Device of that file, as `device` in `executable_events`.
+    inode BIGINT, -- Inode of that file.
     signed INTEGER, -- Whether it carries a valid signature; null where the kernel does not check.
+    signer TEXT, -- Who signed it: the common name of the certificate's issuer, from the signature behind the file. Whether that is valid says `signed` alone. Null when there is none, when the file is compressed or on FUSE or a network file system, or when it is not what was loaded any more.
     taints BIGINT NOT NULL, -- Its taints, as bits (`TAINT_…` in the kernel's `include/linux/panic.h`): 4096 for one that is not part of the kernel's source, 8192 for one without a signature.
     eid BIGINT HIDDEN NOT NULL, -- The row's number in its table, given when it was appended and never reused.
     boot_ns BIGINT HIDDEN NOT NULL, -- When it happened, in nanoseconds since boot, time asleep included.
@@ -304,6 +309,33 @@ CREATE TABLE memfd_events (
     boot_id TEXT HIDDEN NOT NULL -- The boot during which it happened, 32 hexadecimal digits.
 );
 
+-- Files that a process asked to map so that they can be executed, such as shared objects: by default the first mapping of each content since the collector started, known by device, inode, change time and size; again when it was not mapped for so long that 8,192 others were; each mapping with `[process] images = "all"`. The program itself and its loader are mapped by exec and are in `process_events`. What the content is says the row of `executable_events` with the same `device`, `inode`, `ctime_ns` and `size`. Whether the kernel granted the mapping is not told.
+CREATE TABLE image_events (
+    time BIGINT NOT NULL, -- When it happened, in whole seconds since the Unix epoch: `time_ns` rounded down.
+    time_ns BIGINT NOT NULL, -- When, in nanoseconds since the Unix epoch.
+    pid BIGINT NOT NULL, -- Process id of who did it, in the initial pid namespace.
+    path TEXT, -- Path of the program that it runs; null when it is not known.
+    uid BIGINT NOT NULL, -- Its real user id.
+    tid BIGINT NOT NULL, -- Its thread.
+    start_ns BIGINT NOT NULL, -- Start of its process, in nanoseconds since boot.
+    guid TEXT NOT NULL, -- Identity of its process, as in `process_events`.
+    image_path TEXT, -- Path of the file, from the root of the mount namespace of the process; the bare name of a file that hangs on no directory.
+    image_path_truncated INTEGER NOT NULL, -- Whether the front of `image_path` is missing.
+    device BIGINT NOT NULL, -- Device of the file, as in `executable_events`.
+    inode BIGINT NOT NULL, -- Inode of the file.
+    ctime_ns BIGINT, -- Last change of the file's metadata, in nanoseconds since the Unix epoch.
+    size BIGINT, -- Size of the file in bytes.
+    mode TEXT NOT NULL, -- Type and permission bits of the file, in octal.
+    owner_uid BIGINT NOT NULL, -- Owner of the file.
+    owner_gid BIGINT NOT NULL, -- Owning group of the file.
+    fileless INTEGER NOT NULL, -- Whether the file has no name on a disk: made by `memfd_create(2)`, in `/dev/shm`, or deleted.
+    writable INTEGER NOT NULL, -- Whether the memory is to be writable at the same time.
+    mnt_namespace BIGINT, -- Inode of the mount namespace of the process.
+    eid BIGINT HIDDEN NOT NULL, -- The row's number in its table, given when it was appended and never reused.
+    boot_ns BIGINT HIDDEN NOT NULL, -- When it happened, in nanoseconds since boot, time asleep included.
+    boot_id TEXT HIDDEN NOT NULL -- The boot during which it happened, 32 hexadecimal digits.
+);
+
 -- Changes to files under the configured paths.
 CREATE TABLE file_events (
     time BIGINT NOT NULL, -- When it happened, in whole seconds since the Unix epoch: `time_ns` rounded down.
@@ -330,12 +362,12 @@ CREATE TABLE file_events (
     boot_id TEXT HIDDEN NOT NULL -- The boot during which it happened, 32 hexadecimal digits.
 );
 
--- Executed content: one row for the first time that each distinct content of a file runs, known by device, inode, change time and size, and not again after a restart of the collector. What could not be read is tried again, at most three times.
+-- Executed content: one row for the first time that each distinct content of a file runs, or is mapped to be executed (`image_events`), known by device, inode, change time and size, and not again after a restart of the collector. What could not be read is tried again, at most three times. `complete()` speaks of what exec ran: of what was mapped it speaks with `image_events`.
 CREATE TABLE executable_events (
     time BIGINT NOT NULL, -- When it happened, in whole seconds since the Unix epoch: `time_ns` rounded down.
     time_ns BIGINT NOT NULL, -- When it was executed, in nanoseconds since the Unix epoch.
-    path TEXT, -- Path of the file, as `path` in `process_events`; of a script, from the root of the mount namespace of the process.
-    kind TEXT NOT NULL, -- `program` for a file that the kernel loaded, `script` for one that an interpreter was loaded for.
+    path TEXT, -- Path of the file from the root of the mount namespace of the process.
+    kind TEXT NOT NULL, -- `program` for a file that the kernel loaded, `script` for one that an interpreter was loaded for, `image` for one that a process mapped, such as a shared object.
     interpreter TEXT, -- Of a script, the path of its interpreter.
     hash_status TEXT NOT NULL, -- What came of reading it: `hashed`, `hashed_deleted` when it was read through the process that runs it after its last name was taken away, `hashed_unproven` for a script that was written less than 10 ms before it ran, so that one more change right after would not show, `changed` when another file or content was in its place by then, `gone` when it could not be reached any more, `too_large`, `not_read` on FUSE and network file systems, or `unreadable`.
     sha256 TEXT, -- SHA-256 of the content; null unless it was hashed.

@@ -273,6 +273,7 @@ fn processes(config: &ProcessConfig) -> Source {
         environment: privacy.environment.clone(),
         mask: privacy.mask.clone(),
         signals: config.signals,
+        images: config.images,
         calls: config.syscalls,
         audit_interval: Some(config.audit_interval).filter(|interval| !interval.is_zero()),
         ..ProcessEbpfConfig::default()

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::ProcessKey;
+use super::{ProcessKey, ProgramFile};
 
 /// One act of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +40,8 @@ pub enum Action {
     MemoryFile(MemoryFileAction),
     /// A BPF program was loaded or attached.
     Bpf(BpfAction),
+    /// A file was mapped to be executed.
+    Image(Box<ImageAction>),
 }
 
 impl Action {
@@ -55,6 +57,7 @@ impl Action {
             Self::MemoryExec(_) => "memory_exec",
             Self::MemoryFile(_) => "memfd",
             Self::Bpf(_) => "bpf",
+            Self::Image(_) => "image",
         }
     }
 
@@ -68,7 +71,8 @@ impl Action {
             | Self::Mount(_)
             | Self::MemoryExec(_)
             | Self::MemoryFile(_)
-            | Self::Bpf(_) => None,
+            | Self::Bpf(_)
+            | Self::Image(_) => None,
         }
     }
 }
@@ -110,6 +114,24 @@ pub struct ModuleAction {
     pub taints: u64,
     /// Whether it carries a valid signature; `None` where the kernel does not check.
     pub is_signed: Option<bool>,
+    /// The file that it was loaded from; `None` when it was removed, or loaded from memory.
+    pub file: Option<Box<ModuleFile>>,
+}
+
+/// The file of a module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModuleFile {
+    /// Path from the root of the mount namespace of who loaded it.
+    pub path: Option<String>,
+    /// What it was when it was handed to the kernel.
+    pub file: ProgramFile,
+    /// Inode of that mount namespace.
+    pub mount_namespace: Option<u32>,
+    /// Whether it is on a file system of another machine, or of a process: such are not read.
+    pub elsewhere: bool,
+    /// Who signed it, by the name in the signature behind it; `None` when there is none, or it could
+    /// not be read.
+    pub signer: Option<String>,
 }
 
 /// Access to another process.
@@ -119,12 +141,38 @@ pub struct AccessAction {
     pub call: &'static str,
     /// Name of the request, of `ptrace(2)`.
     pub request: Option<&'static str>,
+    /// What is done with its memory, or made possible by opening that.
+    pub memory: Option<MemoryAccess>,
     /// The other process.
     pub target: Target,
-    /// Its process or thread id as the actor gave it, in the actor's pid namespace.
+    /// Its process or thread id as the actor gave it, in the actor's pid namespace; of memory that was
+    /// opened, the thread's id in the initial one.
     pub target_id: u32,
     /// 0, or what the call returned.
     pub result: i64,
+}
+
+/// What can be done with the memory of another process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemoryAccess {
+    /// It is read.
+    Read,
+    /// It is written.
+    Write,
+    /// Both.
+    ReadWrite,
+}
+
+impl MemoryAccess {
+    /// The value of the column `memory`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::ReadWrite => "read_write",
+        }
+    }
 }
 
 /// Ids and capabilities of a process.
@@ -188,6 +236,21 @@ pub struct MemoryFileAction {
     pub flags: u64,
     /// Its file descriptor, or the negative error.
     pub result: i64,
+}
+
+/// A file mapped to be executed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageAction {
+    /// Path from the root of the mount namespace of the process.
+    pub path: Option<String>,
+    /// Whether its front is missing.
+    pub path_truncated: bool,
+    /// The file.
+    pub file: ProgramFile,
+    /// Inode of the mount namespace.
+    pub mount_namespace: Option<u32>,
+    /// Whether the memory is to be writable at the same time.
+    pub writable: bool,
 }
 
 /// A command of `bpf(2)`.

@@ -9,6 +9,8 @@ pub enum ExecutableKind {
     Program,
     /// The script that it was loaded for.
     Script,
+    /// A file that a process mapped to be executed, such as a shared object.
+    Image,
 }
 
 impl ExecutableKind {
@@ -18,6 +20,7 @@ impl ExecutableKind {
         match self {
             Self::Program => "program",
             Self::Script => "script",
+            Self::Image => "image",
         }
     }
 }

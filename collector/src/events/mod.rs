@@ -10,8 +10,9 @@ mod file;
 mod process;
 
 pub use action::{
-    AccessAction, Action, ActionEvent, BpfAction, CredentialsAction, MemoryExecAction,
-    MemoryFileAction, ModuleAction, MountAction, Rights, SignalAction, Target,
+    AccessAction, Action, ActionEvent, BpfAction, CredentialsAction, ImageAction, MemoryAccess,
+    MemoryExecAction, MemoryFileAction, ModuleAction, ModuleFile, MountAction, Rights,
+    SignalAction, Target,
 };
 pub use collector::{AuditEntry, Capability, CollectorEvent, Gap, GapReason, LedgerEntry};
 pub use executable::{

@@ -4,7 +4,12 @@ pub mod boot;
 pub mod containers;
 pub mod dpkg;
 pub mod environment;
+#[cfg(target_os = "linux")]
+pub mod file_systems;
+pub mod images;
 pub mod mask;
+#[cfg(target_os = "linux")]
+pub mod module_signature;
 #[cfg(target_os = "linux")]
 pub mod proc;
 pub mod process_cache;

@@ -14,11 +14,13 @@ pub(super) mod clock;
 mod decode;
 mod drain;
 mod host_paths;
+mod images;
 mod iterate;
 mod ledger;
 mod links;
 mod load;
 mod looks;
+mod modules;
 mod offsets;
 mod parts;
 mod proc_snapshot;
@@ -41,6 +43,7 @@ use super::privacy::Privacy;
 use super::{PublishError, Publisher, Sink, Stop};
 use crate::events::{Capability, ProcessEvent};
 use crate::host::environment::EnvironmentChoice;
+use crate::host::images::ImageChoice;
 use crate::host::mask::Mask;
 use crate::host::signals::SignalChoice;
 
@@ -60,7 +63,7 @@ fn tier(class: &str) -> &'static str {
 
 /// Whether a class of events is seen at system calls.
 fn is_by_call(class: &str) -> bool {
-    ["ptrace", "credential", "mount", "memory_exec", "memfd", "bpf"].contains(&class)
+    ["ptrace", "credential", "mount", "memory_exec", "memfd", "bpf", "image"].contains(&class)
 }
 
 /// What can be set about the source.
@@ -76,6 +79,8 @@ pub struct ProcessEbpfConfig {
     pub mask: Mask,
     /// Which signals are recorded.
     pub signals: SignalChoice,
+    /// Which files mapped to be executed are recorded.
+    pub images: ImageChoice,
     /// Whether system calls are watched by which processes act on others, on the kernel or on their own
     /// rights.
     pub calls: bool,
@@ -97,6 +102,7 @@ impl Default for ProcessEbpfConfig {
             environment: EnvironmentChoice::None,
             mask: Mask::default(),
             signals: SignalChoice::Fatal,
+            images: ImageChoice::First,
             calls: true,
             audit_interval: None,
             audit_command: ["/proc/self/exe", audit::WORD].map(str::to_owned).into(),
@@ -188,7 +194,7 @@ impl ProcessEbpf {
             Some(error) if kind == "exec" => {
                 format!("what ran before the collector started: {error}")
             }
-            _ if is_by_call(kind) => self.attached.blind_calls(),
+            _ if is_by_call(kind) => self.attached.blind_calls(kind),
             _ => String::new(),
         }
     }

@@ -110,6 +110,7 @@ tables! {
         mount_events::MountEvents,
         memory_exec_events::MemoryExecEvents,
         memfd_events::MemfdEvents,
+        image_events::ImageEvents,
         file_events::FileEvents,
         executable_events::ExecutableEvents,
         gaps::Gaps,

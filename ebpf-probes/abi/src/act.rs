@@ -43,6 +43,15 @@ pub const CALL_MEMFD: u32 = 11;
 /// `bpf(2)`.
 pub const CALL_BPF: u32 = 12;
 
+/// Which mappings of files to be executed are recorded: none.
+pub const IMAGES_NONE: u32 = 0;
+/// The first of each content.
+pub const IMAGES_FIRST: u32 = 1;
+/// All.
+pub const IMAGES_ALL: u32 = 2;
+/// Contents that are remembered as mapped; of more, those not met for the longest time are forgotten.
+pub const IMAGES_MAX: u32 = 8192;
+
 /// Which signals are recorded: none.
 pub const SIGNALS_NONE: u32 = 0;
 /// Those that end a process, and those that a process of another user gets.
@@ -56,6 +65,15 @@ pub const ACT_MODULE_LOAD: u32 = 32;
 pub const ACT_MODULE_FREE: u32 = 33;
 /// [`ActRecord::act`]: a signal was sent.
 pub const ACT_SIGNAL: u32 = 34;
+
+/// [`ActRecord::act`]: the memory of a process was opened as a file.
+pub const ACT_OPEN_MEMORY: u32 = 35;
+
+/// [`ActRecord::numbers`], the first, of an [`ACT_OPEN_MEMORY`]: opened for reading, as in the kernel's
+/// `FMODE_READ`.
+pub const OPEN_READ: u64 = 1;
+/// Opened for writing, likewise.
+pub const OPEN_WRITE: u64 = 2;
 
 /// [`ActRecord::flags`]: the text could not be read.
 pub const ACT_TEXT_FAULT: u32 = 1;
@@ -106,6 +124,80 @@ pub struct ActRecord {
     pub file_system: [u8; ACT_TYPE_MAX],
 }
 
+/// A process asked for a file to be mapped so that it can be executed, or handed one to the kernel as
+/// a module. The components of the file's path follow, leaf first, each ended by a NUL.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "decode", derive(FromBytes, IntoBytes, KnownLayout, Immutable))]
+#[repr(C)]
+pub struct ImageRecord {
+    /// Kind, length, time.
+    pub header: Header,
+    /// Who did it.
+    pub actor: Process,
+    /// The thread that did it.
+    pub tid: u32,
+    /// Its real user id.
+    pub uid: u32,
+    /// Number of the system call.
+    pub call: u32,
+    /// `IMAGE_…` flags.
+    pub flags: u32,
+    /// Inode of the mount namespace of the actor, 0 when unknown.
+    pub mount_namespace: u32,
+    /// Device of the file in the kernel's own encoding: major << 20 | minor.
+    pub device: u32,
+    /// Type and permission bits of the file.
+    pub mode: u32,
+    /// Owner of the file.
+    pub owner_uid: u32,
+    /// Owning group of the file.
+    pub owner_gid: u32,
+    /// Magic number of the file's file system, as in `statfs(2)`.
+    pub file_system: u32,
+    /// Names that the file has, `u32::MAX` when unknown.
+    pub links: u32,
+    /// Nanoseconds behind [`Self::ctime`].
+    pub ctime_nanoseconds: u32,
+    /// Last change of the file's metadata in seconds since the Unix epoch.
+    pub ctime: i64,
+    /// Inode number of the file.
+    pub inode: u64,
+    /// Size of the file.
+    pub file_bytes: u64,
+    /// Protection that the mapping is to have, as `mmap(2)` takes it.
+    pub protection: u32,
+    /// Bytes of the path that follow.
+    pub path_len: u32,
+}
+
+/// [`ImageRecord::flags`]: the walk of the path reached the root.
+pub const IMAGE_PATH_WALKED: u32 = 1;
+/// [`ImageRecord::flags`]: the file hangs on no directory, or its mount in no namespace.
+pub const IMAGE_PATH_DETACHED: u32 = 1 << 1;
+/// [`ImageRecord::flags`]: the walk of the path ended before the root.
+pub const IMAGE_PATH_TRUNCATED: u32 = 1 << 2;
+/// [`ImageRecord::flags`]: the time of the file is known.
+pub const IMAGE_FILE_TIMES: u32 = 1 << 3;
+/// [`ImageRecord::flags`]: it was handed to the kernel as a module, which is told by an [`ActRecord`] of
+/// the same thread; this record is not counted.
+pub const IMAGE_MODULE: u32 = 1 << 4;
+
+/// By what a content is known that was mapped to be executed.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct ImageKey {
+    /// Inode number.
+    pub inode: u64,
+    /// Last change of metadata in seconds since the Unix epoch.
+    pub ctime: i64,
+    /// Size in bytes.
+    pub file_bytes: u64,
+    /// Device, in the kernel's own encoding.
+    pub device: u32,
+    /// Nanoseconds behind [`Self::ctime`].
+    pub ctime_nanoseconds: u32,
+}
+
 /// A watched system call on its way: what of it is known at its end only from here.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
@@ -122,4 +214,8 @@ pub struct Call {
     pub effective: u64,
 }
 
-const _: () = assert!(size_of::<ActRecord>() == 552);
+const _: () = {
+    assert!(size_of::<ActRecord>() == 552);
+    assert!(size_of::<ImageRecord>() == 112);
+    assert!(size_of::<ImageKey>() == 32);
+};

@@ -26,9 +26,11 @@ pub const KIND_EXIT: u32 = 3;
 pub const KIND_PART: u32 = 4;
 /// [`Header::kind`] of an [`ActRecord`].
 pub const KIND_ACT: u32 = 5;
+/// [`Header::kind`] of an [`ImageRecord`].
+pub const KIND_IMAGE: u32 = 6;
 
 /// Classes of events that are counted, in the order of their counters.
-pub const CLASSES: [&str; 11] = [
+pub const CLASSES: [&str; 12] = [
     "exec",
     "fork",
     "exit",
@@ -40,6 +42,7 @@ pub const CLASSES: [&str; 11] = [
     "memory_exec",
     "memfd",
     "bpf",
+    "image",
 ];
 /// Classes of the life of processes: those before the others.
 pub const LIFE_CLASSES: usize = 3;
@@ -65,6 +68,8 @@ pub const CLASS_MEMORY_EXEC: u32 = 8;
 pub const CLASS_MEMFD: u32 = 9;
 /// Index of BPF programs in [`CLASSES`].
 pub const CLASS_BPF: u32 = 10;
+/// Index of files mapped to be executed in [`CLASSES`].
+pub const CLASS_IMAGE: u32 = 11;
 
 /// Length of a counted bucket in nanoseconds of boot time.
 pub const BUCKET_NS: u64 = 10_000_000_000;
@@ -422,7 +427,8 @@ pub struct Slot {
 pub const WINDOW_WORDS: usize = 16;
 
 /// Bytes of [`Slot::tail`]: each walk may end with a whole component past its limit. Before the walks
-/// the part behind the arguments holds the record that is sent next.
+/// the part behind the arguments holds the record that is sent next; the record of an image is built
+/// at its beginning.
 pub const TAIL_BYTES: usize =
     ARGUMENTS_MAX + 2 * (PATH_MAX + COMPONENT_MAX) + CGROUP_MAX + COMPONENT_MAX + PATH_MAX;
 
@@ -432,6 +438,8 @@ pub const WALK_PATH: u32 = 0;
 pub const WALK_CWD: u32 = 1;
 /// [`Slot::walk`]: the cgroup.
 pub const WALK_CGROUP: u32 = 2;
+/// [`Slot::walk`]: the path of a file that is mapped to be executed.
+pub const WALK_IMAGE: u32 = 3;
 
 /// Value of an offset whose member the running kernel does not have.
 pub const ABSENT: u32 = u32::MAX;

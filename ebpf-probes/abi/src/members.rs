@@ -58,6 +58,15 @@ macro_rules! members {
             TASK_SIGHAND "task_struct" "sighand" none;
             TASK_PTRACED "task_struct" "ptraced" none;
             TASK_PTRACE_ENTRY "task_struct" "ptrace_entry" none;
+            TASK_FILES "task_struct" "files" image;
+            TASK_PID_LINKS "task_struct" "pid_links" none;
+            FILES_TABLE "files_struct" "fdt" image;
+            TABLE_FILES "fdtable" "fd" image;
+            TABLE_SIZE "fdtable" "max_fds" image;
+            FILE_MODE "file" "f_mode" none;
+            PROC_INODE "proc_inode" "vfs_inode" none;
+            PROC_PID "proc_inode" "pid" none;
+            PID_TASKS "pid" "tasks" none;
             SIGHAND_ACTION "sighand_struct" "action" none;
             SIGINFO_CODE "kernel_siginfo" "si_code" none;
             MODULE_NAME "module" "name" module;
@@ -93,6 +102,7 @@ macro_rules! members {
             FS_ROOT_DENTRY "fs_struct" "root.dentry" none;
             FS_ROOT_MOUNT "fs_struct" "root.mnt" none;
             DENTRY_PARENT "dentry" "d_parent|__d_parent" exec;
+            DENTRY_SHORT_NAME "dentry" "d_iname|d_shortname" none;
             DENTRY_NAME "dentry" "d_name.name|__d_name.name" exec;
             VFSMOUNT_ROOT "vfsmount" "mnt_root" exec;
             VFSMOUNT_SUPER "vfsmount" "mnt_sb" none;

@@ -17,6 +17,19 @@ const VERIFIED_MAX: u64 = 500_000;
 /// The kinds of events whose tests have this in their names, by the module or the test. A test that
 /// none of these names is one of all kinds of [`PROCESS_KINDS`].
 const KINDS_OF_TESTS: &[(&str, &[&str])] = &[
+    ("::images::", &["image"]),
+    ("_loaded_object_and_opened_memory", &["image", "ptrace"]),
+    ("opening_the_memory", &["ptrace"]),
+    ("tracing_and_reading_memory", &["ptrace"]),
+    ("a_module_", &["module"]),
+    ("fatal_signals_", &["signal"]),
+    ("all_signals_", &["signal"]),
+    ("a_signal_", &["signal"]),
+    ("a_change_of_user_and_a_file_", &["credential", "memfd"]),
+    ("a_change_of_user_", &["credential"]),
+    ("mounts_are_", &["mount"]),
+    ("executable_memory_", &["memory_exec", "memfd"]),
+    ("programs_of_others_", &["bpf"]),
     ("files::", &["file"]),
     ("exits::", &["exit"]),
     ("_in_one_exit", &["exit"]),

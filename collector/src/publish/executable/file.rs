@@ -30,6 +30,7 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, fstatfs, openat, openat2};
 
 use super::inbox::Request;
 use crate::events::{ContentKey, ExecutableKind, ProgramFile};
+use crate::host::file_systems::is_elsewhere;
 use crate::host::text::bytes;
 
 /// Processes that are looked at for one in a mount namespace.
@@ -40,26 +41,6 @@ const TICK_NS: i64 = 10_000_000;
 
 /// Bytes of `/proc/PID/mountinfo` that are read.
 const MOUNTINFO_BYTES_MAX: u64 = 4 << 20;
-
-/// File systems of another machine, or of a process: reading them has effects elsewhere, and may
-/// never end. The numbers are those of `statfs(2)` and the kernel's `magic.h`.
-const ELSEWHERE: [i64; 15] = [
-    0x6969,      // NFS
-    0x517b,      // SMB
-    0xff53_4d42, // CIFS
-    0xfe53_4d42, // SMB2
-    0x6573_5546, // FUSE
-    0x00c3_6400, // Ceph
-    0x5346_414f, // AFS, OpenAFS's
-    0x6b41_4653, // AFS
-    0x7375_7245, // Coda
-    0x0102_1997, // 9P
-    0x0116_1970, // GFS2
-    0x7461_636f, // OCFS2
-    0x0bd0_0bd0, // Lustre
-    0x564c,      // NCP
-    0x786f_4256, // vboxsf, which VirtualBox takes from the host
-];
 
 /// An executed file, found again.
 #[derive(Debug)]
@@ -96,7 +77,8 @@ pub(super) enum Missing {
 pub(super) fn find(request: &Request, own_namespace: Option<u32>) -> Result<Found, Missing> {
     let pid = request.process.pid;
     // The link may be to the process's next program by now, which says nothing of this one.
-    if let Some(file) = &request.file
+    if request.kind == ExecutableKind::Program
+        && let Some(file) = &request.file
         && let Some(mut found) = look(&PathBuf::from(format!("/proc/{pid}/exe")), pid)
     {
         found.is_deleted = is_deleted(&found, file);
@@ -216,12 +198,6 @@ fn found(place: OwnedFd, pid: u32) -> Option<Found> {
     })
 }
 
-fn is_elsewhere(kind: impl Into<i64>) -> bool {
-    // Some systems have it in 32 bits, with a sign.
-    let kind = kind.into() & 0xffff_ffff;
-    ELSEWHERE.contains(&kind)
-}
-
 fn content(stat: &fs::Metadata) -> ContentKey {
     ContentKey {
         device: stat.dev(),
@@ -300,7 +276,7 @@ impl Found {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::events::{ExecutableKind, ProcessKey};
+    use crate::events::ProcessKey;
     use crate::publish::executable::inbox::Met;
 
     fn request(path: &Path, file: Option<ProgramFile>, time_ns: i64) -> Request {
@@ -405,12 +381,5 @@ mod tests {
         assert_eq!(device_in(text, "222"), Some(rustix::fs::makedev(8, 17)));
         assert_eq!(device_in(text, "22"), Some(21));
         assert_eq!(device_in(text, "2"), None);
-    }
-
-    #[test]
-    fn network_file_systems_are_known() {
-        assert!(is_elsewhere(0x6573_5546_i64) && is_elsewhere(0x6969_i64));
-        assert!(is_elsewhere(0xff53_4d42_u32.cast_signed()), "in 32 bits with a sign");
-        assert!(!is_elsewhere(0xef53_i64));
     }
 }

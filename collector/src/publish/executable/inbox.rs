@@ -11,12 +11,19 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::events::{ExecEvent, ExecutableKind, ProcessEvent, ProcessKey, ProgramFile};
+use crate::events::{
+    Action, ActionEvent, ExecEvent, ExecutableKind, ImageAction, ProcessEvent, ProcessKey,
+    ProgramFile,
+};
 use crate::publish::{Batch, Events};
 
 /// Contents that are remembered as met, some 6 MB. When there are more, all are forgotten: the
 /// longer memory then tells which are known.
 const SEEN_MAX: usize = 65_536;
+
+/// The bits of a mode that say what kind of file it is, and those of a regular one.
+const FORMAT: u32 = 0o170_000;
+const REGULAR: u32 = 0o100_000;
 
 /// How often a content that could not be read is tried.
 const TRIES_MAX: u8 = 3;
@@ -47,7 +54,7 @@ pub(super) struct Request {
 /// By what a content is known before it was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Met {
-    /// Device, inode, change time in nanoseconds, and size. A source that knows no more than seconds
+    /// Of a program or an image: device, inode, change time in nanoseconds, and size. A source that knows no more than seconds
     /// tells those.
     Program(u64, u64, Option<i64>, Option<u64>),
     /// Mount namespace and path. Whether its content is another one than before, only a look tells.
@@ -113,25 +120,46 @@ impl Inbox {
 
     /// Offers what a batch says was executed.
     pub fn offer(&self, batch: &Batch) {
-        let Events::Process(events) = &batch.events else { return };
+        if !matches!(batch.events, Events::Process(_) | Events::Action(_)) {
+            return;
+        }
         let mut state = self.state();
         if !state.open {
             return;
         }
         state.clock_offset_ns = batch.clock_offset_ns;
-        for event in events {
-            let ProcessEvent::Exec(exec) = event else { continue };
-            for met in [program(exec), script(exec)].into_iter().flatten() {
-                if state.wants(&met) {
-                    self.take(&mut state, request(exec, met));
-                }
-            }
+        match &batch.events {
+            Events::Process(events) => self.offer_programs(&mut state, events),
+            Events::Action(events) => self.offer_images(&mut state, events),
+            Events::Collector(_) | Events::File(_) | Events::Executable(_) => {}
         }
         state.offered_ns = state.offered_ns.max(batch.watermark_ns);
         let is_empty = state.is_empty();
         drop(state);
         if !is_empty {
             self.arrived.notify_one();
+        }
+    }
+
+    fn offer_programs(&self, state: &mut State, events: &[ProcessEvent]) {
+        for event in events {
+            let ProcessEvent::Exec(exec) = event else { continue };
+            for met in [program(exec), script(exec)].into_iter().flatten() {
+                if state.wants(&met) {
+                    self.take(state, request(exec, met));
+                }
+            }
+        }
+    }
+
+    fn offer_images(&self, state: &mut State, events: &[ActionEvent]) {
+        for event in events {
+            let Action::Image(image) = &event.action else { continue };
+            let met = content(&image.file);
+            // What is no regular file has no content to be known by.
+            if image.file.mode & FORMAT == REGULAR && state.wants(&met) {
+                self.take(state, image_request(event, image, met));
+            }
         }
     }
 
@@ -213,8 +241,29 @@ impl Inbox {
 
 /// The program that was executed.
 fn program(exec: &ExecEvent) -> Option<Met> {
-    let file = exec.file.as_ref().filter(|_| !exec.kernel_thread)?;
-    Some(Met::Program(file.device, file.inode, file.ctime_ns.or(file.ctime), file.size))
+    exec.file.as_ref().filter(|_| !exec.kernel_thread).map(content)
+}
+
+/// What a file is known by.
+fn content(file: &ProgramFile) -> Met {
+    Met::Program(file.device, file.inode, file.ctime_ns.or(file.ctime), file.size)
+}
+
+/// The request for a file that was mapped.
+fn image_request(event: &ActionEvent, image: &ImageAction, met: Met) -> Request {
+    Request {
+        time_ns: event.time_ns,
+        process: event.actor,
+        uid: event.uid,
+        snapshot: false,
+        kind: ExecutableKind::Image,
+        path: image.path.clone(),
+        namespace_path: None,
+        interpreter: None,
+        mount_namespace: image.mount_namespace,
+        file: Some(image.file),
+        met,
+    }
 }
 
 /// The script that it was executed for.
@@ -328,6 +377,40 @@ mod tests {
         assert_eq!(take(&inbox).offered_ns, Some(5));
         offer(&inbox, &all, None);
         assert_eq!(take(&inbox).requests.len(), 2);
+    }
+
+    #[test]
+    fn a_mapped_file_is_taken_unless_it_was_executed_before() {
+        let image = |inode, mode| ActionEvent {
+            time_ns: 5,
+            actor: ProcessKey { pid: 5, start_ns: 6 },
+            tid: 5,
+            uid: 7,
+            path: None,
+            action: Action::Image(Box::new(ImageAction {
+                path: Some("/lib/object.so".to_owned()),
+                path_truncated: false,
+                file: ProgramFile { device: 1, inode, mode, ..ProgramFile::default() },
+                mount_namespace: Some(8),
+                writable: false,
+            })),
+        };
+        let inbox = Inbox::new(10);
+        inbox.open(true);
+        offer(&inbox, &[exec(1, 1, None)], None);
+        let events = vec![image(1, 0o100_755), image(2, 0o100_644), image(3, 0o020_666)];
+        let events = Events::Action(events);
+        inbox.offer(&Batch { source: "eye", watermark_ns: None, clock_offset_ns: 3, events });
+        let requests = take(&inbox).requests;
+        let [_, object] = requests.as_slice() else { panic!("{requests:?}") };
+        assert_eq!(
+            (object.kind, object.met.clone()),
+            (ExecutableKind::Image, Met::Program(1, 2, None, None))
+        );
+        assert_eq!(
+            (object.path.as_deref(), object.mount_namespace),
+            (Some("/lib/object.so"), Some(8))
+        );
     }
 
     #[test]

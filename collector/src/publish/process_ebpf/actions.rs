@@ -5,8 +5,8 @@ use bygone_probe_abi as abi;
 use super::calls;
 use super::decode::{key, known, real_ns};
 use crate::events::{
-    AccessAction, Action, ActionEvent, BpfAction, CredentialsAction, MemoryExecAction,
-    MemoryFileAction, ModuleAction, MountAction, Rights, SignalAction, Target,
+    AccessAction, Action, ActionEvent, BpfAction, CredentialsAction, MemoryAccess,
+    MemoryExecAction, MemoryFileAction, ModuleAction, MountAction, Rights, SignalAction, Target,
 };
 use crate::host::text::lossless;
 
@@ -57,9 +57,10 @@ fn action(record: &abi::ActRecord) -> Option<(u32, Action)> {
         abi::ACT_MODULE_LOAD | abi::ACT_MODULE_FREE => {
             (abi::CLASS_MODULE, Action::Module(module(record)))
         }
-        abi::CALL_PTRACE | abi::CALL_READ_MEMORY | abi::CALL_WRITE_MEMORY => {
-            (abi::CLASS_PTRACE, Action::Access(access(record, call())))
-        }
+        abi::CALL_PTRACE
+        | abi::CALL_READ_MEMORY
+        | abi::CALL_WRITE_MEMORY
+        | abi::ACT_OPEN_MEMORY => (abi::CLASS_PTRACE, Action::Access(access(record, call()))),
         abi::CALL_CREDENTIALS => {
             let [before, after] = [0, 1].map(|index: usize| rights(record, index));
             let change = CredentialsAction { call: call(), before, after };
@@ -100,18 +101,38 @@ fn module(record: &abi::ActRecord) -> ModuleAction {
         loaded: record.act == abi::ACT_MODULE_LOAD,
         taints,
         is_signed: (signed < 2).then_some(signed == 1),
+        file: None,
     }
 }
 
 fn access(record: &abi::ActRecord, call: &'static str) -> AccessAction {
     let [first, second, ..] = record.numbers;
-    let traces = record.act == abi::CALL_PTRACE;
+    let is = |act| record.act == act;
     AccessAction {
         call,
-        request: if traces { named(REQUESTS, first) } else { None },
+        request: if is(abi::CALL_PTRACE) { named(REQUESTS, first) } else { None },
+        memory: match record.act {
+            abi::CALL_READ_MEMORY => Some(MemoryAccess::Read),
+            abi::CALL_WRITE_MEMORY => Some(MemoryAccess::Write),
+            abi::ACT_OPEN_MEMORY => opened(first),
+            _ => None,
+        },
         target: Target { process: known(record.target), path: None },
-        target_id: low(if traces { second } else { first }),
+        target_id: low(match is(abi::CALL_PTRACE) || is(abi::ACT_OPEN_MEMORY) {
+            true => second,
+            false => first,
+        }),
         result: record.returned,
+    }
+}
+
+/// What memory was opened for.
+fn opened(mode: u64) -> Option<MemoryAccess> {
+    match (mode & abi::OPEN_READ != 0, mode & abi::OPEN_WRITE != 0) {
+        (true, true) => Some(MemoryAccess::ReadWrite),
+        (true, false) => Some(MemoryAccess::Read),
+        (false, true) => Some(MemoryAccess::Write),
+        (false, false) => None,
     }
 }
 

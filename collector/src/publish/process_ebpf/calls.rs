@@ -1,15 +1,15 @@
-//! The system calls that are watched, and how the two programs for them are attached.
+//! The system calls that are watched, and how the programs for them are attached.
 //!
 //! A tracepoint on any system call makes every call of every process a little slower (some 70 ns, by
 //! the work the kernel does before it looks which are traced), whether it is one of these or not.
 
 use aya::Ebpf;
-use aya::maps::{Array, MapData};
+use aya::maps::{Array, MapData, ProgramArray};
 use aya::programs::{ProgramError, ProgramFd, TracePoint};
 use bygone_probe_abi as abi;
 
 use super::links::CallLink;
-use super::load::{AttachError, clone_fd, explain, patiently, take_map};
+use super::load::{AttachError, TAIL_WALK, clone_fd, explain, patiently, set_tail, take_map};
 
 /// A system call.
 pub(crate) struct WatchedCall {
@@ -20,46 +20,66 @@ pub(crate) struct WatchedCall {
     pub(crate) number: libc::c_long,
     act: u32,
     /// The program for its beginning, which reads as many arguments as the call's meaning needs.
-    enter: &'static str,
+    enter: Option<&'static str>,
+    /// The program for its end.
+    exit: Option<&'static str>,
+}
+
+impl WatchedCall {
+    /// Whether what it does is told by the call alone, so that without it a route is not seen.
+    fn is_route(&self) -> bool {
+        self.enter != Some(MODULE)
+    }
 }
 
 macro_rules! calls {
-    ($($tracepoint:ident $number:ident $name:literal $act:ident $enter:ident;)*) => {
+    ($(
+        $(#[$cfg:meta])*
+        $tracepoint:ident $number:ident $name:literal $act:ident $enter:ident $exit:ident;
+    )*) => {
         /// All of them.
-        pub(crate) static CALLS: &[WatchedCall] = &[$(WatchedCall {
+        pub(crate) static CALLS: &[WatchedCall] = &[$($(#[$cfg])* WatchedCall {
             tracepoint: stringify!($tracepoint),
             name: $name,
             number: libc::$number,
             act: abi::$act,
-            enter: stringify!($enter),
+            enter: calls!(@program $enter),
+            exit: calls!(@program $exit),
         },)*];
     };
+    (@program none) => { None };
+    (@program $program:ident) => { Some(stringify!($program)) };
 }
 
 calls! {
-    ptrace SYS_ptrace "ptrace" CALL_PTRACE call_enter_4;
-    process_vm_readv SYS_process_vm_readv "process_vm_readv" CALL_READ_MEMORY call_enter_4;
-    process_vm_writev SYS_process_vm_writev "process_vm_writev" CALL_WRITE_MEMORY call_enter_4;
-    setuid SYS_setuid "setuid" CALL_CREDENTIALS call_enter_1;
-    setgid SYS_setgid "setgid" CALL_CREDENTIALS call_enter_1;
-    setreuid SYS_setreuid "setreuid" CALL_CREDENTIALS call_enter_1;
-    setregid SYS_setregid "setregid" CALL_CREDENTIALS call_enter_1;
-    setresuid SYS_setresuid "setresuid" CALL_CREDENTIALS call_enter_1;
-    setresgid SYS_setresgid "setresgid" CALL_CREDENTIALS call_enter_1;
-    setfsuid SYS_setfsuid "setfsuid" CALL_CREDENTIALS call_enter_1;
-    setfsgid SYS_setfsgid "setfsgid" CALL_CREDENTIALS call_enter_1;
-    capset SYS_capset "capset" CALL_CREDENTIALS call_enter_1;
-    unshare SYS_unshare "unshare" CALL_CREDENTIALS call_enter_1;
-    setns SYS_setns "setns" CALL_CREDENTIALS call_enter_1;
-    mount SYS_mount "mount" CALL_MOUNT call_enter_5;
-    umount SYS_umount2 "umount2" CALL_UNMOUNT call_enter_2;
-    move_mount SYS_move_mount "move_mount" CALL_MOVE_MOUNT call_enter_5;
-    pivot_root SYS_pivot_root "pivot_root" CALL_PIVOT_ROOT call_enter_2;
-    mmap SYS_mmap "mmap" CALL_MMAP call_enter_4;
-    mprotect SYS_mprotect "mprotect" CALL_MPROTECT call_enter_3;
-    pkey_mprotect SYS_pkey_mprotect "pkey_mprotect" CALL_MPROTECT call_enter_3;
-    memfd_create SYS_memfd_create "memfd_create" CALL_MEMFD call_enter_2;
-    bpf SYS_bpf "bpf" CALL_BPF call_enter_3;
+    ptrace SYS_ptrace "ptrace" CALL_PTRACE call_enter_4 call_exit;
+    process_vm_readv SYS_process_vm_readv "process_vm_readv" CALL_READ_MEMORY call_enter_4 call_exit;
+    process_vm_writev SYS_process_vm_writev "process_vm_writev" CALL_WRITE_MEMORY call_enter_4 call_exit;
+    setuid SYS_setuid "setuid" CALL_CREDENTIALS call_enter_1 call_exit;
+    setgid SYS_setgid "setgid" CALL_CREDENTIALS call_enter_1 call_exit;
+    setreuid SYS_setreuid "setreuid" CALL_CREDENTIALS call_enter_1 call_exit;
+    setregid SYS_setregid "setregid" CALL_CREDENTIALS call_enter_1 call_exit;
+    setresuid SYS_setresuid "setresuid" CALL_CREDENTIALS call_enter_1 call_exit;
+    setresgid SYS_setresgid "setresgid" CALL_CREDENTIALS call_enter_1 call_exit;
+    setfsuid SYS_setfsuid "setfsuid" CALL_CREDENTIALS call_enter_1 call_exit;
+    setfsgid SYS_setfsgid "setfsgid" CALL_CREDENTIALS call_enter_1 call_exit;
+    capset SYS_capset "capset" CALL_CREDENTIALS call_enter_1 call_exit;
+    unshare SYS_unshare "unshare" CALL_CREDENTIALS call_enter_1 call_exit;
+    setns SYS_setns "setns" CALL_CREDENTIALS call_enter_1 call_exit;
+    mount SYS_mount "mount" CALL_MOUNT call_enter_5 call_exit;
+    umount SYS_umount2 "umount2" CALL_UNMOUNT call_enter_2 call_exit;
+    move_mount SYS_move_mount "move_mount" CALL_MOVE_MOUNT call_enter_5 call_exit;
+    pivot_root SYS_pivot_root "pivot_root" CALL_PIVOT_ROOT call_enter_2 call_exit;
+    mmap SYS_mmap "mmap" CALL_MMAP mmap_enter none;
+    mprotect SYS_mprotect "mprotect" CALL_MPROTECT call_enter_3 none;
+    pkey_mprotect SYS_pkey_mprotect "pkey_mprotect" CALL_MPROTECT call_enter_3 none;
+    memfd_create SYS_memfd_create "memfd_create" CALL_MEMFD call_enter_2 call_exit;
+    bpf SYS_bpf "bpf" CALL_BPF call_enter_3 call_exit;
+    #[cfg(target_arch = "x86_64")]
+    open SYS_open "open" ACT_OPEN_MEMORY none open_exit;
+    openat SYS_openat "openat" ACT_OPEN_MEMORY none open_exit;
+    openat2 SYS_openat2 "openat2" ACT_OPEN_MEMORY none open_exit;
+    finit_module SYS_finit_module "finit_module" ACT_MODULE_LOAD module_enter none;
 }
 
 /// Name of a watched call by its number.
@@ -78,11 +98,16 @@ pub(crate) struct WatchedCalls {
     /// What each call does, by its number.
     #[cfg(test)]
     pub(crate) numbers: Option<Array<MapData, u32>>,
+    /// What walks the paths of files. The kernel empties such a map when nobody holds it.
+    _tails: ProgramArray<MapData>,
     /// Calls whose tracepoints this kernel does not have.
     pub(crate) missing: Vec<&'static str>,
 }
 
-const EXIT: &str = "call_exit";
+/// The program that tells of a module's file, which completes what the kernel tells of the module.
+const MODULE: &str = "module_enter";
+/// The program that walks the path of a file.
+const IMAGE_WALK: &str = "image_walk";
 
 /// Attaches the programs to the tracepoints of all calls that this kernel has.
 ///
@@ -96,30 +121,37 @@ pub(crate) fn attach(ebpf: &mut Ebpf) -> Result<WatchedCalls, AttachError> {
         let set = numbers.set(number, call.act, 0);
         set.map_err(|source| AttachError::Map { name: "SYSCALLS", source })?;
     }
-    let mut programs: Vec<&'static str> = CALLS.iter().map(|call| call.enter).collect();
-    programs.push(EXIT);
-    programs.sort_unstable();
-    programs.dedup();
+    let walk = load(ebpf, IMAGE_WALK)?;
+    let mut tails: ProgramArray<MapData> = take_map(ebpf, "IMAGE_WALK")?;
+    set_tail(&mut tails, TAIL_WALK, &walk, "IMAGE_WALK")?;
     let mut watched = WatchedCalls {
         links: Vec::new(),
         perf: false,
-        programs: Vec::new(),
+        programs: vec![walk],
         #[cfg(test)]
         numbers: None,
+        _tails: tails,
         missing: Vec::new(),
     };
+    let mut programs: Vec<&'static str> =
+        CALLS.iter().flat_map(|call| [call.enter, call.exit]).flatten().collect();
+    programs.sort_unstable();
+    programs.dedup();
     for program in programs {
-        let loaded = tracepoint(ebpf, program)?;
-        patiently(|| loaded.load()).map_err(|error| explain(program, "syscalls", error))?;
-        watched.programs.push(clone_fd(loaded.fd(), program, "syscalls")?);
+        watched.programs.push(load(ebpf, program)?);
     }
+    let mut attached = 0;
+    let mut refused = None;
     for call in CALLS {
         match attach_call(ebpf, call, &mut watched.perf) {
-            Ok(links) => watched.links.extend(links.into_iter().map(|link| (call, link))),
-            Err(error) if watched.missing.len() + 1 == CALLS.len() => return Err(error),
+            Ok(links) => {
+                attached += 1;
+                watched.links.extend(links.into_iter().map(|link| (call, link)));
+            }
             Err(error) => {
                 tracing::debug!(call = call.name, error = %error, "A call is not watched");
-                watched.missing.push(call.name);
+                watched.missing.extend(call.is_route().then_some(call.name));
+                refused = Some(error);
             }
         }
     }
@@ -127,7 +159,10 @@ pub(crate) fn attach(ebpf: &mut Ebpf) -> Result<WatchedCalls, AttachError> {
     {
         watched.numbers = Some(numbers);
     }
-    Ok(watched)
+    match refused {
+        Some(error) if attached == 0 => Err(error),
+        _ => Ok(watched),
+    }
 }
 
 fn attach_call(
@@ -136,13 +171,20 @@ fn attach_call(
     perf: &mut bool,
 ) -> Result<Vec<CallLink>, AttachError> {
     let mut links = Vec::new();
-    // Memory is told at the beginning alone.
-    if ![abi::CALL_MMAP, abi::CALL_MPROTECT].contains(&call.act) {
-        // First: a beginning whose end is not seen would stay in the map of calls.
-        links.push(attach_to(ebpf, EXIT, &format!("sys_exit_{}", call.tracepoint), perf)?);
+    // First: a beginning whose end is not seen would stay in the map of calls.
+    if let Some(exit) = call.exit {
+        links.push(attach_to(ebpf, exit, &format!("sys_exit_{}", call.tracepoint), perf)?);
     }
-    links.push(attach_to(ebpf, call.enter, &format!("sys_enter_{}", call.tracepoint), perf)?);
+    if let Some(enter) = call.enter {
+        links.push(attach_to(ebpf, enter, &format!("sys_enter_{}", call.tracepoint), perf)?);
+    }
     Ok(links)
+}
+
+fn load(ebpf: &mut Ebpf, program: &'static str) -> Result<ProgramFd, AttachError> {
+    let loaded = tracepoint(ebpf, program)?;
+    patiently(|| loaded.load()).map_err(|error| explain(program, "syscalls", error))?;
+    clone_fd(loaded.fd(), program, "syscalls")
 }
 
 fn attach_to(
@@ -177,7 +219,11 @@ impl WatchedCalls {
 /// The class of what a call does.
 fn class(act: u32) -> &'static str {
     let class = match act {
-        abi::CALL_PTRACE | abi::CALL_READ_MEMORY | abi::CALL_WRITE_MEMORY => abi::CLASS_PTRACE,
+        abi::CALL_PTRACE
+        | abi::CALL_READ_MEMORY
+        | abi::CALL_WRITE_MEMORY
+        | abi::ACT_OPEN_MEMORY => abi::CLASS_PTRACE,
+        abi::ACT_MODULE_LOAD => abi::CLASS_MODULE,
         abi::CALL_CREDENTIALS => abi::CLASS_CREDENTIAL,
         abi::CALL_MOUNT | abi::CALL_UNMOUNT | abi::CALL_MOVE_MOUNT | abi::CALL_PIVOT_ROOT => {
             abi::CLASS_MOUNT

@@ -5,10 +5,10 @@
 use bygone_probe_abi as abi;
 use zerocopy::FromBytes;
 
-use super::actions;
+use super::{actions, images};
 use crate::events::{
-    ActionEvent, CapabilitySets, Credentials, ExecEvent, ExitEvent, ForkEvent, Namespaces, Noticed,
-    ProcessEvent, ProcessKey, ProgramFile, Usage,
+    ActionEvent, CapabilitySets, Credentials, ExecEvent, ExitEvent, ForkEvent, ModuleFile,
+    Namespaces, Noticed, ProcessEvent, ProcessKey, ProgramFile, Usage,
 };
 use crate::host::containers;
 use crate::host::proc::is_in_memory;
@@ -63,6 +63,8 @@ pub(crate) enum Decoded {
     Life(ProcessEvent),
     /// What a process did, and the pid namespace in which it names others.
     Act(ActionEvent, u32),
+    /// The file of the module that this thread of a process is about to load.
+    ModuleFile(ProcessKey, u32, Box<ModuleFile>),
 }
 
 impl Decoded {
@@ -71,6 +73,7 @@ impl Decoded {
         match self {
             Self::Life(event) => event.bytes(),
             Self::Act(..) => size_of::<Self>() + abi::ACT_TEXT_MAX,
+            Self::ModuleFile(..) => size_of::<Self>() + size_of::<ModuleFile>(),
         }
     }
 }
@@ -112,6 +115,10 @@ pub(crate) fn decode(bytes: &[u8], offset_ns: i64) -> Result<Record, DecodeError
             let record = abi::ActRecord::read_from_bytes(bytes).ok().ok_or(short)?;
             let (class, event) = actions::event(&record, offset_ns).ok_or(DecodeError::Parts)?;
             (class, Decoded::Act(event, record.pid_namespace))
+        }
+        abi::KIND_IMAGE => {
+            let (record, path) = abi::ImageRecord::read_from_prefix(bytes).ok().ok_or(short)?;
+            images::event(&record, path, offset_ns).ok_or(DecodeError::Parts)?
         }
         kind => return Err(DecodeError::Kind { kind }),
     };
@@ -271,13 +278,8 @@ fn tty(name: &[u8]) -> Option<String> {
 }
 
 fn program_file(record: &abi::ExecRecord, times: bool) -> ProgramFile {
-    // The kernel keeps the minor number in the low 20 bits.
-    let device = rustix::fs::makedev(record.device >> 20, record.device & 0xf_ffff);
-    // The highest bit says since 6.13 that the time was looked at (`I_CTIME_QUERIED` in fs.h).
-    let nanoseconds = i64::from(record.ctime_nanoseconds & 0x7fff_ffff);
-    let ctime_ns = record.ctime.saturating_mul(1_000_000_000).saturating_add(nanoseconds);
     ProgramFile {
-        device,
+        device: device(record.device),
         inode: record.inode,
         mode: record.mode,
         owner_uid: record.owner_uid,
@@ -286,11 +288,23 @@ fn program_file(record: &abi::ExecRecord, times: bool) -> ProgramFile {
         mtime: times.then_some(record.mtime),
         ctime: times.then_some(record.ctime),
         btime: None,
-        ctime_ns: times.then_some(ctime_ns),
+        ctime_ns: times.then(|| ctime_ns(record.ctime, record.ctime_nanoseconds)),
         size: Some(record.file_bytes),
         links: (record.links != u32::MAX).then_some(record.links),
         in_memory: is_in_memory(record.file_system),
     }
+}
+
+/// The number of a device, of which the kernel keeps the minor number in the low 20 bits.
+pub(crate) fn device(number: u32) -> u64 {
+    rustix::fs::makedev(number >> 20, number & 0xf_ffff)
+}
+
+/// A change time in nanoseconds. The highest bit of the nanoseconds says since 6.13 that the time was
+/// looked at (`I_CTIME_QUERIED` in fs.h).
+pub(crate) fn ctime_ns(seconds: i64, nanoseconds: u32) -> i64 {
+    let nanoseconds = i64::from(nanoseconds & 0x7fff_ffff);
+    seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds)
 }
 
 pub(crate) fn key(process: abi::Process) -> ProcessKey {
@@ -301,14 +315,14 @@ pub(crate) fn known(process: abi::Process) -> Option<ProcessKey> {
     (process.pid != 0).then(|| key(process))
 }
 
-fn nonzero(number: u32) -> Option<u32> {
+pub(crate) fn nonzero(number: u32) -> Option<u32> {
     (number != 0).then_some(number)
 }
 
 /// A path from its components, leaf first and each with its NUL. A walk that did not reach the root
 /// gives what it found, without a leading slash: the name of a file that hangs on no directory, or
 /// the end of a path whose front is missing. The nameless top of what is detached is no name.
-fn absolute(components: &[u8], reached_root: bool, detached: bool) -> Option<String> {
+pub(crate) fn absolute(components: &[u8], reached_root: bool, detached: bool) -> Option<String> {
     let mut names: Vec<&[u8]> = components.split(|byte| *byte == 0).collect();
     // After the last NUL comes nothing.
     names.pop();

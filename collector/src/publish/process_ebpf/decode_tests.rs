@@ -15,7 +15,10 @@ const SNAPSHOT: &[u8] = include_bytes!("fixtures/snapshot.bin");
 const FORK: &[u8] = include_bytes!("fixtures/fork.bin");
 const EXIT: &[u8] = include_bytes!("fixtures/exit.bin");
 
-const ALL: [&[u8]; 5] = [EXEC, SCRIPT, SNAPSHOT, FORK, EXIT];
+const IMAGE: &[u8] = include_bytes!("fixtures/image.bin");
+const OPEN_MEMORY: &[u8] = include_bytes!("fixtures/open_memory.bin");
+
+const ALL: [&[u8]; 7] = [EXEC, SCRIPT, SNAPSHOT, FORK, EXIT, IMAGE, OPEN_MEMORY];
 
 fn record(bytes: &[u8]) -> Record {
     decode(bytes, 1_000_000_000).unwrap()
@@ -186,6 +189,115 @@ fn the_captured_exit_decodes_as_before() {
 }
 
 #[test]
+fn the_captured_image_decodes_as_before() {
+    expect![[r#"
+        Act(
+            ActionEvent {
+                time_ns: 1287869437609,
+                actor: ProcessKey {
+                    pid: 5573,
+                    start_ns: 1286867114028,
+                },
+                tid: 5573,
+                uid: 0,
+                path: None,
+                action: Image(
+                    ImageAction {
+                        path: Some(
+                            "/usr/lib/x86_64-linux-gnu/libc.so.6",
+                        ),
+                        path_truncated: false,
+                        file: ProgramFile {
+                            device: 65024,
+                            inode: 326279,
+                            mode: 33261,
+                            owner_uid: 0,
+                            owner_gid: 0,
+                            atime: None,
+                            mtime: None,
+                            ctime: Some(
+                                1777320873,
+                            ),
+                            btime: None,
+                            ctime_ns: Some(
+                                1777320873000000000,
+                            ),
+                            size: Some(
+                                1926232,
+                            ),
+                            links: Some(
+                                1,
+                            ),
+                            in_memory: false,
+                        },
+                        mount_namespace: Some(
+                            4026531832,
+                        ),
+                        writable: false,
+                    },
+                ),
+            },
+            0,
+        )
+    "#]]
+    .assert_debug_eq(&record(IMAGE).event);
+}
+
+#[test]
+fn the_captured_opening_of_memory_decodes_as_before() {
+    expect![[r#"
+        Act(
+            ActionEvent {
+                time_ns: 1287945021604,
+                actor: ProcessKey {
+                    pid: 5569,
+                    start_ns: 1286545765803,
+                },
+                tid: 5570,
+                uid: 0,
+                path: None,
+                action: Access(
+                    AccessAction {
+                        call: "openat",
+                        request: None,
+                        memory: Some(
+                            Read,
+                        ),
+                        target: Target {
+                            process: Some(
+                                ProcessKey {
+                                    pid: 5571,
+                                    start_ns: 1286556293287,
+                                },
+                            ),
+                            path: None,
+                        },
+                        target_id: 5571,
+                        result: 107,
+                    },
+                ),
+            },
+            4026531836,
+        )
+    "#]]
+    .assert_debug_eq(&record(OPEN_MEMORY).event);
+}
+
+#[test]
+fn the_file_of_a_module_is_no_event() {
+    let at = std::mem::offset_of!(bygone_probe_abi::ImageRecord, flags);
+    let mut bytes = IMAGE.to_vec();
+    bytes[at] |= u8::try_from(bygone_probe_abi::IMAGE_MODULE).unwrap();
+    let Decoded::ModuleFile(process, tid, file) = record(&bytes).event else {
+        panic!("not a module's file")
+    };
+    let Decoded::Act(event, _) = record(IMAGE).event else { panic!("not an act") };
+    let crate::events::Action::Image(image) = event.action else { panic!("not an image") };
+    assert_eq!((process, tid), (event.actor, event.tid));
+    assert_eq!((file.path, file.file, file.signer), (image.path, image.file, None));
+}
+
+#[test]
 fn a_record_of_any_other_length_is_refused() {
     for bytes in ALL {
         for length in 0..bytes.len() {
@@ -255,5 +367,5 @@ fn captures() {
         return;
     }
     let kinds: Vec<u8> = ALL.iter().map(|bytes| bytes[0]).collect();
-    assert_eq!(kinds, [1, 1, 1, 2, 3]);
+    assert_eq!(kinds, [1, 1, 1, 2, 3, 6, 5]);
 }

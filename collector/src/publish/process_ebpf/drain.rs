@@ -17,6 +17,7 @@ use super::host_paths::HostPaths;
 use super::ledger::{Ledger, Undecodable};
 use super::load::Attached;
 use super::looks::Looks;
+use super::modules::Modules;
 use super::parts::Parts;
 use super::{SOURCE, clock, proc_snapshot};
 use crate::events::{Action, ActionEvent, CollectorEvent, ExecEvent, Gap, GapReason, ProcessEvent};
@@ -66,6 +67,7 @@ pub(crate) struct Reader {
     cache: ProcessCache,
     host_paths: HostPaths,
     looks: Looks,
+    modules: Modules,
     ledger: Ledger,
     undecodable: Undecodable,
     /// Read and not yet released.
@@ -99,6 +101,7 @@ impl Reader {
             cache: ProcessCache::default(),
             host_paths: HostPaths::new(),
             looks: Looks::new(since_ns),
+            modules: Modules::default(),
             ledger,
             undecodable: Undecodable::default(),
             pending: Vec::new(),
@@ -251,7 +254,7 @@ impl Reader {
             match self.publishable(record) {
                 Some(Decoded::Life(event)) => lives.push(event),
                 Some(Decoded::Act(event, _)) => acts.push(event),
-                None => {}
+                Some(Decoded::ModuleFile(..)) | None => {}
             }
         }
         let mut events = Gathered::default();
@@ -290,11 +293,24 @@ impl Reader {
             self.ledger.filtered(class, boot_ns);
             return None;
         }
+        if let Decoded::ModuleFile(process, tid, file) = event {
+            self.modules.begins(process, tid, file);
+            return None;
+        }
         if !is_snapshot {
             self.ledger.stored(class, boot_ns, boot_ns < self.released_ns);
         }
         match &mut event {
-            Decoded::Act(act, namespace) => self.name_processes(act, *namespace),
+            Decoded::ModuleFile(..) => {}
+            Decoded::Act(act, namespace) => {
+                self.name_processes(act, *namespace);
+                let (actor, tid) = (act.actor, act.tid);
+                if let Action::Module(module) = &mut act.action
+                    && module.loaded
+                {
+                    module.file = self.modules.loaded(actor, tid);
+                }
+            }
             Decoded::Life(ProcessEvent::Exec(exec)) if is_snapshot => {
                 self.looks.saw(exec.process);
                 if self.cache.contains(exec.process) && !self.has_lost_exec(exec) {

@@ -7,7 +7,8 @@ use aya::maps::{MapData, PerCpuArray, ProgramArray, RingBuf};
 use aya::programs::{ProgramError, ProgramFd, RawTracePoint};
 use aya::{Ebpf, EbpfLoader};
 use bygone_probe_abi::{
-    CLASSES, LIFE_CLASSES, SIGNALS_ALL, SIGNALS_FATAL, SIGNALS_NONE, SLOTS_PER_CPU,
+    CLASSES, IMAGES_ALL, IMAGES_FIRST, IMAGES_NONE, LIFE_CLASSES, SIGNALS_ALL, SIGNALS_FATAL,
+    SIGNALS_NONE, SLOTS_PER_CPU,
 };
 
 use super::calls::{self, WatchedCalls};
@@ -17,6 +18,7 @@ use super::links::RawLink;
 use super::offsets::{Resolved, resolve};
 use super::sys::program_counts;
 use super::{ProcessEbpfConfig, clock, is_by_call, rights};
+use crate::host::images::ImageChoice;
 use crate::host::signals::SignalChoice;
 use crate::publish::btf::{Btf, BtfError};
 
@@ -241,14 +243,22 @@ impl Attached {
     }
 
     /// Which routes of what is seen at system calls are not, in words.
-    pub(crate) fn blind_calls(&self) -> String {
+    pub(crate) fn blind_calls(&self, class: &str) -> String {
         let missing = self.calls.as_ref().map(|calls| calls.missing.join(", "));
-        match missing.filter(|missing| !missing.is_empty()) {
-            Some(missing) => {
-                format!("{COMPATIBILITY}; {missing}, which this kernel does not trace")
-            }
-            None => COMPATIBILITY.to_owned(),
-        }
+        let missing = missing
+            .filter(|missing| !missing.is_empty())
+            .map(|missing| format!("{missing}, which this kernel does not trace"));
+        let of_class = match class {
+            "ptrace" => Some("memory opened through io_uring; refused opening of it".to_owned()),
+            "image" => Some(
+                "the program and its loader, which exec maps; files mapped first and made executable \
+                 later, which is memory_exec"
+                    .to_owned(),
+            ),
+            _ => None,
+        };
+        let all = [Some(COMPATIBILITY.to_owned()), missing, of_class];
+        all.into_iter().flatten().collect::<Vec<_>>().join("; ")
     }
 
     /// Per class, how often the kernel skipped one of its programs; `None` where it does not tell.
@@ -342,6 +352,16 @@ fn prepare(
         SignalChoice::All => SIGNALS_ALL,
     };
     loader.override_global("SIGNALS", &signals, true);
+    let has_files = CLASSES
+        .iter()
+        .zip(&resolved.disabled)
+        .all(|(class, disabled)| *class != "image" || disabled.is_none());
+    let images = match config.images {
+        ImageChoice::First if has_files => IMAGES_FIRST,
+        ImageChoice::All if has_files => IMAGES_ALL,
+        ImageChoice::None | ImageChoice::First | ImageChoice::All => IMAGES_NONE,
+    };
+    loader.override_global("IMAGES", &images, true);
     loader.map_max_entries("RING", config.ring_bytes);
     loader.map_max_entries("BULK", config.bulk_bytes);
     loader.map_max_entries("SLOTS", slots);
@@ -403,6 +423,9 @@ fn attach_acts(ebpf: &mut Ebpf, config: &ProcessEbpfConfig, attached: &mut Attac
     let off = |setting: &str| format!("switched off by the configuration: [process] {setting}");
     if config.signals == SignalChoice::None {
         attached.disable("signal", off("signals = \"none\""));
+    }
+    if config.images == ImageChoice::None {
+        attached.disable("image", off("images = \"none\""));
     }
     for (class, program, hook) in ACTS {
         let index = CLASSES.iter().position(|known| *known == class).unwrap_or(usize::MAX);

@@ -6,9 +6,10 @@ use crate::events::ExecutableEvent;
 use crate::host::text::lossless;
 use crate::tables::{Subscriber, mode_text};
 
-/// Executed content: one row for the first time that each distinct content of a file runs, known
-/// by device, inode, change time and size, and not again after a restart of the collector. What could
-/// not be read is tried again, at most three times.
+/// Executed content: one row for the first time that each distinct content of a file runs, or is mapped
+/// to be executed (`image_events`), known by device, inode, change time and size, and not again after a restart of the collector. What could
+/// not be read is tried again, at most three times. `complete()` speaks of what exec ran: of what was
+/// mapped it speaks with `image_events`.
 #[derive(Clone, Debug, PartialEq, EventTable)]
 pub struct ExecutableEvents {
     /// When it was executed, in nanoseconds since the Unix epoch.
@@ -19,7 +20,7 @@ pub struct ExecutableEvents {
     #[column(bloom)]
     pub path: Option<String>,
     /// `program` for a file that the kernel loaded, `script` for one that an interpreter was loaded
-    /// for.
+    /// for, `image` for one that a process mapped, such as a shared object.
     pub kind: String,
     /// Of a script, the path of its interpreter.
     pub interpreter: Option<String>,

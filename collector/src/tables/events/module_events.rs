@@ -31,8 +31,20 @@ pub struct ModuleEvents {
     /// Name of the module.
     #[column(bloom)]
     pub name: Option<String>,
+    /// Path of the file that it was loaded from, from the root of the mount namespace of who did it;
+    /// null when it was removed, or handed to the kernel from memory.
+    #[column(bloom)]
+    pub module_path: Option<String>,
+    /// Device of that file, as `device` in `executable_events`.
+    pub device: Option<u64>,
+    /// Inode of that file.
+    pub inode: Option<u64>,
     /// Whether it carries a valid signature; null where the kernel does not check.
     pub signed: Option<bool>,
+    /// Who signed it: the common name of the certificate's issuer, from the signature behind the file.
+    /// Whether that is valid says `signed` alone. Null when there is none, when the file is compressed or
+    /// on FUSE or a network file system, or when it is not what was loaded any more.
+    pub signer: Option<String>,
     /// Its taints, as bits (`TAINT_…` in the kernel's `include/linux/panic.h`): 4096 for one that is not
     /// part of the kernel's source, 8192 for one without a signature.
     pub taints: u64,
@@ -47,6 +59,7 @@ impl Subscriber for ModuleEvents {
         let Action::Module(module) = &event.action else {
             return None;
         };
+        let file = module.file.as_deref();
         Some(Self {
             time_ns: event.time_ns,
             pid: event.actor.pid,
@@ -57,7 +70,11 @@ impl Subscriber for ModuleEvents {
             guid: Computed,
             action: if module.loaded { "LOADED" } else { "REMOVED" }.to_owned(),
             name: module.name.clone(),
+            module_path: file.and_then(|file| file.path.clone()),
+            device: file.map(|file| file.file.device),
+            inode: file.map(|file| file.file.inode),
             signed: module.is_signed,
+            signer: file.and_then(|file| file.signer.clone()),
             taints: module.taints,
         })
     }

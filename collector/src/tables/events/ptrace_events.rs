@@ -5,8 +5,9 @@ use bygone_store::{Computed, EventTable};
 use crate::events::{Action, ActionEvent};
 use crate::tables::Subscriber;
 
-/// Access of a process to another: `ptrace(2)` by which it comes to control it or changes it, and
-/// reading or writing its memory.
+/// Access of a process to another: `ptrace(2)` by which it comes to control it or changes it, reading
+/// or writing its memory, and opening that as a file (`/proc/PID/mem`), which is told when it succeeds.
+/// A process that opens its own memory is left out.
 #[derive(Clone, Debug, PartialEq, EventTable)]
 pub struct PtraceEvents {
     /// When, in nanoseconds since the Unix epoch.
@@ -38,12 +39,17 @@ pub struct PtraceEvents {
     /// Identity of that.
     #[column(guid(target_pid, target_start_ns))]
     pub target_guid: Computed,
-    /// The system call: `ptrace`, `process_vm_readv` or `process_vm_writev`.
+    /// The system call: `ptrace`, `process_vm_readv`, `process_vm_writev`, or the one that opened the
+    /// memory: `open`, `openat` or `openat2`.
     pub syscall: String,
     /// The request of `ptrace`: `PTRACE_ATTACH`, `PTRACE_SEIZE`, `PTRACE_TRACEME`, `PTRACE_POKETEXT`,
     /// `PTRACE_POKEDATA`, `PTRACE_POKEUSER`, `PTRACE_SETREGS` or `PTRACE_SETREGSET`; null otherwise.
     pub request: Option<String>,
-    /// Id of the other process or thread as it was given, in the pid namespace of who did it.
+    /// What is done with the memory, or what it was opened for: `read`, `write` or `read_write`; null
+    /// of `ptrace`.
+    pub memory: Option<String>,
+    /// Id of the other process or thread as it was given, in the pid namespace of who did it; of memory
+    /// that was opened, the thread's in the initial one.
     pub requested_pid: u32,
     /// What the system call returned: 0 or a file descriptor, or the negative error number.
     pub result: i64,
@@ -73,6 +79,7 @@ impl Subscriber for PtraceEvents {
             target_guid: Computed,
             syscall: access.call.to_owned(),
             request: access.request.map(str::to_owned),
+            memory: access.memory.map(|memory| memory.name().to_owned()),
             requested_pid: access.target_id,
             result: access.result,
         })

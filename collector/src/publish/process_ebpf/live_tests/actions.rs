@@ -3,23 +3,23 @@
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use super::harness::{Recorded, quiet, record, run};
-use crate::events::{Action, ActionEvent, ProcessKey};
+use super::harness::{Recorded, quiet, record, run, sleeper};
+use crate::events::{AccessAction, Action, ActionEvent, MemoryAccess, ProcessKey};
 use crate::host::signals::SignalChoice;
 use crate::publish::process_ebpf::ProcessEbpfConfig;
 
 /// Runs a program of Python, which has the system calls as functions.
-fn python(program: &str) -> Command {
+pub(super) fn python(program: &str) -> Command {
     let mut command = quiet("python3");
     command.args(["-c", program]);
     command
 }
 
-fn of(recorded: &Recorded, pid: u32) -> Vec<&ActionEvent> {
+pub(super) fn of(recorded: &Recorded, pid: u32) -> Vec<&ActionEvent> {
     recorded.actions.iter().filter(|event| event.actor.pid == pid).collect()
 }
 
-fn balanced(recorded: &Recorded, class: &str) {
+pub(super) fn balanced(recorded: &Recorded, class: &str) {
     let of_class = |event: &&ActionEvent| event.action.class() == class;
     let rows = recorded.actions.iter().filter(of_class).count() as u64;
     assert_eq!(recorded.ledger(class), (rows, rows, 0), "{class}");
@@ -118,6 +118,52 @@ fn tracing_and_reading_memory_name_the_target() {
         ("ptrace", Some("PTRACE_SEIZE"), None, false),
     ];
     assert_eq!(seen, expected);
+    balanced(&recorded, "ptrace");
+}
+
+#[test]
+fn opening_the_memory_of_another_names_it_whatever_the_path() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = "import os, sys\n\
+                   pid, link = sys.argv[1:]\n\
+                   memory = f'/proc/{pid}/mem'\n\
+                   os.symlink(memory, link)\n\
+                   os.open(memory, os.O_RDONLY)\n\
+                   os.open(f'/proc/{pid}/task/{pid}/mem', os.O_WRONLY)\n\
+                   os.open(link, os.O_RDWR)\n\
+                   os.open('mem', os.O_RDONLY, dir_fd=os.open(f'/proc/{pid}', os.O_RDONLY))\n\
+                   os.open('/proc/self/mem', os.O_RDWR)\n\
+                   os.open(f'/proc/{pid}/maps', os.O_RDONLY)\n";
+    let work = || {
+        let mut victim = sleeper();
+        let mut command = python(program);
+        command.arg(victim.id().to_string()).arg(folder.path().join("link"));
+        let (reader, status) = run(&mut command);
+        victim.kill().unwrap();
+        victim.wait().unwrap();
+        assert!(status.success(), "{status}");
+        (reader, victim.id())
+    };
+    let Some((recorded, (reader, victim))) = record(&ProcessEbpfConfig::default(), work) else {
+        return;
+    };
+    let opened: Vec<&AccessAction> = of(&recorded, reader)
+        .into_iter()
+        .filter_map(|event| match &event.action {
+            Action::Access(access) => Some(access),
+            _ => None,
+        })
+        .collect();
+    let accesses: Vec<_> = opened.iter().map(|access| access.memory).collect();
+    use MemoryAccess::{Read, ReadWrite, Write};
+    assert_eq!(accesses, [Read, Write, ReadWrite, Read].map(Some));
+    let exec = recorded.exec(victim);
+    for access in opened {
+        assert_eq!((access.request, access.target_id), (None, victim));
+        assert_eq!(access.target.process, Some(exec.process));
+        assert_eq!(access.target.path.as_deref(), exec.path.as_deref());
+        assert!(access.call.starts_with("open") && access.result >= 3, "{access:?}");
+    }
     balanced(&recorded, "ptrace");
 }
 

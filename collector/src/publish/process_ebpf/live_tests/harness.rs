@@ -9,7 +9,7 @@ use std::sync::mpsc::sync_channel;
 use super::super::decode::{Decoded, decode};
 use super::super::{ProcessEbpf, ProcessEbpfConfig};
 use crate::events::{
-    ActionEvent, CollectorEvent, ExecEvent, ExitEvent, ForkEvent, ProcessEvent, ProcessKey,
+    Action, ActionEvent, CollectorEvent, ExecEvent, ExitEvent, ForkEvent, ProcessEvent, ProcessKey,
 };
 use crate::publish::{Batch, CHANNEL_BATCHES_MAX, Events, Publisher, Stop};
 
@@ -142,6 +142,7 @@ pub(super) fn sleeper() -> std::process::Child {
 pub(in super::super) fn capture() {
     let mut sleeper = sleeper();
     let mut source = attach(&ProcessEbpfConfig::default()).expect("capturing needs the right");
+    std::fs::File::open(format!("/proc/{}/mem", sleeper.id())).unwrap();
     sleeper.kill().unwrap();
     sleeper.wait().unwrap();
     let script = Path::new("/tmp/bygone-fixture");
@@ -159,6 +160,19 @@ pub(in super::super) fn capture() {
             ProcessEvent::Exec(exec) if exec.process.pid == sleeper.id() => "snapshot.bin",
             ProcessEvent::Fork(fork) if fork.process.pid == pid => "fork.bin",
             ProcessEvent::Exit(exit) if exit.process.pid == pid => "exit.bin",
+            _ => continue,
+        };
+        std::fs::write(folder.join(name), &*item).unwrap();
+    }
+    while let Some(item) = source.attached.acts.next() {
+        let Decoded::Act(event, _) = decode(&item, 0).unwrap().event else { continue };
+        let name = match &event.action {
+            Action::Image(image)
+                if image.path.as_ref().is_some_and(|path| path.ends_with("/libc.so.6")) =>
+            {
+                "image.bin"
+            }
+            Action::Access(_) if event.actor.pid == std::process::id() => "open_memory.bin",
             _ => continue,
         };
         std::fs::write(folder.join(name), &*item).unwrap();
