@@ -237,7 +237,14 @@ fn a_program_in_an_overlay_has_the_hosts_path_and_its_own() {
     }
     // What `sleep` has mapped is what `true` needs: the loader and one library, under their names.
     let mut sleeper = sleeper();
-    let maps = std::fs::read_to_string(format!("/proc/{}/maps", sleeper.id())).unwrap();
+    // Its loader maps that after the process has its name.
+    let maps = loop {
+        let maps = std::fs::read_to_string(format!("/proc/{}/maps", sleeper.id())).unwrap();
+        if maps.contains("/libc.so") {
+            break maps;
+        }
+        std::thread::yield_now();
+    };
     sleeper.kill().unwrap();
     sleeper.wait().unwrap();
     for link in ["lib", "lib64"] {
