@@ -366,7 +366,7 @@ CREATE TABLE file_events (
 CREATE TABLE executable_events (
     time BIGINT NOT NULL, -- When it happened, in whole seconds since the Unix epoch: `time_ns` rounded down.
     time_ns BIGINT NOT NULL, -- When it was executed, in nanoseconds since the Unix epoch.
-    path TEXT, -- Path of the file from the root of the mount namespace of the process.
+    path TEXT, -- Path of the file, as `path` in `process_events`; of a script or an image, from the root of the mount namespace of the process.
     kind TEXT NOT NULL, -- `program` for a file that the kernel loaded, `script` for one that an interpreter was loaded for, `image` for one that a process mapped, such as a shared object.
     interpreter TEXT, -- Of a script, the path of its interpreter.
     hash_status TEXT NOT NULL, -- What came of reading it: `hashed`, `hashed_deleted` when it was read through the process that runs it after its last name was taken away, `hashed_unproven` for a script that was written less than 10 ms before it ran, so that one more change right after would not show, `changed` when another file or content was in its place by then, `gone` when it could not be reached any more, `too_large`, `not_read` on FUSE and network file systems, or `unreadable`.

@@ -259,6 +259,7 @@ fn image_request(event: &ActionEvent, image: &ImageAction, met: Met) -> Request 
         kind: ExecutableKind::Image,
         path: image.path.clone(),
         namespace_path: None,
+        root_len: 0,
         interpreter: None,
         mount_namespace: image.mount_namespace,
         file: Some(image.file),

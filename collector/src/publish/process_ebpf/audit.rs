@@ -97,6 +97,7 @@ impl Course {
                 fork.process.pid == self.pid && fork.caller.pid == self.own_pid
             }
             Decoded::Life(ProcessEvent::Exit(exit)) => exit.process.pid == self.pid,
+            Decoded::ModuleFile(..) => return false,
             Decoded::Act(act, _) => {
                 if let Action::Signal(signal) = &act.action
                     && let Some(side) = self.side(act.actor.pid, signal)

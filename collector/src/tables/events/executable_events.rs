@@ -15,7 +15,7 @@ pub struct ExecutableEvents {
     /// When it was executed, in nanoseconds since the Unix epoch.
     #[column(time)]
     pub time_ns: i64,
-    /// Path of the file, as `path` in `process_events`; of a script, from the root of the mount namespace
+    /// Path of the file, as `path` in `process_events`; of a script or an image, from the root of the mount namespace
     /// of the process.
     #[column(bloom)]
     pub path: Option<String>,

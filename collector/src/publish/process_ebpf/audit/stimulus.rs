@@ -54,7 +54,7 @@ pub(super) fn is_act(action: &Action, pid: u32, collector: u32) -> bool {
             signal.signal == libc::SIGKILL.unsigned_abs()
                 && signal.target.process.is_some_and(|target| target.pid == pid)
         }
-        Action::Module(_) => false,
+        Action::Module(_) | Action::Image(_) => false,
     }
 }
 
