@@ -17,7 +17,7 @@ use crate::offsets::{
     CRED_EFFECTIVE, CRED_EGID, CRED_EUID, CRED_GID, CRED_SGID, CRED_SUID, CRED_UID, TASK_CRED,
 };
 use crate::read::{int, long};
-use crate::{counters, namespaces, task};
+use crate::{counters, filter, namespaces, task};
 
 /// The collector sets the size before loading.
 #[map]
@@ -27,23 +27,28 @@ static ACTS: RingBuf = RingBuf::with_byte_size(1024 * 1024, 0);
 pub type Entry = RingBufEntry<ActRecord>;
 
 /// Counts an act of the running process as seen and makes room for its record; counts it as lost when
-/// there is none.
+/// there is none, and as filtered when what the process does is left out.
 #[inline(always)]
 pub fn begin(class: u32, act: u32) -> Option<Entry> {
     let time_ns = task::boot_ns();
     counters::seen(class, time_ns);
+    let current = task::current();
+    let actor = task::process(current);
+    if filter::leaves_out(&actor) {
+        counters::filtered(class, time_ns);
+        return None;
+    }
     let Some(mut entry) = ACTS.reserve::<ActRecord>(0) else {
         counters::lost(class, time_ns);
         return None;
     };
-    let current = task::current();
     let (uid, _) = task::owner(current);
     let record = entry.as_mut_ptr();
     // SAFETY: the entry is room for one record, of which every field is written here.
     unsafe {
         (*record).header =
             Header { kind: KIND_ACT, length: size_of::<ActRecord>() as u32, time_ns };
-        (*record).actor = task::process(current);
+        (*record).actor = actor;
         (*record).target = Process { pid: 0, reserved: 0, start_ns: 0 };
         (*record).tid = bpf_get_current_pid_tgid() as u32;
         (*record).uid = uid;

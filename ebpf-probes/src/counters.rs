@@ -1,4 +1,4 @@
-//! Counts of what was seen and lost, per CPU, class and bucket of the event's own time.
+//! Counts of what was seen, lost and left out, per CPU, class and bucket of the event's own time.
 
 use core::arch::asm;
 
@@ -24,6 +24,15 @@ pub fn lost(class: u32, time_ns: u64) {
     if let Some(counter) = counter(class, time_ns) {
         // SAFETY: as in `seen`.
         add_one(unsafe { &raw mut (*counter).lost });
+    }
+}
+
+/// Counts an event of `class` at `time_ns` as left out by rules.
+#[inline(always)]
+pub fn filtered(class: u32, time_ns: u64) {
+    if let Some(counter) = counter(class, time_ns) {
+        // SAFETY: as in `seen`.
+        add_one(unsafe { &raw mut (*counter).filtered });
     }
 }
 

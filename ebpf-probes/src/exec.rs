@@ -5,7 +5,8 @@ use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 use bygone_probe_abi::{
     ARGUMENTS_MAX, CLASS_EXEC, EXEC_ARGUMENTS_FAULT, EXEC_ARGUMENTS_TRUNCATED, EXEC_FILE,
-    EXEC_FILE_TIMES, ExecRecord, Header, KIND_EXEC, Slot, TTY_MAX, WALK_PATH,
+    EXEC_FILE_TIMES, ExecRecord, FILTER_PARENTS, Header, KIND_EXEC, MARK_LEFT_OUT, Slot, TTY_MAX,
+    WALK_PATH,
 };
 
 use crate::offsets::{
@@ -19,7 +20,7 @@ use crate::offsets::{
     UPID_NR,
 };
 use crate::read::{Window, at, has, int, long, member_or, string};
-use crate::{cgroup, counters, namespaces, parts, scratch, task, walk};
+use crate::{cgroup, counters, filter, namespaces, parts, scratch, task, walk};
 
 /// Bytes of arguments read at once, so that a page that is not there costs only what follows it.
 const ARGUMENTS_STEP: u64 = 2048;
@@ -33,6 +34,18 @@ pub fn exec(context: RawTracePointContext) -> i32 {
     let bprm: u64 = context.arg(2);
     let time_ns = task::boot_ns();
     counters::seen(CLASS_EXEC, time_ns);
+    let (mut before, mut marks) = (0, 0);
+    let (process, parent) = (task::process(task), task::parent(task));
+    if filter::concerns(&process, &parent) {
+        before = filter::forget(&process);
+        marks = filter::by_identity(task::owner(task).0, &parent);
+        // With rules about parents it is to be known, too, what this one is to its children.
+        if marks & MARK_LEFT_OUT != 0 && !filter::has(FILTER_PARENTS) {
+            filter::leave_out(process, before, marks, time_ns);
+            counters::filtered(CLASS_EXEC, time_ns);
+            return 0;
+        }
+    }
     let Some(slot) = scratch::claim() else {
         counters::lost(CLASS_EXEC, time_ns);
         return 0;
@@ -40,6 +53,8 @@ pub fn exec(context: RawTracePointContext) -> i32 {
     // SAFETY: the slot is ours and lives as long as the map.
     let slot_ref = unsafe { &mut *slot };
     fill(slot_ref, task, time_ns);
+    slot_ref.marks_before = before;
+    slot_ref.marks = marks;
     slot_ref.record.tid = tid;
     slot_ref.script = script(bprm);
     slot_ref.record.environment_count = int(bprm, &BPRM_ENVC);
@@ -84,6 +99,7 @@ pub fn fill(slot: &mut Slot, task: u64, time_ns: u64) {
     slot.record.reserved = 0;
     slot.tail_len = 0;
     slot.walk = WALK_PATH;
+    slot.task = task;
     slot.script = 0;
     credentials(slot, task);
     surroundings(&mut slot.record, task);

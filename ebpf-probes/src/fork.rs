@@ -4,7 +4,7 @@ use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 use bygone_probe_abi::{CLASS_FORK, ForkRecord, Header, KIND_FORK};
 
-use crate::{counters, namespaces, ring, task};
+use crate::{counters, filter, namespaces, ring, task};
 
 /// The new task is a thread of its creator, not a process.
 const CLONE_THREAD: u64 = 0x1_0000;
@@ -23,13 +23,18 @@ pub fn fork(context: RawTracePointContext) -> i32 {
     }
     let time_ns = task::boot_ns();
     counters::seen(CLASS_FORK, time_ns);
+    let (process, caller) = (task::process(new), task::process(task::current()));
+    if filter::any() && filter::inherit(&caller, &process) {
+        counters::filtered(CLASS_FORK, time_ns);
+        return 0;
+    }
     let (uid, gid) = task::owner(new);
     let own = namespaces::of(new);
     let record = ForkRecord {
         header: Header { kind: KIND_FORK, length: size_of::<ForkRecord>() as u32, time_ns },
-        process: task::process(new),
+        process,
         parent: task::parent(new),
-        caller: task::process(task::current()),
+        caller,
         clone_flags: flags & !EXIT_SIGNAL_MASK,
         uid,
         gid,

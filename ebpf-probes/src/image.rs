@@ -26,7 +26,7 @@ use crate::offsets::{
 };
 use crate::read::{Window, has, int, long, member_or};
 use crate::walk::{End, NEXT};
-use crate::{act, call, counters, files, namespaces, scratch, task, walk};
+use crate::{act, call, counters, files, filter, namespaces, scratch, task, walk};
 
 /// `MAP_ANONYMOUS` of `mmap(2)`.
 const MAP_ANONYMOUS: u64 = 0x20;
@@ -60,6 +60,12 @@ pub fn mmap_enter(context: TracePointContext) -> i32 {
     if inode == 0 {
         return 0;
     }
+    if filter::any() && filter::leaves_out(&task::process(task::current())) {
+        let time_ns = task::boot_ns();
+        counters::seen(CLASS_IMAGE, time_ns);
+        counters::filtered(CLASS_IMAGE, time_ns);
+        return 0;
+    }
     let key = key(inode);
     if IMAGES.load() == IMAGES_FIRST && !is_first(&key) {
         return 0;
@@ -87,7 +93,7 @@ pub fn module_enter(context: TracePointContext) -> i32 {
 #[inline(always)]
 fn key(inode: u64) -> ImageKey {
     let mut words = [0; WINDOW_WORDS];
-    let window = Window::<WINDOW_WORDS>::of(&mut words, inode);
+    let window = Window::<16>::of(&mut words, inode);
     ImageKey {
         inode: window.long(&INODE_NUMBER),
         ctime: window.member_or(&INODE_CTIME, 0),

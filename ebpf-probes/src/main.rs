@@ -20,6 +20,7 @@ mod counters;
 mod exec;
 mod exit;
 mod files;
+mod filter;
 mod fork;
 mod image;
 mod memory;

@@ -42,6 +42,18 @@ pub static IMAGES: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 pub static ENVIRONMENT: Global<u32> = Global::new(0);
 
+/// Which kinds of rules there are that leave processes out: `FILTER_…` flags.
+#[unsafe(no_mangle)]
+pub static FILTERS: Global<u32> = Global::new(0);
+
+/// Process id of the collector.
+#[unsafe(no_mangle)]
+pub static COLLECTOR: Global<u32> = Global::new(0);
+
+/// How many rules about paths there are.
+#[unsafe(no_mangle)]
+pub static FILTER_RULES: Global<u32> = Global::new(0);
+
 /// Value of `PIDTYPE_SID` in `enum pid_type`.
 #[unsafe(no_mangle)]
 pub static PID_TYPE_SESSION: Global<u32> = Global::new(ABSENT);

@@ -9,11 +9,11 @@ use core::ffi::c_void;
 use aya_ebpf::EbpfContext;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, ProgramArray};
-use bygone_probe_abi::{EXEC_KERNEL_THREAD, EXEC_SNAPSHOT};
+use bygone_probe_abi::{EXEC_KERNEL_THREAD, EXEC_SNAPSHOT, FILTER_PARENTS, MARK_LEFT_OUT};
 
 use crate::offsets::{SIGNAL_LIVE, TASK_FLAGS, TASK_MM, TASK_PID, TASK_SIGNAL, TASK_TGID};
 use crate::read::{at, int, long};
-use crate::{exec, scratch, task, walk};
+use crate::{exec, filter, scratch, task, walk};
 
 /// `task->flags`: a thread of the kernel.
 const PF_KTHREAD: u32 = 0x0020_0000;
@@ -21,9 +21,10 @@ const PF_KTHREAD: u32 = 0x0020_0000;
 /// Offset of the task in the context of the iterator, which is user-space API.
 const CONTEXT_TASK: u64 = 8;
 
-/// The one entry in use is `snapshot_walk`; the collector fills it after loading.
+/// The entries in use are `snapshot_walk` and, with rules, `snapshot_filter`; the collector fills them
+/// after loading.
 #[map]
-static SNAPSHOT_WALK: ProgramArray = ProgramArray::with_max_entries(2, 0);
+static SNAPSHOT_WALK: ProgramArray = ProgramArray::with_max_entries(3, 0);
 
 /// Processes that could not be sent, for want of a slot or of room in the ring.
 #[map]
@@ -50,6 +51,19 @@ pub extern "C" fn snapshot(context: *mut c_void) -> i32 {
     if int(long(task, &TASK_SIGNAL), &SIGNAL_LIVE) == 0 {
         return 0;
     }
+    let (mut before, mut marks) = (0, 0);
+    let (process, parent) = (task::process(task), task::parent(task));
+    if filter::concerns(&process, &parent) {
+        before = filter::marks(&process);
+        if before & MARK_LEFT_OUT != 0 {
+            return 0;
+        }
+        marks = filter::by_identity(task::owner(task).0, &parent);
+        if marks & MARK_LEFT_OUT != 0 && !filter::has(FILTER_PARENTS) {
+            filter::leave_out(process, before, marks, task::boot_ns());
+            return 0;
+        }
+    }
     let Some(slot) = scratch::claim() else {
         count_lost();
         return 0;
@@ -57,6 +71,8 @@ pub extern "C" fn snapshot(context: *mut c_void) -> i32 {
     // SAFETY: the slot is ours and lives as long as the map.
     let slot_ref = unsafe { &mut *slot };
     exec::fill(slot_ref, task, task::boot_ns());
+    slot_ref.marks_before = before;
+    slot_ref.marks = marks;
     slot_ref.record.tid = slot_ref.record.process.pid;
     slot_ref.record.flags |= EXEC_SNAPSHOT;
     if int(task, &TASK_FLAGS) & PF_KTHREAD != 0 && long(task, &TASK_MM) == 0 {
@@ -74,6 +90,14 @@ pub extern "C" fn snapshot(context: *mut c_void) -> i32 {
 #[unsafe(link_section = "iter/task")]
 pub extern "C" fn snapshot_walk(context: *mut c_void) -> i32 {
     walk::step(&IteratorContext(context), &SNAPSHOT_WALK);
+    0
+}
+
+/// What rules say of a snapshot.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task")]
+pub extern "C" fn snapshot_filter(context: *mut c_void) -> i32 {
+    filter::step(&IteratorContext(context), &SNAPSHOT_WALK);
     0
 }
 

@@ -2,7 +2,8 @@
 //! namespace of the process, also when the process has another root (`chroot`).
 //!
 //! Two walks in one program are too much for the verifier of older kernels, so each is a program of
-//! its own, reached by a tail call; the last one, that of the cgroup, also sends the record.
+//! its own, reached by a tail call; the last one, that of the cgroup, also sends the record. Rules that
+//! leave processes out are a program between them (see `filter`).
 //! Components are written leaf first, each with its NUL, and put in order by the collector.
 
 use aya_ebpf::EbpfContext;
@@ -12,8 +13,8 @@ use aya_ebpf::programs::RawTracePointContext;
 use bygone_probe_abi::{
     CLASS_EXEC, COMPONENT_MAX, COMPONENTS_MAX, EXEC_CGROUP_WALKED, EXEC_CWD_DETACHED,
     EXEC_CWD_TRUNCATED, EXEC_CWD_WALKED, EXEC_PATH_DETACHED, EXEC_PATH_TRUNCATED, EXEC_PATH_WALKED,
-    EXEC_ROOT_PASSED, EXEC_SNAPSHOT, ExecRecord, PATH_MAX, Slot, TAIL_BYTES, WALK_CGROUP, WALK_CWD,
-    WALK_PATH,
+    EXEC_ROOT_PASSED, EXEC_SNAPSHOT, ExecRecord, FILTER_CGROUPS, FILTER_PARENTS, FILTER_PATHS,
+    PATH_MAX, Slot, TAIL_BYTES, WALK_CGROUP, WALK_CWD, WALK_NONE, WALK_PATH,
 };
 
 use crate::offsets::{
@@ -21,16 +22,18 @@ use crate::offsets::{
     MOUNT_VFSMOUNT, SUPER_ROOT, VFSMOUNT_ROOT, VFSMOUNT_SUPER,
 };
 use crate::read::{Window, has, int, long, string};
-use crate::{cgroup, counters, ring, scratch, snapshot};
+use crate::{cgroup, counters, filter, ring, scratch, snapshot};
 
 /// Entry of `walk` in the arrays of programs.
 pub const NEXT: u32 = 0;
 /// Entry of `parts`.
 pub const PARTS: u32 = 1;
+/// Entry of `filter`, there when there are rules about paths.
+const FILTER: u32 = 2;
 
 /// The collector fills the entries after loading.
 #[map]
-static WALK: ProgramArray = ProgramArray::with_max_entries(2, 0);
+pub static WALK: ProgramArray = ProgramArray::with_max_entries(3, 0);
 
 /// How a walk ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -66,7 +69,12 @@ pub fn step<C: EbpfContext>(context: &C, programs: &ProgramArray) {
     // SAFETY: the slot is ours and lives as long as the map.
     let slot = unsafe { &mut *slot_pointer };
     if slot.walk != WALK_CGROUP {
+        let is_path = slot.walk == WALK_PATH;
         climb_directory(slot);
+        if is_path && filter::has(FILTER_PATHS | FILTER_PARENTS) {
+            // SAFETY: the context is the one this program was given, and the entry has the same type.
+            unsafe { programs.tail_call(context, FILTER) };
+        }
         // SAFETY: the context is the one this program was given, and the entry has the same type.
         unsafe { programs.tail_call(context, NEXT) };
         // Only reached when the tail call was refused: the record goes without what is missing.
@@ -76,6 +84,12 @@ pub fn step<C: EbpfContext>(context: &C, programs: &ProgramArray) {
             slot.record.flags |= EXEC_CGROUP_WALKED;
         }
         slot.record.cgroup_len = (slot.tail_len - before) as u32;
+        if filter::has(FILTER_CGROUPS) {
+            slot.walk = WALK_NONE;
+            // SAFETY: as above.
+            unsafe { programs.tail_call(context, FILTER) };
+            // Only reached when the tail call was refused: what rules say is not known, so it goes.
+        }
     }
     finish(slot);
     scratch::release(slot_pointer);
@@ -211,7 +225,7 @@ fn append(slot: &mut Slot, limit: u64, name: u64) -> bool {
 
 /// Appends the script's path and sends the record.
 #[inline(always)]
-fn finish(slot: &mut Slot) {
+pub fn finish(slot: &mut Slot) {
     let offset = core::hint::black_box(slot.tail_len);
     if slot.script != 0 && offset <= (TAIL_BYTES - PATH_MAX) as u64 {
         // SAFETY: the tail has PATH_MAX bytes from `offset` on.

@@ -16,6 +16,7 @@ mod doctor;
 mod executables;
 mod exits;
 mod files;
+mod filters;
 mod lifetimes;
 mod machine;
 mod markers;

@@ -9,8 +9,8 @@ use std::process::{Command, Stdio};
 use bygone::events::{
     AccessAction, Action, ActionEvent, BpfAction, ContentDigest, ContentKey, CredentialsAction,
     ExecutableEvent, ExecutableKind, HashStatus, ImageAction, MemoryAccess, MemoryExecAction,
-    MemoryFileAction, ModuleAction, ModuleFile, MountAction, PackageOwner, ProcessKey, ProgramFile,
-    Rights, SignalAction, Target,
+    MemoryFileAction, ModuleAction, ModuleFile, MountAction, PackageOwner, ProcessKey,
+    ProcessSummaryEvent, ProgramFile, Rights, SignalAction, SummaryKind, Target,
 };
 use bygone::publish::Events;
 use bygone::tables;
@@ -277,7 +277,8 @@ fn peers_read_every_table_of_events() {
         writer.append(files).unwrap();
     }
     others(&mut writer);
-    for events in [Events::Action(actions()), Events::Executable(executables())] {
+    let summaries = Events::Summary(summaries());
+    for events in [Events::Action(actions()), Events::Executable(executables()), summaries] {
         let outcome = tables::append(&mut writer, &events);
         assert!(outcome.error.is_none() && outcome.rows >= 60);
     }
@@ -309,6 +310,7 @@ fn others(writer: &mut Writer) {
         lost: 0,
         missed: (!number.is_multiple_of(4)).then_some(1),
         late: 0,
+        excluded: 0,
     };
     writer.append((0..1_000).map(balance)).unwrap();
     let capability = |number: u32| Capabilities {
@@ -470,6 +472,27 @@ fn executables() -> Vec<ExecutableEvent> {
             }),
             script_content: (!of_program).then(|| b"#!/bin/sh\n".to_vec()),
             masked: !of_program,
+        }
+    };
+    (0..60).map(event).collect()
+}
+
+fn summaries() -> Vec<ProcessSummaryEvent> {
+    let event = |number: u32| {
+        let time_ns = START_NS + i64::from(number) * 1_000_000_000;
+        let is_one = number.is_multiple_of(2);
+        ProcessSummaryEvent {
+            time_ns,
+            end_ns: time_ns + 999,
+            kind: if is_one { SummaryKind::Exec } else { SummaryKind::Exit },
+            count: u64::from(number) * 7,
+            path: Some("/usr/bin/dash".to_owned()),
+            script_path: (!is_one).then(|| format!("/opt/script-{number}")),
+            device: 65_024,
+            inode: 100 + u64::from(number),
+            uid: is_one.then_some(number),
+            parent: is_one.then_some(PROCESS),
+            parent_path: is_one.then(|| "/usr/bin/make".to_owned()),
         }
     };
     (0..60).map(event).collect()

@@ -32,7 +32,7 @@ fn what_is_stored_and_who_writes_is_told() {
     let row = table.lines().find(|line| line.starts_with("process_events,")).unwrap();
     assert!(row.ends_with(",0,0,0"), "nothing goes: {row}");
     let mut refused = bygone();
-    refused.args(["status", "--json", "--data-dir"]).arg(&stopped.data_dir);
+    refused.args(["status", "-o", "csv", "--data-dir"]).arg(&stopped.data_dir);
     let refused = refused.stdin(Stdio::null()).output().unwrap();
     assert_eq!(refused.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("add --retention"));

@@ -132,6 +132,27 @@ CREATE TABLE process_exit_events (
     boot_id TEXT HIDDEN NOT NULL -- The boot during which it happened, 32 hexadecimal digits.
 );
 
+-- Events of processes that came faster than `rate_limit` of `[process]` allows: a row per executable, kind of event and second, in place of rows in `process_events` and its like.
+CREATE TABLE process_summary_events (
+    time BIGINT NOT NULL, -- When it happened, in whole seconds since the Unix epoch: `time_ns` rounded down.
+    kind TEXT NOT NULL, -- What was merged: `exec`, starts of the executable; `fork`, forks by processes that run it; `exit`, ends of processes that ran it and of which no other row tells.
+    count BIGINT NOT NULL, -- How many events.
+    path TEXT, -- Path of the executable; null when the source does not tell.
+    script_path TEXT, -- Path of the script, when the executable is a script's interpreter.
+    exe_dev BIGINT NOT NULL, -- Device of the executable's file, as `st_dev`.
+    exe_inode BIGINT NOT NULL, -- Its inode number.
+    uid BIGINT, -- Real user id; null when they were several.
+    parent BIGINT, -- Process id of the parent, of forks that of the caller; null when they were several.
+    parent_start_ns BIGINT, -- Start of the parent, in nanoseconds since boot; null likewise.
+    parent_guid TEXT, -- Identity of the parent.
+    parent_path TEXT, -- Path of the program that the parent runs; null when it is not known, or they were several.
+    time_ns BIGINT NOT NULL, -- When the first happened, in nanoseconds since the Unix epoch.
+    end_ns BIGINT NOT NULL, -- When the last did.
+    eid BIGINT HIDDEN NOT NULL, -- The row's number in its table, given when it was appended and never reused.
+    boot_ns BIGINT HIDDEN NOT NULL, -- When it happened, in nanoseconds since boot, time asleep included.
+    boot_id TEXT HIDDEN NOT NULL -- The boot during which it happened, 32 hexadecimal digits.
+);
+
 -- Signals that processes sent: those that end a process, and those that a process of another user gets, unless the setting `signals` of `[process]` says otherwise.
 CREATE TABLE signal_events (
     time BIGINT NOT NULL, -- When it happened, in whole seconds since the Unix epoch: `time_ns` rounded down.
@@ -419,11 +440,12 @@ CREATE TABLE ledger (
     class TEXT NOT NULL, -- The class of event: `exec`, `fork`, `exit` or `file`; `other` for what no table is of, `unknown` for what was lost before its class was known.
     seen BIGINT NOT NULL, -- Events that the source produced.
     stored BIGINT NOT NULL, -- Events that became rows.
-    filtered BIGINT NOT NULL, -- Events that configuration left out.
+    filtered BIGINT NOT NULL, -- Events that were left out: by configuration, or because no table is of them.
     merged BIGINT NOT NULL, -- Events that were merged into others.
     lost BIGINT NOT NULL, -- Events lost.
     missed BIGINT, -- Times the kernel skipped the program; null when it does not tell.
     late BIGINT NOT NULL, -- Events stored after the watermark had passed their time.
+    excluded BIGINT NOT NULL, -- Of those filtered, events that would be rows but for `exclude_paths` and its like in `[process]`.
     eid BIGINT HIDDEN NOT NULL, -- The row's number in its table, given when it was appended and never reused.
     boot_ns BIGINT HIDDEN NOT NULL, -- When it happened, in nanoseconds since boot, time asleep included.
     boot_id TEXT HIDDEN NOT NULL -- The boot during which it happened, 32 hexadecimal digits.

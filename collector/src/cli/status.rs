@@ -1,17 +1,21 @@
 //! `bygone status`: what is stored, and what of it would go.
 
+mod left_out;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, anyhow};
-use bygone_store::sql::{ResultColumn, ResultSink};
+use bygone_store::sql::{ResultColumn, ResultSink, Session};
 use bygone_store::{Holder, TableUsage, Usage};
 use chrono::{DateTime, Local};
 use clap::Args;
 use rusqlite::types::ValueRef;
+use serde_json::json;
 
+use self::left_out::LeftOut;
 use super::audit::LastAudit;
 use super::data::{DataArguments, open};
 use super::failure::Failure;
@@ -29,10 +33,12 @@ const SILENT_MAX: Duration = Duration::from_secs(30);
 /// Tell what is stored, and whether it is being written
 #[derive(Args, Debug)]
 #[command(after_help = "\
-What is not sealed yet, the last minutes, is counted in bytes alone.
+What is not sealed yet, the last minutes, is counted in bytes alone; what the configuration filters or
+merges, up to some twelve seconds ago.
 
 Examples:
   bygone status
+  bygone status -o json
   bygone status --retention        what each table holds, and what would go now
   bygone status --retention -o json")]
 pub(super) struct StatusArguments {
@@ -47,9 +53,10 @@ pub(super) struct StatusArguments {
 
 pub(super) fn run(arguments: &StatusArguments) -> Result<(), Failure> {
     log::init(LogLevel::Warn);
-    if !arguments.retention && arguments.output.format() != Format::Table {
+    if !arguments.retention && ![Format::Table, Format::Json].contains(&arguments.output.format()) {
         return Err(Failure::usage(anyhow!(
-            "without --retention the status is text: add --retention, or leave out -o and --json"
+            "without --retention the status is text, or one object with -o json: add --retention, or \
+             leave out -o"
         )));
     }
     Ok(tell(arguments)?)
@@ -66,26 +73,32 @@ fn tell(arguments: &StatusArguments) -> anyhow::Result<()> {
         let mut sink = arguments.output.format().sink(stdout(), Screen::of_stdout());
         return Ok(retention(sink.as_mut(), &usage)?);
     }
-    let gaps = gaps(&arguments.data, now_ns)?;
-    let audit = LastAudit::of(&arguments.data.session()?)?;
+    let session = arguments.data.session()?;
+    let from_ns = now_ns.saturating_sub(DAY_NS);
+    let gaps = gaps(&session, from_ns)?;
+    let left_out = LeftOut::since(&session, from_ns)?;
+    let audit = LastAudit::of(&session)?;
     let overview = Overview {
         data_dir: &data_dir,
         usage: &usage,
         gaps: &gaps,
         audit: audit.map(|audit| audit.words(now_ns)),
+        left_out: &left_out,
         min_free: config.retention.min_free,
         // Its holder writes its process id into it.
         locked: fs::metadata(data_dir.join("lock")).and_then(|lock| lock.modified()).ok(),
         now: SystemTime::now(),
     };
-    Ok(print(&overview.text())?)
+    let text = match arguments.output.format() {
+        Format::Json => overview.json()?,
+        _ => overview.text(),
+    };
+    Ok(print(&text)?)
 }
 
-/// How many gaps of each reason begin or end within the last day.
-fn gaps(data: &DataArguments, now_ns: i64) -> anyhow::Result<BTreeMap<String, u64>> {
-    let from_ns = now_ns.saturating_sub(DAY_NS);
+/// How many gaps of each reason there are from a time on.
+fn gaps(session: &Session, from_ns: i64) -> anyhow::Result<BTreeMap<String, u64>> {
     let mut counted = Counts::default();
-    let session = data.session()?;
     let statement =
         format!("SELECT reason, count(*) FROM gaps WHERE end_ns >= {from_ns} GROUP BY reason");
     session.execute(&statement, &mut counted).context("counting gaps")?;
@@ -121,6 +134,7 @@ struct Overview<'a> {
     gaps: &'a BTreeMap<String, u64>,
     /// The last self-audit, in words.
     audit: Option<String>,
+    left_out: &'a LeftOut,
     min_free: u64,
     /// When the lock was last taken.
     locked: Option<SystemTime>,
@@ -150,6 +164,7 @@ impl Overview<'_> {
             self.gaps.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
         let words = if words.is_empty() { "none".to_owned() } else { words.join(", ") };
         text += &format!("gaps      {words} in the last day\n");
+        text += &self.left_out.text();
         if let Some(audit) = &self.audit {
             text += &format!("audit     {audit}\n");
         }
@@ -165,6 +180,42 @@ impl Overview<'_> {
             );
         }
         text
+    }
+
+    /// All of it as one object.
+    fn json(&self) -> serde_json::Result<String> {
+        let usage = self.usage;
+        let table = |table: &TableUsage| {
+            json!({
+                "table": table.table,
+                "segments": table.segments,
+                "rows": table.rows,
+                "bytes": table.bytes,
+                "oldest_ns": table.oldest_ns,
+                "newest_ns": table.newest_ns,
+            })
+        };
+        let pid = match usage.holder {
+            Some(Holder::Process(pid)) => pid,
+            Some(Holder::Nobody) | None => None,
+        };
+        let object = json!({
+            "data_dir": self.data_dir.display().to_string(),
+            "writer": self.writer(),
+            "writer_pid": pid,
+            "journal_files": usage.journals,
+            "journal_bytes": usage.journal_bytes,
+            "waiting_files": usage.waiting,
+            "waiting_bytes": usage.waiting_bytes,
+            "free_bytes": usage.free_bytes,
+            "last_day": {
+                "gaps": self.gaps,
+                "filtered": self.left_out.filtered,
+                "merged": self.left_out.merged,
+            },
+            "tables": usage.tables.iter().map(table).collect::<Vec<_>>(),
+        });
+        Ok(serde_json::to_string_pretty(&object)? + "\n")
     }
 
     /// Whether someone writes: who has the lock does, whatever the age of the last heartbeat; but
@@ -307,6 +358,20 @@ mod tests {
         assert!(text.contains("writer    running as process 7\n"), "{text}");
         assert!(text.contains("gaps      2 ring_full in the last day\n"), "{text}");
         assert!(text.contains("sealed    30.0 kB in 3 segments, 1000 rows\n"), "{text}");
+        let left_out =
+            LeftOut { filtered: BTreeMap::from([("exec".to_owned(), 3)]), ..LeftOut::default() };
+        let filtering = Overview { left_out: &left_out, ..overview(&usage, &gaps, now) };
+        let text = filtering.text();
+        assert!(
+            text.contains("\nfiltered  3 exec in the last day, by [process] exclude_…\n"),
+            "{text}"
+        );
+        let object: serde_json::Value = serde_json::from_str(&filtering.json().unwrap()).unwrap();
+        assert_eq!((&object["writer_pid"], &object["journal_bytes"]), (&json!(7), &json!(2_000)));
+        let last_day =
+            json!({ "gaps": { "ring_full": 2 }, "filtered": { "exec": 3 }, "merged": {} });
+        assert_eq!(object["last_day"], last_day);
+        assert_eq!(object["tables"][0]["rows"], 1_000);
         usage.holder = Some(Holder::Nobody);
         let later = now + Duration::from_secs(87);
         let none = BTreeMap::new();
@@ -320,15 +385,10 @@ mod tests {
         gaps: &'a BTreeMap<String, u64>,
         now: SystemTime,
     ) -> Overview<'a> {
-        Overview {
-            data_dir: Path::new("/data"),
-            usage,
-            gaps,
-            audit: None,
-            min_free: 0,
-            locked: None,
-            now,
-        }
+        static NONE: LeftOut = LeftOut { filtered: BTreeMap::new(), merged: BTreeMap::new() };
+        let data_dir = Path::new("/data");
+        let (left_out, audit) = (&NONE, None);
+        Overview { data_dir, usage, gaps, audit, left_out, min_free: 0, locked: None, now }
     }
 
     #[test]

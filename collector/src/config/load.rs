@@ -382,7 +382,7 @@ mod tests {
             &expect![[r#"
                 b.toml:3: `retention.tables.proces_events`: there is no such table; did you mean `process_events`?
                 b.toml:2: `retention.tables.processes`: a table of state keeps no history to bound; did you mean `process_events`?
-                b.toml:1: `retention.tables.users`: a table of state keeps no history to bound; known: process_events, process_fork_events, process_exit_events, signal_events, ptrace_events, credential_events, module_events, bpf_events, mount_events, memory_exec_events, memfd_events, image_events, file_events, executable_events, gaps, ledger, capabilities, audits"#]],
+                b.toml:1: `retention.tables.users`: a table of state keeps no history to bound; known: process_events, process_fork_events, process_exit_events, process_summary_events, signal_events, ptrace_events, credential_events, module_events, bpf_events, mount_events, memory_exec_events, memfd_events, image_events, file_events, executable_events, gaps, ledger, capabilities, audits"#]],
         );
     }
 

@@ -9,6 +9,7 @@
 
 mod bounds;
 mod environment;
+mod excluded;
 mod load;
 mod settings;
 mod size;

@@ -165,6 +165,26 @@ settings! {
         /// pid namespace other than the host's it cannot be done.
         #[serde(with = "super::values::audit_interval")]
         key audit_interval: Duration = Duration::from_secs(60);
+        /// Programs whose processes are not recorded, by their paths from the root of their mount
+        /// namespace: one, or all below a folder: ["/usr/bin/true", "/opt/build/%%"]. Nor is what they do
+        /// until they start another program, or their end. Whoever may write in such a folder is not
+        /// recorded there. At most 32.
+        #[serde(deserialize_with = "super::excluded::paths")]
+        key exclude_paths: Vec<String> = Vec::new();
+        /// Programs of which the programs that they start are not recorded, likewise; at most 16.
+        #[serde(deserialize_with = "super::excluded::parents")]
+        key exclude_parents: Vec<String> = Vec::new();
+        /// Users whose programs are not recorded, by real user id or name: ["builder", 1001].
+        #[serde(deserialize_with = "super::excluded::users")]
+        key exclude_uids: Vec<u32> = Vec::new();
+        /// Cgroups in which no programs are recorded, by their paths as in the column cgroup_path:
+        /// ["/build.slice/%%"]; at most 16.
+        #[serde(deserialize_with = "super::excluded::cgroups")]
+        key exclude_cgroups: Vec<String> = Vec::new();
+        /// How often one executable file may be started in a second, or its processes fork, with rows of
+        /// their own; what is above that is counted in process_summary_events. 0: no limit. Tier "scan"
+        /// has none.
+        key rate_limit: u32 = 0;
     }
     /// The content of what is executed: hashes, entropy, package.
     section executable: ExecutableConfig {

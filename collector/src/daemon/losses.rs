@@ -45,6 +45,10 @@ impl Losses {
         let source = batch.source;
         let lost = match batch.events {
             Events::Process(events) => self.count(source, &events, refused),
+            // The ledger goes on to say that they were merged: the gap says that it is not known of what.
+            Events::Summary(summaries) => {
+                refused.iter().filter_map(|index| summaries.get(*index)).map(|of| of.count).sum()
+            }
             Events::Action(events) => self.count(source, &events, refused),
             Events::File(events) => self.count(source, &events, refused),
             Events::Executable(events) => self.count(source, &events, refused),

@@ -260,12 +260,23 @@ fn executables(config: &ExecutableConfig, mask: &[String], data_dir: &Path) -> S
 /// The ladder of process sources.
 #[cfg(target_os = "linux")]
 fn processes(config: &ProcessConfig) -> Source {
+    use crate::host::exclude::Exclusions;
     use crate::host::mask::Mask;
     use crate::publish::privacy::Privacy;
     use crate::publish::process_connector::{self, ProcessConnector, ProcessConnectorConfig};
     use crate::publish::process_ebpf::{self, ProcessEbpf, ProcessEbpfConfig};
     use crate::publish::process_scan::{self, ProcessScan, ProcessScanConfig};
+    use crate::publish::selection::Selection;
 
+    let exclusions = Exclusions::new(
+        &config.exclude_paths,
+        &config.exclude_parents,
+        &config.exclude_uids,
+        &config.exclude_cgroups,
+    );
+    // The configuration was checked when it was read.
+    let exclusions = exclusions.unwrap_or_default();
+    let selection = Selection { exclusions: exclusions.clone(), rate_limit: config.rate_limit };
     let privacy = Privacy { environment: config.env.clone(), mask: Mask::new(&config.mask) };
     let settings = ProcessEbpfConfig {
         ring_bytes: config.ring_bytes,
@@ -276,19 +287,20 @@ fn processes(config: &ProcessConfig) -> Source {
         images: config.images,
         calls: config.syscalls,
         audit_interval: Some(config.audit_interval).filter(|interval| !interval.is_zero()),
+        selection: selection.clone(),
         ..ProcessEbpfConfig::default()
     };
     let ebpf: Attach = Box::new(move || match ProcessEbpf::attach(&settings) {
         Ok(publisher) => Ok(Box::new(publisher)),
         Err(error) => Err(refusal(process_ebpf::SOURCE, error.mend(), error)),
     });
-    let settings =
-        ProcessConnectorConfig { buffer_bytes: config.ring_bytes, privacy: privacy.clone() };
+    let buffer_bytes = config.ring_bytes;
+    let settings = ProcessConnectorConfig { buffer_bytes, privacy: privacy.clone(), selection };
     let connector: Attach = Box::new(move || match ProcessConnector::attach(&settings) {
         Ok(publisher) => Ok(Box::new(publisher)),
         Err(error) => Err(refusal(process_connector::SOURCE, error.mend(), error)),
     });
-    let settings = ProcessScanConfig { interval: config.scan_interval, privacy };
+    let settings = ProcessScanConfig { interval: config.scan_interval, privacy, exclusions };
     let scan: Attach = Box::new(move || match ProcessScan::attach(&settings) {
         Ok(publisher) => Ok(Box::new(publisher)),
         Err(error) => Err(refusal(process_scan::SOURCE, error.mend(), error)),

@@ -151,8 +151,10 @@ pub struct LedgerEntry {
     pub seen: u64,
     /// Events that became rows.
     pub stored: u64,
-    /// Events that configuration left out.
+    /// Events that are left out.
     pub filtered: u64,
+    /// Of those, events that could be recorded and that the configuration leaves out.
+    pub excluded: u64,
     /// Events that the source merged into others.
     pub merged: u64,
     /// Events lost.

@@ -8,6 +8,7 @@ mod collector;
 mod executable;
 mod file;
 mod process;
+mod summary;
 
 pub use action::{
     AccessAction, Action, ActionEvent, BpfAction, CredentialsAction, ImageAction, MemoryAccess,
@@ -23,3 +24,4 @@ pub use process::{
     CapabilitySets, Container, Credentials, ExecEvent, ExitEvent, ForkEvent, Namespaces, Noticed,
     ProcessEvent, ProcessKey, ProgramFile, Usage,
 };
+pub use summary::{ProcessSummaryEvent, SummaryKind};

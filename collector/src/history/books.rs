@@ -45,6 +45,7 @@ pub(super) struct LedgerRow {
     pub(super) seen: u64,
     pub(super) stored: u64,
     pub(super) filtered: u64,
+    pub(super) excluded: u64,
     pub(super) merged: u64,
     pub(super) lost: u64,
     pub(super) missed: Option<u64>,
@@ -128,8 +129,9 @@ impl Books {
         classes: Test,
         range: &Range<i64>,
     ) -> Result<(), Failure> {
-        let columns =
-            &["source", "class", "seen", "stored", "filtered", "merged", "lost", "missed"];
+        let columns = &[
+            "source", "class", "seen", "stored", "filtered", "merged", "lost", "missed", "excluded",
+        ];
         let mut asked = Asked::all(Ledger::SCHEMA, columns).with("class", classes);
         asked.time = range.start.saturating_sub(LEDGER_NS)..=range.end.saturating_sub(1);
         asked.each(history, |row| {
@@ -144,6 +146,7 @@ impl Books {
                 merged: number(5),
                 lost: number(6),
                 missed: row.u64(7),
+                excluded: number(8),
             });
             ControlFlow::Continue(())
         })?;

@@ -3,14 +3,16 @@
 //! It is when over the whole range, for each class of event that the table is made of: the source in
 //! use sees every route (`capabilities`, which is history); the ledger has every ten seconds, with
 //! nothing lost, nothing that the kernel skipped unseen, and books that add up; no gap of the source
-//! or of all sources overlaps; and the source's watermark has passed the end. What was left out by
-//! configuration is not missing.
+//! or of all sources overlaps; and the source's watermark has passed the end. What `exclude_paths` and
+//! its like left out is missing by choice, and what was merged into summaries is missing one by one:
+//! both are reasons. What no table is of, such as changes to files that are not watched, is not missing.
 //!
 //! **Invariant:** in doubt it is not complete: what is unknown is a reason.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use bygone_store::EventTable;
 use bygone_store::sql::{History, ScalarFunction};
 use chrono::{DateTime, SecondsFormat};
 use rusqlite::types::{Value, ValueRef};
@@ -18,7 +20,8 @@ use rusqlite::types::{Value, ValueRef};
 use super::Failure;
 use super::books::{Books, GapRow, InUse, LEDGER_NS, LedgerRow};
 use crate::events::{Gap, GapReason};
-use crate::tables;
+use crate::tables::events::process_summary_events::ProcessSummaryEvents;
+use crate::tables::{self, Subscriber};
 
 /// Gaps that are told one by one.
 const GAPS_TOLD_MAX: usize = 20;
@@ -74,11 +77,20 @@ fn asked(
         return Ok(Some(Vec::new()));
     }
     let books = Books::read(history, classes, &range)?;
-    Ok(Some(reasons(&books, classes, &range)))
+    // What is missing elsewhere because it is in a summary is not missing there.
+    let is_summary = name.eq_ignore_ascii_case(ProcessSummaryEvents::SCHEMA.name);
+    let summarized = if is_summary { &[] } else { ProcessSummaryEvents::CLASSES };
+    Ok(Some(reasons(&books, classes, summarized, &range)))
 }
 
-/// Why a range may not be complete for some classes of event; empty when it is.
-fn reasons(books: &Books, classes: &[&str], range: &Range<i64>) -> Vec<String> {
+/// Why a range may not be complete for some classes of event; empty when it is. Of those `summarized`,
+/// events that were merged are missing.
+fn reasons(
+    books: &Books,
+    classes: &[&str],
+    summarized: &[&str],
+    range: &Range<i64>,
+) -> Vec<String> {
     let mut reasons = Vec::new();
     let mut sources = BTreeSet::new();
     for class in classes {
@@ -93,7 +105,7 @@ fn reasons(books: &Books, classes: &[&str], range: &Range<i64>) -> Vec<String> {
             }
             let rows =
                 books.ledger.iter().filter(|row| row.class == *class && row.source == *source);
-            reasons.extend(ledger(class, source, rows, &part));
+            reasons.extend(ledger(class, source, rows, summarized.contains(class), &part));
             // What follows another one is told by its gap.
             reasons.extend(watermark(books, class, source, &part).filter(|_| is_last));
         }
@@ -157,10 +169,12 @@ fn ledger<'a>(
     class: &str,
     source: &str,
     rows: impl Iterator<Item = &'a LedgerRow>,
+    is_summarized: bool,
     part: &Range<i64>,
 ) -> Vec<String> {
     let mut reasons = Vec::new();
     let (mut counted_ns, mut lost, mut missed, mut unknown, mut wrong) = (part.start, 0, 0, 0, 0);
+    let (mut excluded, mut merged) = (0, 0);
     let rows = rows
         .filter(|row| row.time_ns < part.end && row.time_ns.saturating_add(LEDGER_NS) > part.start);
     for row in rows {
@@ -171,6 +185,8 @@ fn ledger<'a>(
         lost += row.lost;
         missed += row.missed.unwrap_or(0);
         unknown += u64::from(row.missed.is_none());
+        excluded += row.excluded;
+        merged += if is_summarized { row.merged } else { 0 };
         wrong += u64::from(row.seen != row.stored + row.filtered + row.merged + row.lost);
     }
     if counted_ns < part.end {
@@ -182,6 +198,8 @@ fn ledger<'a>(
         }
     };
     told(lost, "events were lost");
+    told(excluded, "events were filtered by configuration ([process] exclude_…)");
+    told(merged, "events were merged into process_summary_events");
     told(missed, "times the kernel skipped the program");
     told(unknown, "times ten seconds without the kernel's word on what it skipped");
     told(wrong, "rows of the ledger do not add up");
@@ -279,6 +297,7 @@ mod tests {
             seen: 5,
             stored: 3,
             filtered: 1,
+            excluded: 0,
             merged: 1,
             lost: 0,
             missed: Some(0),
@@ -307,7 +326,7 @@ mod tests {
     }
 
     fn of(books: &Books, from: i64, to: i64) -> Vec<String> {
-        reasons(books, &["exec"], &(from * SECOND..to * SECOND))
+        reasons(books, &["exec"], &[], &(from * SECOND..to * SECOND))
     }
 
     #[track_caller]
@@ -358,7 +377,8 @@ mod tests {
     #[test]
     fn every_ten_seconds_are_counted_and_clean() {
         type Fault = fn(&mut LedgerRow);
-        let faults: [(Fault, &str); 4] = [
+        let faults: [(Fault, &str); 5] = [
+            (|row| row.excluded = 1, "1 events were filtered by configuration"),
             (|row| (row.lost, row.stored) = (1, 2), "1 events were lost"),
             (|row| row.missed = Some(2), "2 times the kernel skipped"),
             (|row| row.missed = None, "without the kernel's word"),
@@ -379,6 +399,15 @@ mod tests {
             160,
             "has not counted from 1970-01-01T00:02:00.000Z to 1970-01-01T00:02:10",
         );
+    }
+
+    #[test]
+    fn what_is_merged_is_missing_but_in_the_summary() {
+        let range = 100 * SECOND..160 * SECOND;
+        let merged = reasons(&whole(), &["exec"], &["exec"], &range);
+        let [merged] = merged.as_slice() else { panic!("{merged:?}") };
+        assert!(merged.contains("6 events were merged into process_summary_events"), "{merged}");
+        assert_eq!(reasons(&whole(), &["exec"], &["fork"], &range), [""; 0]);
     }
 
     #[test]

@@ -4,6 +4,7 @@ pub mod boot;
 pub mod containers;
 pub mod dpkg;
 pub mod environment;
+pub mod exclude;
 #[cfg(target_os = "linux")]
 pub mod file_systems;
 pub mod images;

@@ -136,6 +136,11 @@ impl ProcessCache {
         }
     }
 
+    /// Forgets a process that goes on unrecorded.
+    pub fn forget(&mut self, process: ProcessKey) {
+        self.programs.remove(&process);
+    }
+
     /// Forgets what ended [`KEPT_NS`] before `boot_ns` or earlier.
     pub fn expire(&mut self, boot_ns: u64) {
         while let Some((ended_ns, process)) = self.ended.front()

@@ -23,6 +23,10 @@ pub mod process_ebpf;
 pub mod process_es;
 #[cfg(target_os = "linux")]
 pub mod process_scan;
+#[cfg(target_os = "linux")]
+mod rate_limit;
+#[cfg(target_os = "linux")]
+pub mod selection;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,6 +34,7 @@ use std::sync::mpsc::{SendError, SyncSender};
 
 use crate::events::{
     ActionEvent, Capability, CollectorEvent, ExecutableEvent, FileEvent, Noticed, ProcessEvent,
+    ProcessSummaryEvent,
 };
 
 /// Batches that may wait for the store's writer.
@@ -99,6 +104,8 @@ events! {
         ProcessEvent::Exit(exit) if matches!(exit.noticed, Noticed::Reconciled { .. }) => None,
         ProcessEvent::Exit(exit) => Some(("exit", exit.time_ns)),
     };
+    /// What became of events of processes that came too fast. The ledger counts those.
+    Summary(ProcessSummaryEvent) = |_| None;
     /// What processes do to others.
     Action(ActionEvent) = |event| Some((event.action.class(), event.time_ns));
     /// Changes to files.

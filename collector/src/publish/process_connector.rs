@@ -27,6 +27,7 @@ use self::reader::Reader;
 use self::socket::{Received, Socket};
 use super::privacy::Privacy;
 use super::process_ebpf::clock::{Clock, boot_ns};
+use super::selection::{Selection, Selector};
 use super::{PublishError, Publisher, Sink, Stop};
 use crate::events::Capability;
 use crate::host::program;
@@ -51,6 +52,8 @@ pub struct ProcessConnectorConfig {
     pub buffer_bytes: u32,
     /// What of arguments and environments is recorded.
     pub privacy: Privacy,
+    /// Which events are.
+    pub selection: Selection,
 }
 
 /// Why the source cannot be used.
@@ -111,6 +114,7 @@ pub struct ProcessConnector {
     /// Who ran before the first message.
     lives: Lives,
     privacy: Privacy,
+    selector: Selector,
     /// Messages that came while the source was proven.
     early: Vec<Message>,
     since_ns: i64,
@@ -132,7 +136,8 @@ impl ProcessConnector {
         stimulus::touch_each_cpu();
         let early = prove(&socket, ack)?;
         let privacy = config.privacy.clone();
-        Ok(Self { socket, boot, lives, privacy, early, since_ns })
+        let selector = Selector::new(config.selection.clone());
+        Ok(Self { socket, boot, lives, privacy, selector, early, since_ns })
     }
 }
 
@@ -209,7 +214,8 @@ impl Publisher for ProcessConnector {
     }
 
     fn run(self: Box<Self>, sink: &Sink, stop: &Stop) -> Result<(), PublishError> {
-        Reader::new(self.socket, self.boot, self.lives, self.privacy, &self.early).run(sink, stop)
+        let Self { socket, boot, lives, privacy, selector, early, .. } = *self;
+        Reader::new(socket, boot, lives, privacy, selector, &early).run(sink, stop)
     }
 }
 

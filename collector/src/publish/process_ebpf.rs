@@ -13,6 +13,7 @@ mod calls;
 pub(super) mod clock;
 mod decode;
 mod drain;
+mod filter;
 mod host_paths;
 mod images;
 mod iterate;
@@ -40,6 +41,8 @@ use self::drain::Reader;
 use self::load::Attached;
 pub use self::load::{AttachError, BULK_BYTES_DEFAULT, RING_BYTES_DEFAULT};
 use super::privacy::Privacy;
+use super::rate_limit::RateLimit;
+use super::selection::Selection;
 use super::{PublishError, Publisher, Sink, Stop};
 use crate::events::{Capability, ProcessEvent};
 use crate::host::environment::EnvironmentChoice;
@@ -89,6 +92,8 @@ pub struct ProcessEbpfConfig {
     /// The program that does what they have to catch, with its arguments: one that calls
     /// [`audit::stimulate`].
     pub audit_command: Vec<String>,
+    /// What of the events is recorded.
+    pub selection: Selection,
     /// Decide without the tracepoint's own word which thread of a process was the last, as on
     /// kernels where it does not say.
     pub force_exit_fallback: bool,
@@ -106,6 +111,7 @@ impl Default for ProcessEbpfConfig {
             calls: true,
             audit_interval: None,
             audit_command: ["/proc/self/exe", audit::WORD].map(str::to_owned).into(),
+            selection: Selection::default(),
             force_exit_fallback: false,
         }
     }
@@ -117,6 +123,7 @@ pub struct ProcessEbpf {
     clock: Clock,
     privacy: Privacy,
     audit: Audit,
+    rate_limit: u32,
     /// Size of both rings.
     buffer_bytes: u64,
 }
@@ -137,7 +144,8 @@ impl ProcessEbpf {
         let watched = attached.disabled.each_ref().map(Option::is_none);
         let command = config.audit_command.clone();
         let audit = Audit::new(config.audit_interval, command, watched, attached.since_ns);
-        Ok(Self { attached, clock: Clock::new(), privacy, audit, buffer_bytes })
+        let rate_limit = config.selection.rate_limit;
+        Ok(Self { attached, clock: Clock::new(), privacy, audit, rate_limit, buffer_bytes })
     }
 }
 
@@ -183,7 +191,8 @@ impl Publisher for ProcessEbpf {
     }
 
     fn run(self: Box<Self>, sink: &Sink, stop: &Stop) -> Result<(), PublishError> {
-        Reader::new(self.attached, self.clock, self.privacy, self.audit).run(sink, stop)
+        let Self { attached, clock, privacy, audit, rate_limit, .. } = *self;
+        Reader::new(attached, clock, privacy, audit, RateLimit::new(rate_limit)).run(sink, stop)
     }
 }
 

@@ -20,6 +20,7 @@ use super::privacy::Privacy;
 use super::process_ebpf::clock::Clock;
 use super::{PublishError, Publisher, Sink, Stop};
 use crate::events::Capability;
+use crate::host::exclude::Exclusions;
 use crate::host::program;
 
 /// Name of this source.
@@ -41,6 +42,8 @@ pub struct ProcessScanConfig {
     pub interval: Duration,
     /// What of arguments and environments is recorded.
     pub privacy: Privacy,
+    /// Which processes are not recorded.
+    pub exclusions: Exclusions,
 }
 
 /// Why the source cannot be used.
@@ -75,7 +78,7 @@ impl ProcessScan {
     /// # Errors
     /// When `/proc` cannot be read.
     pub fn attach(config: &ProcessScanConfig) -> Result<Self, AttachError> {
-        let mut state = State::new(Clock::new(), config.privacy.clone());
+        let mut state = State::new(Clock::new(), config.privacy.clone(), config.exclusions.clone());
         state.look().map_err(AttachError::List)?;
         if !state.knows(std::process::id()) {
             return Err(AttachError::Blind);

@@ -102,6 +102,7 @@ tables! {
         process_events::ProcessEvents,
         process_fork_events::ProcessForkEvents,
         process_exit_events::ProcessExitEvents,
+        process_summary_events::ProcessSummaryEvents,
         signal_events::SignalEvents,
         ptrace_events::PtraceEvents,
         credential_events::CredentialEvents,

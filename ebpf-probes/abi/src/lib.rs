@@ -12,9 +12,11 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 mod act;
+mod filter;
 mod members;
 
 pub use act::*;
+pub use filter::*;
 
 /// [`Header::kind`] of an [`ExecRecord`].
 pub const KIND_EXEC: u32 = 1;
@@ -28,6 +30,8 @@ pub const KIND_PART: u32 = 4;
 pub const KIND_ACT: u32 = 5;
 /// [`Header::kind`] of an [`ImageRecord`].
 pub const KIND_IMAGE: u32 = 6;
+/// [`Header::kind`] of a [`LeftOutRecord`].
+pub const KIND_LEFT_OUT: u32 = 7;
 
 /// Classes of events that are counted, in the order of their counters.
 pub const CLASSES: [&str; 12] = [
@@ -85,8 +89,9 @@ pub const PART_MAX: usize = 8192;
 /// Parts that one run of the program sends before it calls itself again.
 pub const PARTS_PER_RUN: u32 = 32;
 /// How often the program that sends parts calls itself at most. The kernel allows 33 calls in a
-/// chain (`MAX_TAIL_CALL_CNT`), of which the walks take three; 28 runs are 7 MiB, and arguments and
-/// environment together have 6 MiB at most (`bprm_stack_limits` in fs/exec.c).
+/// chain (`MAX_TAIL_CALL_CNT`), of which the walks take three and what is left out by rules two; 28 runs
+/// are 7 MiB, and arguments and environment together have 6 MiB at most (`bprm_stack_limits` in
+/// fs/exec.c).
 pub const PART_RUNS_MAX: u32 = 28;
 /// Bytes of parts that the processes of one user may send in one second.
 pub const PART_BUDGET: u64 = 4 * 1024 * 1024;
@@ -376,6 +381,8 @@ pub struct Counter {
     pub seen: u64,
     /// Those of them that could not be sent.
     pub lost: u64,
+    /// Those of them that rules leave out.
+    pub filtered: u64,
 }
 
 /// Scratch in which one exec record is built.
@@ -415,7 +422,13 @@ pub struct Slot {
     pub walk: u32,
     /// Number of this slot.
     pub index: u32,
-    /// Part of a kernel struct, while it is looked at.
+    /// The task.
+    pub task: u64,
+    /// `MARK_…` flags of the process before it started this program.
+    pub marks_before: u32,
+    /// Those that it will have.
+    pub marks: u32,
+    /// Part of a kernel struct while it is looked at, or the end of a path while it is compared.
     pub window: [u64; WINDOW_WORDS],
     /// Fixed part of the record.
     pub record: ExecRecord,
@@ -424,7 +437,7 @@ pub struct Slot {
 }
 
 /// Words of [`Slot::window`].
-pub const WINDOW_WORDS: usize = 16;
+pub const WINDOW_WORDS: usize = RULE_WORDS;
 
 /// Bytes of [`Slot::tail`]: each walk may end with a whole component past its limit. Before the walks
 /// the part behind the arguments holds the record that is sent next; the record of an image is built
@@ -440,6 +453,8 @@ pub const WALK_CWD: u32 = 1;
 pub const WALK_CGROUP: u32 = 2;
 /// [`Slot::walk`]: the path of a file that is mapped to be executed.
 pub const WALK_IMAGE: u32 = 3;
+/// [`Slot::walk`]: none, the last was made.
+pub const WALK_NONE: u32 = 4;
 
 /// Value of an offset whose member the running kernel does not have.
 pub const ABSENT: u32 = u32::MAX;
@@ -450,9 +465,11 @@ const _: () = {
     assert!(size_of::<ExecRecord>() == 288);
     assert!(size_of::<ForkRecord>() == 96);
     assert!(size_of::<ExitRecord>() == 112);
-    assert!(size_of::<Counter>() == 16);
+    assert!(size_of::<Counter>() == 24);
     assert!(size_of::<PartRecord>() == 48);
-    assert!(size_of::<Slot>() == 120 + WINDOW_WORDS * 8 + 288 + TAIL_BYTES);
+    assert!(size_of::<Slot>() == 136 + WINDOW_WORDS * 8 + 288 + TAIL_BYTES);
     assert!(ARGUMENTS_MAX + PART_RECORD_MAX <= TAIL_BYTES);
     assert!(TAIL_BYTES.is_multiple_of(8));
+    // Reading the end of a path that is shorter begins in the record before the tail.
+    assert!(size_of::<ExecRecord>() >= RULE_WORDS * 8);
 };

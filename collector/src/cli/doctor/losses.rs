@@ -136,6 +136,7 @@ mod tests {
             lost,
             missed: None,
             late: 0,
+            excluded: 0,
         }
     }
 

@@ -92,6 +92,7 @@ fn entry(time_ns: i64, counts: Counts) -> LedgerEntry {
         seen: stored + merged + lost,
         stored,
         filtered: 0,
+        excluded: 0,
         merged,
         lost,
         // There is no kernel's program here that could be skipped.

@@ -131,7 +131,8 @@ impl Inbox {
         match &batch.events {
             Events::Process(events) => self.offer_programs(&mut state, events),
             Events::Action(events) => self.offer_images(&mut state, events),
-            Events::Collector(_) | Events::File(_) | Events::Executable(_) => {}
+            Events::Collector(_) | Events::File(_) | Events::Executable(_) | Events::Summary(_) => {
+            }
         }
         state.offered_ns = state.offered_ns.max(batch.watermark_ns);
         let is_empty = state.is_empty();

@@ -68,6 +68,7 @@ fn entry((time_ns, counts): (i64, Counts)) -> LedgerEntry {
         seen: counts.stored + counts.filtered + counts.merged,
         stored: counts.stored,
         filtered: counts.filtered,
+        excluded: 0,
         merged: counts.merged,
         // What an overflow throws away is not counted by the kernel; it is a gap.
         lost: 0,

@@ -51,6 +51,8 @@ impl Class {
 struct Counts {
     stored: u64,
     filtered: u64,
+    excluded: u64,
+    merged: u64,
     lost: u64,
     late: u64,
 }
@@ -122,6 +124,18 @@ impl Books {
         self.counts(time_ns, Class::Other).filtered += 1;
     }
 
+    /// Counts an event that the configuration leaves out.
+    pub(super) fn excluded(&mut self, class: Class, time_ns: i64) {
+        let counts = self.counts(time_ns, class);
+        counts.filtered += 1;
+        counts.excluded += 1;
+    }
+
+    /// Counts an event that is merged into others.
+    pub(super) fn merged(&mut self, class: Class, time_ns: i64) {
+        self.counts(time_ns, class).merged += 1;
+    }
+
     /// Counts a datagram that is no message.
     pub(super) fn bad(&mut self, error: String) {
         self.bad += 1;
@@ -186,15 +200,16 @@ fn entries(
         classes.entry(class).or_default();
     }
     classes.into_iter().map(move |(class, counts)| {
-        let Counts { stored, filtered, lost, late } = counts;
+        let Counts { stored, filtered, excluded, merged, lost, late } = counts;
         CollectorEvent::Ledger(LedgerEntry {
             time_ns: bucket * BUCKET_NS,
             source: SOURCE.to_owned(),
             class: class.name().to_owned(),
-            seen: stored + filtered + lost,
+            seen: stored + filtered + merged + lost,
             stored,
             filtered,
-            merged: 0,
+            excluded,
+            merged,
             lost,
             // The kernel skips no message; one that it cannot make is a number left out.
             missed: Some(0),
@@ -261,6 +276,8 @@ mod tests {
         books.stored(Class::Exec, 9 * SECOND, false);
         books.stored(Class::Exec, 8 * SECOND, true);
         books.filtered(7 * SECOND);
+        books.excluded(Class::Fork, 6 * SECOND);
+        books.merged(Class::Fork, 6 * SECOND);
         books.stored(Class::Exit, 11 * SECOND, false);
         assert_eq!(books.close(12 * SECOND - 1, false), []);
         let closed = books.close(12 * SECOND, false);
@@ -270,7 +287,7 @@ mod tests {
             .map(|entry| (entry.class.as_str(), entry.time_ns, entry.seen, entry.late))
             .collect();
         let expected =
-            [("exec", 0, 2, 1), ("fork", 0, 0, 0), ("exit", 0, 0, 0), ("other", 0, 1, 0)];
+            [("exec", 0, 2, 1), ("fork", 0, 2, 0), ("exit", 0, 0, 0), ("other", 0, 1, 0)];
         assert_eq!(of, expected);
         assert_eq!(books.close(0, true).len(), 3);
     }

@@ -5,7 +5,10 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::events::{CollectorEvent, GapReason, Noticed, ProcessEvent};
+use crate::events::{
+    CollectorEvent, GapReason, LedgerEntry, Noticed, ProcessEvent, ProcessSummaryEvent,
+};
+use crate::host::exclude::Exclusions;
 use crate::publish::{Batch, Events};
 
 /// A reader whose rounds the test makes.
@@ -14,13 +17,20 @@ struct Rounds {
     sink: Sink,
     batches: Receiver<Batch>,
     processes: Vec<ProcessEvent>,
+    summaries: Vec<ProcessSummaryEvent>,
     collector: Vec<CollectorEvent>,
 }
 
 impl Rounds {
     /// `None`, with a word, where the kernel does not offer the source.
     fn start(buffer_bytes: u32) -> Option<Self> {
-        let config = ProcessConnectorConfig { buffer_bytes, ..ProcessConnectorConfig::default() };
+        Self::start_with(ProcessConnectorConfig {
+            buffer_bytes,
+            ..ProcessConnectorConfig::default()
+        })
+    }
+
+    fn start_with(config: ProcessConnectorConfig) -> Option<Self> {
         let source = match ProcessConnector::attach(&config) {
             Ok(source) => source,
             Err(error) => {
@@ -31,9 +41,10 @@ impl Rounds {
             }
         };
         let (sink, batches) = sync_channel(1024);
-        let reader =
-            Reader::new(source.socket, source.boot, source.lives, source.privacy, &source.early);
-        Some(Self { reader, sink, batches, processes: Vec::new(), collector: Vec::new() })
+        let ProcessConnector { socket, boot, lives, privacy, selector, early, .. } = source;
+        let reader = Reader::new(socket, boot, lives, privacy, selector, &early);
+        let (processes, summaries, collector) = (Vec::new(), Vec::new(), Vec::new());
+        Some(Self { reader, sink, batches, processes, summaries, collector })
     }
 
     fn turn(&mut self) {
@@ -46,6 +57,7 @@ impl Rounds {
             match batch.events {
                 Events::Process(events) => self.processes.extend(events),
                 Events::Collector(events) => self.collector.extend(events),
+                Events::Summary(events) => self.summaries.extend(events),
                 Events::File(_) | Events::Action(_) | Events::Executable(_) => {
                     panic!("no file events come from here")
                 }
@@ -223,6 +235,66 @@ fn without_a_loss_every_event_of_a_storm_is_stored() {
     }
     let ([_, _, _, lost], _) = rounds.end();
     assert_eq!(lost, 0);
+}
+
+#[test]
+fn forks_above_the_limit_are_in_a_summary_and_excluded_ones_are_counted() {
+    const STORM: usize = 20;
+    let folder = tempfile::tempdir().unwrap();
+    let shell = folder.path().canonicalize().unwrap().join("shell");
+    std::fs::copy("/bin/sh", &shell).unwrap();
+    let path = shell.to_str().unwrap().to_owned();
+    let buffer_bytes = 64 << 20;
+    let forks_of = |rounds: &Rounds, pid: u32| {
+        let is_its = |event: &&ProcessEvent| matches!(event, ProcessEvent::Fork(fork) if fork.caller.pid == pid);
+        rounds.processes.iter().filter(is_its).count()
+    };
+    let script = format!("read line; for i in $(seq {STORM}); do ( : ); done; read line");
+    let run = |rounds: &mut Rounds| {
+        let mut command = Command::new(&shell);
+        let mut child = command.args(["-c", &script]).stdin(Stdio::piped()).spawn().unwrap();
+        // When what was started after it is told, it was read what the shell runs, which waits.
+        let mut later = cat();
+        rounds.until("what came later", |events| exec_of(events, later.id()));
+        kill(&mut later);
+        io::Write::write_all(child.stdin.as_mut().unwrap(), b"go\nend\n").unwrap();
+        child.wait().unwrap();
+        rounds.reader.end(&rounds.sink).unwrap().unwrap();
+        rounds.keep();
+        child.id()
+    };
+    let sum = |rounds: &Rounds, of: fn(&LedgerEntry) -> u64| -> u64 {
+        let of = |event: &CollectorEvent| match event {
+            CollectorEvent::Ledger(entry) => of(entry),
+            _ => 0,
+        };
+        rounds.collector.iter().map(of).sum()
+    };
+    let selection = Selection { rate_limit: 5, ..Selection::default() };
+    let config =
+        ProcessConnectorConfig { buffer_bytes, selection, ..ProcessConnectorConfig::default() };
+    let Some(mut rounds) = Rounds::start_with(config) else { return };
+    let pid = run(&mut rounds);
+    let of_shell = rounds.summaries.iter().filter(|summary| summary.path.as_ref() == Some(&path));
+    let merged: u64 =
+        of_shell.filter(|summary| summary.kind.name() == "fork").map(|of| of.count).sum();
+    // One more is that of seq.
+    let told = forks_of(&rounds, pid);
+    assert_eq!(told as u64 + merged, STORM as u64 + 1);
+    assert!((5..STORM).contains(&told), "{told}");
+    let summaries: u64 = rounds.summaries.iter().map(|summary| summary.count).sum();
+    assert_eq!(summaries, sum(&rounds, |entry| entry.merged));
+
+    let exclusions = Exclusions::new(std::slice::from_ref(&path), &[], &[], &[]).unwrap();
+    let selection = Selection { exclusions, rate_limit: 0 };
+    let config =
+        ProcessConnectorConfig { buffer_bytes, selection, ..ProcessConnectorConfig::default() };
+    let Some(mut rounds) = Rounds::start_with(config) else { return };
+    let pid = run(&mut rounds);
+    let excluded = sum(&rounds, |entry| entry.excluded);
+    let told = forks_of(&rounds, pid);
+    // Of each subshell the fork and the end.
+    assert!(told == 0 && excluded >= 2 * STORM as u64, "{told} {excluded}");
 }
 
 #[test]

@@ -22,6 +22,7 @@ use crate::host::reconcile::INTERVAL_NS;
 use crate::publish::gathered::Gathered;
 use crate::publish::privacy::Privacy;
 use crate::publish::process_ebpf::clock::boot_ns;
+use crate::publish::selection::{Fate, Selector};
 use crate::publish::{BATCH_EVENTS_MAX, Batch, Closed, Events, PublishError, Sink, Stop};
 
 /// How long the reader sleeps without a message, so that it sees the wish to stop.
@@ -67,6 +68,7 @@ pub(super) struct Reader {
     books: Books,
     lives: Lives,
     privacy: Privacy,
+    selector: Selector,
     pending: Vec<Pending>,
     /// Times of the execs in `pending`, by process.
     execs: HashMap<u32, Vec<u64>>,
@@ -92,6 +94,7 @@ impl Reader {
         boot: Boot,
         lives: Lives,
         privacy: Privacy,
+        selector: Selector,
         early: &[Message],
     ) -> Self {
         let mut reader = Self {
@@ -100,6 +103,7 @@ impl Reader {
             books: Books::default(),
             lives,
             privacy,
+            selector,
             pending: Vec::new(),
             execs: HashMap::new(),
             look: None,
@@ -406,16 +410,24 @@ impl Reader {
         }
     }
 
-    /// Books an event and keeps it until it is sent.
+    /// Books an event and, unless it is left out or merged, keeps it until it is sent.
     fn publish(&mut self, mut event: ProcessEvent) {
         use crate::publish::Event as _;
+        let fate = self.selector.fate(&event);
         if let Some((class, time_ns)) = event.counted() {
             let class = match class {
                 "exec" => Class::Exec,
                 "fork" => Class::Fork,
                 _ => Class::Exit,
             };
-            self.books.stored(class, time_ns, time_ns < self.watermark_ns);
+            match fate {
+                Fate::Told => self.books.stored(class, time_ns, time_ns < self.watermark_ns),
+                Fate::Excluded => self.books.excluded(class, time_ns),
+                Fate::Merged => self.books.merged(class, time_ns),
+            }
+        }
+        if fate != Fate::Told {
+            return;
         }
         if let ProcessEvent::Exec(exec) = &mut event {
             self.privacy.apply(exec);
@@ -433,6 +445,9 @@ impl Reader {
         let mut told = self.books.losses(now_ns, all);
         let released_ns = self.boot.real_ns(self.released_ns);
         told.extend(self.books.close(released_ns, all));
+        for summaries in self.selector.limit.take(if all { i64::MAX } else { released_ns }) {
+            self.send(sink, Events::Summary(summaries), None)?;
+        }
         if !told.is_empty() {
             self.send(sink, Events::Collector(told), None)?;
         }

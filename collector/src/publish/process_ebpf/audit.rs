@@ -97,7 +97,8 @@ impl Course {
                 fork.process.pid == self.pid && fork.caller.pid == self.own_pid
             }
             Decoded::Life(ProcessEvent::Exit(exit)) => exit.process.pid == self.pid,
-            Decoded::ModuleFile(..) => return false,
+            // It loads no module, and what the collector starts is never left out.
+            Decoded::ModuleFile(..) | Decoded::LeftOut(_) => return false,
             Decoded::Act(act, _) => {
                 if let Action::Signal(signal) = &act.action
                     && let Some(side) = self.side(act.actor.pid, signal)

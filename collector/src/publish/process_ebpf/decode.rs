@@ -65,6 +65,8 @@ pub(crate) enum Decoded {
     Act(ActionEvent, u32),
     /// The file of the module that this thread of a process is about to load.
     ModuleFile(ProcessKey, u32, Box<ModuleFile>),
+    /// A process that was recorded is left out from now on.
+    LeftOut(ProcessKey),
 }
 
 impl Decoded {
@@ -74,6 +76,7 @@ impl Decoded {
             Self::Life(event) => event.bytes(),
             Self::Act(..) => size_of::<Self>() + abi::ACT_TEXT_MAX,
             Self::ModuleFile(..) => size_of::<Self>() + size_of::<ModuleFile>(),
+            Self::LeftOut(_) => size_of::<Self>(),
         }
     }
 }
@@ -119,6 +122,10 @@ pub(crate) fn decode(bytes: &[u8], offset_ns: i64) -> Result<Record, DecodeError
         abi::KIND_IMAGE => {
             let (record, path) = abi::ImageRecord::read_from_prefix(bytes).ok().ok_or(short)?;
             images::event(&record, path, offset_ns).ok_or(DecodeError::Parts)?
+        }
+        abi::KIND_LEFT_OUT => {
+            let record = abi::LeftOutRecord::read_from_bytes(bytes).ok().ok_or(short)?;
+            (abi::CLASS_EXEC, Decoded::LeftOut(key(record.process)))
         }
         kind => return Err(DecodeError::Kind { kind }),
     };

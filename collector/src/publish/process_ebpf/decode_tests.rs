@@ -3,11 +3,12 @@
 //! The captures are in `fixtures/`. `BYGONE_CAPTURE=1 cargo test -p bygone captures` writes new
 //! ones.
 
-use bygone_probe_abi::CLASSES;
+use bygone_probe_abi::{self as abi, CLASSES};
 use expect_test::{expect, expect_file};
+use zerocopy::IntoBytes;
 
 use super::{DecodeError, Decoded, Record, absolute, decode};
-use crate::events::ProcessEvent;
+use crate::events::{ProcessEvent, ProcessKey};
 
 const EXEC: &[u8] = include_bytes!("fixtures/exec.bin");
 const SCRIPT: &[u8] = include_bytes!("fixtures/script.bin");
@@ -27,6 +28,20 @@ fn record(bytes: &[u8]) -> Record {
 #[test]
 fn the_captured_exec_decodes_as_before() {
     expect_file!["fixtures/exec.txt"].assert_debug_eq(&record(EXEC).event);
+}
+
+#[test]
+fn a_process_that_is_left_out_is_told() {
+    let record = |length: u32| abi::LeftOutRecord {
+        header: abi::Header { kind: abi::KIND_LEFT_OUT, length, time_ns: 9 },
+        process: abi::Process { pid: 7, reserved: 0, start_ns: 8 },
+    };
+    let decoded = decode(record(32).as_bytes(), 0).unwrap();
+    let process = ProcessKey { pid: 7, start_ns: 8 };
+    assert_eq!((decoded.boot_ns, decoded.event), (9, Decoded::LeftOut(process)));
+    let record = record(31);
+    let short = &record.as_bytes()[..31];
+    assert_eq!(decode(short, 0), Err(DecodeError::Short { bytes: 31 }));
 }
 
 #[test]

@@ -24,6 +24,7 @@ use crate::events::{Action, ActionEvent, CollectorEvent, ExecEvent, Gap, GapReas
 use crate::host::process_cache::ProcessCache;
 use crate::publish::gathered::Gathered;
 use crate::publish::privacy::Privacy;
+use crate::publish::rate_limit::RateLimit;
 use crate::publish::{BATCH_EVENTS_MAX, Batch, Closed, Events, PublishError, Sink, Stop};
 
 use super::clock::Clock;
@@ -63,6 +64,7 @@ pub(crate) struct Reader {
     clock: Clock,
     privacy: Privacy,
     parts: Parts,
+    limit: RateLimit,
     own_pid: u32,
     cache: ProcessCache,
     host_paths: HostPaths,
@@ -89,7 +91,13 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    pub(crate) fn new(attached: Attached, clock: Clock, privacy: Privacy, audit: Audit) -> Self {
+    pub(crate) fn new(
+        attached: Attached,
+        clock: Clock,
+        privacy: Privacy,
+        audit: Audit,
+        limit: RateLimit,
+    ) -> Self {
         let since_ns = attached.since_ns;
         let ledger = Ledger::new(SOURCE, attached.counted_ns, attached.skipped());
         Self {
@@ -97,6 +105,7 @@ impl Reader {
             clock,
             privacy,
             parts: Parts::default(),
+            limit,
             own_pid: std::process::id(),
             cache: ProcessCache::default(),
             host_paths: HostPaths::new(),
@@ -176,7 +185,9 @@ impl Reader {
                 return Ok(Err(closed));
             }
             // A program that was held up while it wrote its record hides what lies behind that.
-            if self.ledger.is_balanced(&self.attached.counts()?) {
+            let (counts, left_out) = self.attached.counts()?;
+            self.ledger.take_in(&left_out);
+            if self.ledger.is_balanced(&counts) {
                 break;
             }
             nap(NAP);
@@ -254,7 +265,7 @@ impl Reader {
             match self.publishable(record) {
                 Some(Decoded::Life(event)) => lives.push(event),
                 Some(Decoded::Act(event, _)) => acts.push(event),
-                Some(Decoded::ModuleFile(..)) | None => {}
+                Some(Decoded::ModuleFile(..) | Decoded::LeftOut(_)) | None => {}
             }
         }
         let mut events = Gathered::default();
@@ -279,7 +290,8 @@ impl Reader {
         }
     }
 
-    /// Books a record and completes its event; `None` for a snapshot of what is known already.
+    /// Books a record and completes its event; `None` for a snapshot of what is known already, and for
+    /// what is merged with others.
     fn publishable(&mut self, record: Record) -> Option<Decoded> {
         let is_snapshot = record.is_snapshot();
         if self.audit.takes(&record) {
@@ -297,11 +309,13 @@ impl Reader {
             self.modules.begins(process, tid, file);
             return None;
         }
-        if !is_snapshot {
-            self.ledger.stored(class, boot_ns, boot_ns < self.released_ns);
-        }
         match &mut event {
             Decoded::ModuleFile(..) => {}
+            Decoded::LeftOut(process) => {
+                self.cache.forget(*process);
+                self.limit.forget(*process);
+                return None;
+            }
             Decoded::Act(act, namespace) => {
                 self.name_processes(act, *namespace);
                 let (actor, tid) = (act.actor, act.tid);
@@ -328,6 +342,15 @@ impl Reader {
             Decoded::Life(ProcessEvent::Exit(exit)) => {
                 exit.path = self.cache.ended(exit.process, boot_ns);
             }
+        }
+        if let Decoded::Life(life) = &event
+            && self.limit.merges(life)
+        {
+            self.ledger.merged(class, boot_ns);
+            return None;
+        }
+        if !is_snapshot {
+            self.ledger.stored(class, boot_ns, boot_ns < self.released_ns);
         }
         Some(event)
     }
@@ -388,7 +411,8 @@ impl Reader {
         watermark_ns: u64,
         ended_ns: Option<u64>,
     ) -> Result<Result<(), Closed>, PublishError> {
-        let counts = self.attached.counts()?;
+        let (counts, left_out) = self.attached.counts()?;
+        self.ledger.take_in(&left_out);
         let offset_ns = self.clock.offset_ns();
         let now_ns = clock::boot_ns();
         let mut events = self.stall(&counts, now_ns);
@@ -403,11 +427,19 @@ impl Reader {
             events.extend(self.audit(&counts, now_ns));
         }
         let offset = |boot_ns| real_ns(boot_ns, offset_ns);
-        let ends = self.looks.finish(self.released_ns, &mut self.cache, offset);
+        let mut ends = self.looks.finish(self.released_ns, &mut self.cache, offset);
+        // What nothing else is told of needs no end.
+        ends.retain(|end| self.limit.tells_end(end));
         if !ends.is_empty()
             && let Err(closed) = self.send(sink, Events::Process(ends), None)
         {
             return Ok(Err(closed));
+        }
+        let over_ns = if ended_ns.is_some() { i64::MAX } else { offset(self.released_ns) };
+        for summaries in self.limit.take(over_ns) {
+            if let Err(closed) = self.send(sink, Events::Summary(summaries), None) {
+                return Ok(Err(closed));
+            }
         }
         events.extend(self.ledger.losses(&counts, now_ns, offset_ns, detail.as_deref()));
         events.extend(self.undecodable.take(SOURCE, now_ns, offset_ns));

@@ -6,7 +6,9 @@ use aya::Ebpf;
 use aya::maps::{Array, MapData, ProgramArray};
 use aya::programs::{Iter, ProgramFd};
 
-use super::load::{AttachError, TAIL_WALK, clone_fd, explain, patiently, set_tail, take_map};
+use super::load::{
+    AttachError, TAIL_FILTER, TAIL_WALK, clone_fd, explain, patiently, set_tail, take_map,
+};
 
 /// What the iterator is attached to.
 const HOOK: &str = "iter/task";
@@ -25,17 +27,22 @@ pub(crate) struct TaskIterator {
 }
 
 impl TaskIterator {
-    /// Loads the programs; they are given back, too.
+    /// Loads the programs, with rules also the one that compares; they are given back, too.
     ///
     /// # Errors
     /// In words, when the kernel takes them not.
-    pub(crate) fn load(mut ebpf: Ebpf) -> Result<(Self, Vec<ProgramFd>), String> {
+    pub(crate) fn load(mut ebpf: Ebpf, has_rules: bool) -> Result<(Self, Vec<ProgramFd>), String> {
         let types = aya::Btf::from_sys_fs().map_err(|error| error.to_string())?;
         let walk = load(&mut ebpf, "snapshot_walk", &types).map_err(words)?;
         let mut tails: ProgramArray<MapData> =
             take_map(&mut ebpf, "SNAPSHOT_WALK").map_err(words)?;
         set_tail(&mut tails, TAIL_WALK, &walk, "SNAPSHOT_WALK").map_err(words)?;
-        let programs = vec![walk, load(&mut ebpf, PROGRAM, &types).map_err(words)?];
+        let mut programs = vec![walk, load(&mut ebpf, PROGRAM, &types).map_err(words)?];
+        if has_rules {
+            let filter = load(&mut ebpf, "snapshot_filter", &types).map_err(words)?;
+            set_tail(&mut tails, TAIL_FILTER, &filter, "SNAPSHOT_WALK").map_err(words)?;
+            programs.push(filter);
+        }
         let lost = take_map(&mut ebpf, "SNAPSHOT_LOST").map_err(words)?;
         Ok((Self { ebpf, _tails: tails, lost, lost_told: 0 }, programs))
     }

@@ -23,6 +23,9 @@ const BUCKET_COUNT: usize = BUCKETS as usize;
 /// Per class, per counter: events seen and lost since the probes were loaded, all CPUs together.
 pub(crate) type Counts = [[[u64; 2]; BUCKET_COUNT]; CLASSES.len()];
 
+/// Likewise how many of the events seen the programs left out by rules.
+pub(crate) type LeftOut = [[u64; BUCKET_COUNT]; CLASSES.len()];
+
 /// What is not yet in an entry, of one counter.
 #[derive(Clone, Copy, Debug, Default)]
 struct Open {
@@ -32,6 +35,9 @@ struct Open {
     lost_told: u64,
     stored: u64,
     filtered: u64,
+    /// Of those filtered, those that rules left out.
+    excluded: u64,
+    merged: u64,
     late: u64,
     /// What was on its way when the counter was last booked.
     awaited: u64,
@@ -42,6 +48,8 @@ struct Open {
 pub(crate) struct Ledger {
     source: &'static str,
     open: [[Open; BUCKET_COUNT]; CLASSES.len()],
+    /// What rules had left out when that was last taken in.
+    left_out: LeftOut,
     /// Number of the bucket that is closed next.
     next: u64,
     skipped_booked: [Option<u64>; CLASSES.len()],
@@ -59,6 +67,7 @@ impl Ledger {
         Self {
             source,
             open: Default::default(),
+            left_out: LeftOut::default(),
             next: boot_ns / BUCKET_NS,
             skipped_booked: skipped,
             undecodable: 0,
@@ -83,6 +92,24 @@ impl Ledger {
     /// Books a record that came and could not be decoded as lost, in whichever class it lacks.
     pub(crate) fn undecodable(&mut self) {
         self.undecodable += 1;
+    }
+
+    /// Books one event as merged into others.
+    pub(crate) fn merged(&mut self, class: usize, boot_ns: u64) {
+        if let Some(open) = self.open_mut(class, counter_of(boot_ns / BUCKET_NS)) {
+            open.merged += 1;
+        }
+    }
+
+    /// Books as left out what the programs left out since the last time.
+    pub(crate) fn take_in(&mut self, left_out: &LeftOut) {
+        let before = std::mem::replace(&mut self.left_out, *left_out);
+        let news = left_out.iter().flatten().zip(before.iter().flatten());
+        for (open, (now, before)) in self.open.iter_mut().flatten().zip(news) {
+            let new = now.saturating_sub(*before);
+            open.filtered += new;
+            open.excluded += new;
+        }
     }
 
     /// Whether a bucket can be closed now that everything before `watermark_ns` was read.
@@ -134,7 +161,7 @@ impl Ledger {
         counts.iter().flatten().zip(open).all(|([seen, lost], open)| {
             let [seen_before, lost_before] = open.booked;
             let lost = lost.saturating_sub(lost_before);
-            let here = open.stored + open.filtered + self.undecodable;
+            let here = open.stored + open.filtered + open.merged + self.undecodable;
             seen.saturating_sub(seen_before) <= here + lost
         })
     }
@@ -190,7 +217,7 @@ impl Ledger {
             for counter in 0..BUCKET_COUNT {
                 let now = count(counts, class, counter);
                 let open = self.open_mut(class, counter).map(|open| *open).unwrap_or_default();
-                if open.stored + open.filtered > 0 || now[0] > open.booked[0] {
+                if open.stored + open.filtered + open.merged > 0 || now[0] > open.booked[0] {
                     let bucket = latest_bucket(counter, last * BUCKET_NS);
                     self.close_counter((class, bucket), counts, (None, true), offset_ns, entries);
                 }
@@ -219,7 +246,7 @@ impl Ledger {
         let counter = counter_of(bucket);
         let now = count(counts, class, counter);
         let open = self.open_mut(class, counter).map(std::mem::take).unwrap_or_default();
-        let known = open.stored + open.filtered;
+        let known = open.stored + open.filtered + open.merged;
         let mut rest = now[0].saturating_sub(open.booked[0]).saturating_sub(known);
         let mut take = |at_most: u64| {
             let taken = rest.min(at_most);
@@ -246,7 +273,8 @@ impl Ledger {
             seen,
             stored: open.stored,
             filtered: open.filtered,
-            merged: 0,
+            excluded: open.excluded,
+            merged: open.merged,
             lost: seen - known,
             missed,
             late: open.late,
@@ -330,7 +358,7 @@ fn class_name(class: usize) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::{BUCKET_NS, CLASSES, Counts, Ledger, Undecodable, latest_bucket};
+    use super::{BUCKET_NS, BUCKETS, CLASSES, Counts, Ledger, Undecodable, latest_bucket};
     use crate::events::{CollectorEvent, Gap, LedgerEntry};
 
     const SECOND: u64 = 1_000_000_000;
@@ -427,6 +455,33 @@ mod tests {
         assert!(!ledger.is_balanced(&counts));
         ledger.filtered(0, 3 * BUCKET_NS);
         assert!(ledger.is_balanced(&counts));
+    }
+
+    #[test]
+    fn what_rules_leave_out_is_booked_once_and_what_is_merged_too() {
+        let mut ledger = ledger();
+        let (mut counts, mut left_out) =
+            (Counts::default(), [[0; BUCKETS as usize]; CLASSES.len()]);
+        counts[0][3] = [9, 1];
+        left_out[0][3] = 4;
+        ledger.take_in(&left_out);
+        ledger.take_in(&left_out);
+        ledger.filtered(0, 3 * BUCKET_NS);
+        ledger.merged(0, 3 * BUCKET_NS);
+        assert!(!ledger.is_balanced(&counts));
+        ledger.merged(0, 3 * BUCKET_NS);
+        ledger.stored(0, 3 * BUCKET_NS, false);
+        assert!(ledger.is_balanced(&counts));
+        let none = skipped([None; 3]);
+        let closed = entries(ledger.close(&counts, none, 4 * BUCKET_NS + SECOND, 0, false));
+        let LedgerEntry { seen, stored, filtered, excluded, merged, lost, .. } = closed[0];
+        assert_eq!((seen, stored, filtered, excluded, merged, lost), (9, 1, 5, 4, 2, 1));
+        left_out[0][3] = 6;
+        counts[0][3] = [11, 1];
+        ledger.take_in(&left_out);
+        let all = entries(ledger.close(&counts, none, 12 * BUCKET_NS + SECOND, 0, false));
+        let last = all.iter().rfind(|entry| entry.class == "exec").unwrap();
+        assert_eq!((last.seen, last.filtered, last.excluded, last.lost), (2, 2, 2, 0));
     }
 
     #[test]

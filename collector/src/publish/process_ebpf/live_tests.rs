@@ -19,6 +19,7 @@ use crate::publish::{CHANNEL_BATCHES_MAX, Publisher, Stop};
 mod actions;
 mod audit;
 mod context;
+mod filters;
 pub(super) mod harness;
 mod images;
 

@@ -12,8 +12,9 @@ use bygone_probe_abi::{
 };
 
 use super::calls::{self, WatchedCalls};
+use super::filter::Filter;
 use super::iterate::TaskIterator;
-use super::ledger::Counts;
+use super::ledger::{Counts, LeftOut};
 use super::links::RawLink;
 use super::offsets::{Resolved, resolve};
 use super::sys::program_counts;
@@ -54,6 +55,7 @@ const EXIT_FALLBACK: (&str, &str) = ("exit_last_thread", "sched_process_exit");
 /// Entries of the arrays of programs that others call.
 pub(super) const TAIL_WALK: u32 = 0;
 const TAIL_PARTS: u32 = 1;
+pub(super) const TAIL_FILTER: u32 = 2;
 
 /// Class, program and tracepoint of what processes do to others, apart from system calls.
 const ACTS: [(&str, &str, &str); 3] = [
@@ -174,7 +176,7 @@ pub(crate) struct Attached {
     pub(crate) ring: RingBuf<MapData>,
     /// Where long arguments and environments come from, before the records.
     pub(crate) bulk: RingBuf<MapData>,
-    counters: PerCpuArray<MapData, [u64; 2]>,
+    counters: PerCpuArray<MapData, [u64; 3]>,
     /// Where what processes do to others comes from.
     pub(crate) acts: RingBuf<MapData>,
     /// Dropping these detaches the programs.
@@ -205,20 +207,21 @@ impl Attached {
         }
     }
 
-    /// What the kernel has counted so far.
+    /// What the kernel has counted so far, and of that what rules left out.
     ///
     /// # Errors
     /// When the map cannot be read.
-    pub(crate) fn counts(&self) -> Result<Counts, aya::maps::MapError> {
-        let mut counts = Counts::default();
-        let all = counts.iter_mut().flatten();
-        for (index, total) in (0..).zip(all) {
-            for [seen, lost] in self.counters.get(&index, 0)?.iter() {
+    pub(crate) fn counts(&self) -> Result<(Counts, LeftOut), aya::maps::MapError> {
+        let (mut counts, mut left_out) = (Counts::default(), LeftOut::default());
+        let all = counts.iter_mut().flatten().zip(left_out.iter_mut().flatten());
+        for (index, (total, left_out)) in (0..).zip(all) {
+            for [seen, lost, filtered] in self.counters.get(&index, 0)?.iter() {
                 total[0] += seen;
                 total[1] += lost;
+                *left_out += filtered;
             }
         }
-        Ok(counts)
+        Ok((counts, left_out))
     }
 
     /// Detaches the programs: nothing is added to the rings from then on.
@@ -305,13 +308,18 @@ pub(crate) fn attach(config: &ProcessEbpfConfig) -> Result<Attached, AttachError
     }
     raise_memory_limit();
     let fallback = config.force_exit_fallback || !resolved.exit_says_last;
-    let mut ebpf = prepare(&resolved, config, fallback)?;
-    let mut attached = attach_all(&mut ebpf, resolved.disabled, fallback)?;
+    let mut filter = Filter::new(&config.selection.exclusions);
+    if config.audit_interval.is_some() {
+        filter = filter.without_own();
+    }
+    let mut ebpf = prepare(&resolved, config, &filter, fallback)?;
+    filter.fill(&mut ebpf)?;
+    let mut attached = attach_all(&mut ebpf, resolved.disabled, fallback, filter.has_rules())?;
     attach_acts(&mut ebpf, config, &mut attached);
     attached.since_ns = clock::boot_ns();
     prove(&attached)?;
     if attached.disabled[0].is_none() {
-        match TaskIterator::load(ebpf) {
+        match TaskIterator::load(ebpf, filter.has_rules()) {
             Ok((mut iterator, programs)) => {
                 attached.others.extend(programs);
                 attached.snapshot_error = iterator.run().err();
@@ -335,6 +343,7 @@ fn raise_memory_limit() {
 fn prepare(
     resolved: &Resolved,
     config: &ProcessEbpfConfig,
+    filter: &Filter,
     fallback: bool,
 ) -> Result<Ebpf, AttachError> {
     let cpus = aya::util::nr_cpus().map_err(|(_, error)| AttachError::Cpus(error))?;
@@ -352,16 +361,15 @@ fn prepare(
         SignalChoice::All => SIGNALS_ALL,
     };
     loader.override_global("SIGNALS", &signals, true);
-    let has_files = CLASSES
-        .iter()
-        .zip(&resolved.disabled)
-        .all(|(class, disabled)| *class != "image" || disabled.is_none());
+    let mut disabled = CLASSES.iter().zip(&resolved.disabled);
+    let has_files = disabled.all(|(class, why)| *class != "image" || why.is_none());
     let images = match config.images {
         ImageChoice::First if has_files => IMAGES_FIRST,
         ImageChoice::All if has_files => IMAGES_ALL,
         ImageChoice::None | ImageChoice::First | ImageChoice::All => IMAGES_NONE,
     };
     loader.override_global("IMAGES", &images, true);
+    filter.prepare(&mut loader);
     loader.map_max_entries("RING", config.ring_bytes);
     loader.map_max_entries("BULK", config.bulk_bytes);
     loader.map_max_entries("SLOTS", slots);
@@ -377,6 +385,7 @@ fn attach_all(
     ebpf: &mut Ebpf,
     disabled: [Option<String>; CLASSES.len()],
     fallback: bool,
+    has_rules: bool,
 ) -> Result<Attached, AttachError> {
     let counted_ns = clock::boot_ns();
     let mut attached = Attached {
@@ -398,7 +407,9 @@ fn attach_all(
     let exit = if fallback { EXIT_FALLBACK } else { EXIT };
     if attached.disabled[0].is_none() {
         let mut walks: ProgramArray<MapData> = take_map(ebpf, "WALK")?;
-        for (entry, name) in [(TAIL_WALK, "walk"), (TAIL_PARTS, "parts")] {
+        let tails = [(TAIL_WALK, "walk"), (TAIL_PARTS, "parts"), (TAIL_FILTER, "filter")];
+        let needed = if has_rules { tails.len() } else { tails.len() - 1 };
+        for (entry, name) in tails.into_iter().take(needed) {
             let program = load_tracepoint(ebpf, name, EXEC.1)?;
             set_tail(&mut walks, entry, &program, "WALK")?;
             attached.others.push(program);
@@ -512,7 +523,7 @@ fn prove(attached: &Attached) -> Result<(), AttachError> {
         command.args(["-c", ":"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command.status().is_ok()
     });
-    let counts =
+    let (counts, _) =
         attached.counts().map_err(|source| AttachError::Map { name: "COUNTERS", source })?;
     let life = CLASSES.iter().take(LIFE_CLASSES);
     for ((class, of_class), disabled) in life.zip(&counts).zip(&attached.disabled) {

@@ -94,6 +94,7 @@ fn entry(((bucket, class), counts): ((i64, EsClass), Counts)) -> LedgerEntry {
         seen: counts.stored.saturating_add(counts.lost),
         stored: counts.stored,
         filtered: 0,
+        excluded: 0,
         merged: 0,
         lost: counts.lost,
         missed: None,

@@ -316,7 +316,7 @@ fn collect(batches: &Receiver<Batch>) -> Published {
                     }
                 }
             }
-            Events::File(_) | Events::Action(_) | Events::Executable(_) => {
+            Events::File(_) | Events::Summary(_) | Events::Action(_) | Events::Executable(_) => {
                 panic!("no file event is sent")
             }
         }

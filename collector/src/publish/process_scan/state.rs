@@ -8,12 +8,14 @@ use super::{LIVES_MAX, SOURCE};
 use crate::events::{
     CollectorEvent, ExecEvent, Gap, GapReason, LedgerEntry, Noticed, ProcessEvent, ProcessKey,
 };
+use crate::host::exclude::Exclusions;
 use crate::host::process_cache::ProcessCache;
 use crate::host::program::{self, Running};
 use crate::host::reconcile::{Remembered, difference, end};
 use crate::publish::gathered::Gathered;
 use crate::publish::privacy::Privacy;
 use crate::publish::process_ebpf::clock::{Clock, boot_ns};
+use crate::publish::selection::{Fate, Selection, Selector};
 use crate::publish::{Batch, Closed, Events, Sink};
 
 /// Length of a row of the ledger, and of what a gap tells.
@@ -38,11 +40,19 @@ struct Unfound {
     found: u64,
 }
 
+/// What became of the events of one kind.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    stored: u64,
+    excluded: u64,
+}
+
 /// Everything from look to look.
 #[derive(Debug)]
 pub(super) struct State {
     clock: Clock,
     privacy: Privacy,
+    selector: Selector,
     /// What each runs, for its children.
     programs: ProcessCache,
     lives: HashMap<u32, Life>,
@@ -54,15 +64,16 @@ pub(super) struct State {
     unfound: Unfound,
     events: Vec<ProcessEvent>,
     collector: Vec<CollectorEvent>,
-    /// Per bucket, how many events were stored of `exec` and `exit`.
-    books: BTreeMap<i64, [u64; 2]>,
+    /// Per bucket, how many events were stored and left out of `exec` and `exit`.
+    books: BTreeMap<i64, [Counts; 2]>,
 }
 
 impl State {
-    pub(super) fn new(clock: Clock, privacy: Privacy) -> Self {
+    pub(super) fn new(clock: Clock, privacy: Privacy, exclusions: Exclusions) -> Self {
         Self {
             clock,
             privacy,
+            selector: Selector::new(Selection { exclusions, rate_limit: 0 }),
             programs: ProcessCache::default(),
             lives: HashMap::new(),
             buffer: Vec::new(),
@@ -195,7 +206,7 @@ impl State {
         self.unfound.found += found;
     }
 
-    /// Books an event that the ledger counts and keeps it until it is sent.
+    /// Books an event that the ledger counts and, unless it is left out, keeps it until it is sent.
     fn push(&mut self, mut event: ProcessEvent) {
         if let ProcessEvent::Exec(exec) = &mut event {
             self.programs.started(exec);
@@ -207,11 +218,17 @@ impl State {
             ProcessEvent::Exit(exit) => Some((1, exit.time_ns)),
             ProcessEvent::Fork(_) => None,
         };
+        let is_told = self.selector.fate(&event) == Fate::Told;
         if let Some((class, time_ns)) = counted {
             let bucket = self.books.entry(time_ns.div_euclid(BUCKET_NS)).or_default();
-            bucket.iter_mut().skip(class).take(1).for_each(|count| *count += 1);
+            if let Some(counts) = bucket.get_mut(class) {
+                counts.stored += u64::from(is_told);
+                counts.excluded += u64::from(!is_told);
+            }
         }
-        self.events.push(event);
+        if is_told {
+            self.events.push(event);
+        }
     }
 
     /// Closes the books up to the bucket of `time_ns`, and tells of what was not found.
@@ -292,14 +309,17 @@ fn threads(running: &Running) -> u64 {
 }
 
 /// The rows of the ledger of one bucket.
-fn entries((bucket, counts): (i64, [u64; 2])) -> impl Iterator<Item = CollectorEvent> {
-    ["exec", "exit"].into_iter().zip(counts).map(move |(class, stored)| {
+fn entries((bucket, counts): (i64, [Counts; 2])) -> impl Iterator<Item = CollectorEvent> {
+    ["exec", "exit"].into_iter().zip(counts).map(move |(class, counts)| {
+        let Counts { stored, excluded } = counts;
         CollectorEvent::Ledger(LedgerEntry {
             time_ns: bucket * BUCKET_NS,
             source: SOURCE.to_owned(),
             class: class.to_owned(),
-            seen: stored,
+            seen: stored + excluded,
             stored,
+            filtered: excluded,
+            excluded,
             ..LedgerEntry::default()
         })
     })
@@ -333,7 +353,7 @@ mod tests {
     fn a_life_is_found_changed_and_gone() {
         use std::io::{Read, Write};
 
-        let mut state = State::new(Clock::new(), Privacy::default());
+        let mut state = State::new(Clock::new(), Privacy::default(), Exclusions::default());
         state.look().unwrap();
         state.events.clear();
         let mut child = becomes_cat();
@@ -367,7 +387,7 @@ mod tests {
 
     #[test]
     fn books_hold_what_was_found_and_a_gap_what_was_not() {
-        let mut state = State::new(Clock::new(), Privacy::default());
+        let mut state = State::new(Clock::new(), Privacy::default(), Exclusions::default());
         state.look().unwrap();
         let mut child = becomes_cat();
         state.look().unwrap();

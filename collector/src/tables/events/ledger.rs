@@ -21,7 +21,7 @@ pub struct Ledger {
     pub seen: u64,
     /// Events that became rows.
     pub stored: u64,
-    /// Events that configuration left out.
+    /// Events that were left out: by configuration, or because no table is of them.
     pub filtered: u64,
     /// Events that were merged into others.
     pub merged: u64,
@@ -31,6 +31,8 @@ pub struct Ledger {
     pub missed: Option<u64>,
     /// Events stored after the watermark had passed their time.
     pub late: u64,
+    /// Of those filtered, events that would be rows but for `exclude_paths` and its like in `[process]`.
+    pub excluded: u64,
 }
 
 impl Subscriber for Ledger {
@@ -51,6 +53,7 @@ impl Subscriber for Ledger {
                 lost: entry.lost,
                 missed: entry.missed,
                 late: entry.late,
+                excluded: entry.excluded,
             }),
             CollectorEvent::Gap(_) | CollectorEvent::Capability(_) | CollectorEvent::Audit(_) => {
                 None

@@ -92,7 +92,7 @@ impl Running {
                 }
             }
             Events::Collector(events) => self.collector.extend(events),
-            Events::Process(_) | Events::Action(_) | Events::Executable(_) => {
+            Events::Process(_) | Events::Summary(_) | Events::Action(_) | Events::Executable(_) => {
                 panic!("files are not processes")
             }
         }

@@ -10,6 +10,7 @@ use super::super::decode::{Decoded, decode};
 use super::super::{ProcessEbpf, ProcessEbpfConfig};
 use crate::events::{
     Action, ActionEvent, CollectorEvent, ExecEvent, ExitEvent, ForkEvent, ProcessEvent, ProcessKey,
+    ProcessSummaryEvent,
 };
 use crate::publish::{Batch, CHANNEL_BATCHES_MAX, Events, Publisher, Stop};
 
@@ -20,6 +21,7 @@ pub(super) struct Recorded {
     pub(super) forks: Vec<ForkEvent>,
     pub(super) exits: Vec<ExitEvent>,
     pub(super) actions: Vec<ActionEvent>,
+    pub(super) summaries: Vec<ProcessSummaryEvent>,
     pub(super) collector: Vec<CollectorEvent>,
     pub(super) watermarks: Vec<i64>,
 }
@@ -35,6 +37,7 @@ impl Recorded {
             }),
             Events::Collector(events) => self.collector.extend(events),
             Events::Action(events) => self.actions.extend(events),
+            Events::Summary(events) => self.summaries.extend(events),
             Events::File(_) | Events::Executable(_) => panic!("no file events come from here"),
         }
     }
