@@ -68,7 +68,7 @@ fn excluded_programs_are_counted_and_not_recorded() {
     // A way over a link, as /bin is one of /usr/bin.
     std::os::unix::fs::symlink("opt", folder.path().join("link")).unwrap();
     let config = format!(
-        "[process]\nexclude_paths = [\"{0}/link/build/%%\"]\nexclude_parents = [\"{1}\"]\n\
+        "[process]\nexclude_paths = [\"{0}/link/build/%%\"]\nexclude_parents = [\"{1}\"]\nimages = \"none\"\n\
          [file]\nenabled = false\n[executable]\nenabled = false\n",
         folder.path().display(),
         parent.display()

@@ -14,7 +14,6 @@ pub mod executable;
 pub mod file_inotify;
 mod gathered;
 pub mod path_pattern;
-#[cfg(target_os = "linux")]
 pub mod privacy;
 #[cfg(target_os = "linux")]
 pub mod process_connector;

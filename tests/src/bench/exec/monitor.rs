@@ -74,7 +74,12 @@ impl Monitor {
                     return Some("no auditctl that the kernel answers; Debian: auditd".to_owned());
                 };
                 let taken = !status.lines().any(|line| line == "pid 0");
-                taken.then(|| "auditd or another listener runs already".to_owned())
+                let ruled = output("auditctl", &["-l"]).is_some_and(|all| all.contains("execve"));
+                match (taken, ruled) {
+                    (true, _) => Some("auditd or another listener runs already".to_owned()),
+                    (_, true) => Some("there is a rule for execve already: auditctl -l".to_owned()),
+                    (false, false) => None,
+                }
             }
         }
     }
