@@ -4,7 +4,7 @@ use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::macros::{map, raw_tracepoint};
 use aya_ebpf::maps::LruHashMap;
 use aya_ebpf::programs::RawTracePointContext;
-use bygone_probe_abi::{CLASS_EXIT, ExitRecord, Header, KIND_EXIT, MARK_LEFT_OUT, Process};
+use bygone_probe_abi::{CLASS_EXIT, ExitRecord, Header, KIND_EXIT, Process};
 
 use crate::offsets::{
     SIGNAL_FLAGS, SIGNAL_GROUP_EXIT_CODE, SIGNAL_LIVE, SIGNAL_READ, SIGNAL_RSS_MAX, SIGNAL_RUNTIME,
@@ -75,7 +75,7 @@ pub fn exit_last_thread(context: RawTracePointContext) -> i32 {
 fn send(ending: u64, process: Process) {
     let time_ns = task::boot_ns();
     counters::seen(CLASS_EXIT, time_ns);
-    if filter::any() && filter::forget(&process) & MARK_LEFT_OUT != 0 {
+    if filter::any() && filter::end(&process) {
         counters::filtered(CLASS_EXIT, time_ns);
         return;
     }

@@ -17,16 +17,17 @@ use aya_ebpf::macros::{map, raw_tracepoint};
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, ProgramArray};
 use aya_ebpf::programs::RawTracePointContext;
 use bygone_probe_abi::{
-    CLASS_EXEC, EXEC_CGROUP_WALKED, EXEC_PATH_WALKED, EXEC_SNAPSHOT, FILTER_CGROUPS,
-    FILTER_PARENTS, FILTER_PATHS, FILTER_USERS, FILTER_USERS_MAX, Header, KIND_LEFT_OUT,
-    LeftOutRecord, MARK_LEFT_OUT, MARK_PARENT, MARKS_MAX, Mark, Process, REACH_BELOW, RULE_WORDS,
-    RULES_MAX, Rule, Slot, TAIL_BYTES, WALK_NONE,
+    CLASS_EXEC, ENDED_MARKS_MAX, EXEC_CGROUP_WALKED, EXEC_PATH_WALKED, EXEC_SNAPSHOT,
+    FILTER_CGROUPS, FILTER_PARENTS, FILTER_PATHS, FILTER_USERS, FILTER_USERS_MAX, Header,
+    KIND_LEFT_OUT, LeftOutRecord, MARK_LEFT_OUT, MARK_PARENT, MARKS_MAX, Mark, Process,
+    REACH_BELOW, RULE_WORDS, RULES_MAX, Rule, Slot, TAIL_BYTES, WALK_NONE,
 };
 
 use crate::offsets::{
     COLLECTOR, FILE_INODE, FILTER_RULES, FILTERS, INODE_NUMBER, MM_EXE_FILE, TASK_MM,
+    TASK_REAL_PARENT, TASK_TGID,
 };
-use crate::read::long;
+use crate::read::{int, long};
 use crate::{counters, ring, scratch, walk};
 
 /// The rules. The collector sets the size and fills it before anything is attached.
@@ -40,6 +41,21 @@ static USERS: HashMap<u32, u8> = HashMap::with_max_entries(FILTER_USERS_MAX, 0);
 /// What was found of processes, by their ids. The collector makes it small when there are no rules.
 #[map]
 static MARKS: LruHashMap<u32, Mark> = LruHashMap::with_max_entries(MARKS_MAX, 0);
+
+/// Left out until their end, which came: what the kernel does of their account after that.
+#[map]
+static ENDED_MARKS: LruHashMap<u32, Mark> = LruHashMap::with_max_entries(ENDED_MARKS_MAX, 0);
+
+/// Not 0 once all processes were looked at for the first time.
+#[map]
+static LOOKED: Array<u32> = Array::with_max_entries(1, 0);
+
+/// Whether rules are to be compared with what was found running. Later looks leave nothing out: who was
+/// recorded stays so until it starts another program, whatever its user, parent or cgroup became.
+#[inline(always)]
+pub fn is_first_look() -> bool {
+    LOOKED.get(0).is_some_and(|looked| *looked == 0)
+}
 
 /// Whether there are rules of some of these kinds: `FILTER_…` flags.
 #[inline(always)]
@@ -60,10 +76,39 @@ pub fn concerns(process: &Process, parent: &Process) -> bool {
     any() && process.pid != COLLECTOR.load() && parent.pid != COLLECTOR.load()
 }
 
+/// Whether a task is what the collector starts to audit itself.
+#[inline(always)]
+pub fn is_audit(task: u64) -> bool {
+    let collector = COLLECTOR.load();
+    collector != 0 && int(long(task, &TASK_REAL_PARENT), &TASK_TGID) == collector
+}
+
 /// Whether what a process does is left out.
 #[inline(always)]
 pub fn leaves_out(process: &Process) -> bool {
-    any() && marks(process) & MARK_LEFT_OUT != 0
+    any() && (marks(process) & MARK_LEFT_OUT != 0 || has_ended(process))
+}
+
+/// Whether a process was left out and has had its exit: what it does until it is gone, such as telling
+/// its parent, is left out, too.
+#[inline(always)]
+fn has_ended(process: &Process) -> bool {
+    // SAFETY: the entry lives at least until this program ends; its fields are plain numbers.
+    ENDED_MARKS
+        .get_ptr(process.pid)
+        .is_some_and(|mark| unsafe { (*mark).start_ns } == process.start_ns)
+}
+
+/// Forgets a process that ends, and says whether it was left out.
+#[inline(always)]
+pub fn end(process: &Process) -> bool {
+    if forget(process) & MARK_LEFT_OUT == 0 {
+        return false;
+    }
+    let mark = Mark { start_ns: process.start_ns, marks: MARK_LEFT_OUT, reserved: 0 };
+    // What cannot be noted is recorded.
+    let _noted = ENDED_MARKS.insert(process.pid, mark, 0);
+    true
 }
 
 /// What is noted of a process: `MARK_…` flags.
@@ -147,7 +192,8 @@ pub fn step<C: EbpfContext>(context: &C, programs: &ProgramArray) {
     // SAFETY: the slot is ours and lives as long as the map.
     let slot = unsafe { &mut *slot_pointer };
     let is_last = slot.walk == WALK_NONE;
-    if concerns(&slot.record.process, &slot.record.parent) {
+    let is_later_look = slot.record.flags & EXEC_SNAPSHOT != 0 && !is_first_look();
+    if !is_later_look && concerns(&slot.record.process, &slot.record.parent) {
         compare(slot, is_last);
     }
     if slot.marks & MARK_LEFT_OUT != 0 {

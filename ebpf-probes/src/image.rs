@@ -28,6 +28,9 @@ use crate::read::{Window, has, int, long, member_or};
 use crate::walk::{End, NEXT};
 use crate::{act, call, counters, files, filter, namespaces, scratch, task, walk};
 
+/// The right to load modules, by its bit.
+const CAP_SYS_MODULE: u64 = 1 << 16;
+
 /// `MAP_ANONYMOUS` of `mmap(2)`.
 const MAP_ANONYMOUS: u64 = 0x20;
 
@@ -60,7 +63,9 @@ pub fn mmap_enter(context: TracePointContext) -> i32 {
     if inode == 0 {
         return 0;
     }
-    if filter::any() && filter::leaves_out(&task::process(task::current())) {
+    let current = task::current();
+    // The audit's own process would take the first mapping of what others map.
+    if filter::is_audit(current) || filter::leaves_out(&task::process(current)) {
         let time_ns = task::boot_ns();
         counters::seen(CLASS_IMAGE, time_ns);
         counters::filtered(CLASS_IMAGE, time_ns);
@@ -81,6 +86,11 @@ pub fn mmap_enter(context: TracePointContext) -> i32 {
 /// Beginning of `finit_module(2)`.
 #[tracepoint]
 pub fn module_enter(context: TracePointContext) -> i32 {
+    // The kernel refuses who has not the right, after this.
+    let (_, effective) = act::credentials(task::current());
+    if effective & CAP_SYS_MODULE == 0 {
+        return 0;
+    }
     let file = files::of_descriptor(field::<u64>(&context, ARGUMENTS) as u32);
     let inode = long(file, &FILE_INODE);
     if inode != 0 {

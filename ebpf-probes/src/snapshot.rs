@@ -58,7 +58,9 @@ pub extern "C" fn snapshot(context: *mut c_void) -> i32 {
         if before & MARK_LEFT_OUT != 0 {
             return 0;
         }
-        marks = filter::by_identity(task::owner(task).0, &parent);
+        if filter::is_first_look() {
+            marks = filter::by_identity(task::owner(task).0, &parent);
+        }
         if marks & MARK_LEFT_OUT != 0 && !filter::has(FILTER_PARENTS) {
             filter::leave_out(process, before, marks, task::boot_ns());
             return 0;

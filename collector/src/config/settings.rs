@@ -182,8 +182,8 @@ settings! {
         #[serde(deserialize_with = "super::excluded::cgroups")]
         key exclude_cgroups: Vec<String> = Vec::new();
         /// How often one executable file may be started in a second, or its processes fork, with rows of
-        /// their own; what is above that is counted in process_summary_events. 0: no limit. Tier "scan"
-        /// has none.
+        /// their own; what is above that is counted in process_summary_events. 0: no limit. Whoever starts
+        /// a program often enough hides its other starts in that second. Tier "scan" has no limit.
         key rate_limit: u32 = 0;
     }
     /// The content of what is executed: hashes, entropy, package.

@@ -25,6 +25,8 @@ pub const RULE_WORDS: usize = 32;
 pub const FILTER_USERS_MAX: u32 = 64;
 /// Processes that are remembered as left out, or as those whose children are.
 pub const MARKS_MAX: u32 = 16_384;
+/// Processes that were left out and whose ends are remembered for a moment.
+pub const ENDED_MARKS_MAX: u32 = 1024;
 
 /// [`Rule::reach`]: the path itself.
 pub const REACH_ITSELF: u32 = 0;

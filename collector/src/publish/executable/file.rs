@@ -15,8 +15,9 @@
 //! would, from that one's root and without links of `/proc`, which are others here. What is found counts
 //! as what ran when it has not changed since, by its change time: content, names, owner and mode cannot
 //! change without that one. Of a change within the kernel's tick of the exec it would not tell, so that
-//! a script that was written so shortly before is called unproven. A folder above that was put in place of
-//! another one does not show.
+//! a script that was written so shortly before is called unproven. What lacks the right to be executed is
+//! not it, nor what a younger link leads to. A folder above that was put in place of another one, or a
+//! link in the middle of the path, does not show.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -26,7 +27,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, fstatfs, openat, openat2};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstatfs, openat, openat2};
 
 use super::inbox::Request;
 use crate::events::{ContentKey, ExecutableKind, ProgramFile};
@@ -60,6 +61,8 @@ pub(super) struct Found {
     pub(super) is_deleted: bool,
     /// Whether it would look the same had it changed just after the exec.
     pub(super) is_unproven: bool,
+    /// Of a script: whether it cannot be what was executed, whatever its change time.
+    is_another: bool,
     /// Whether it is on a file system that is not read by default.
     pub(super) elsewhere: bool,
 }
@@ -131,8 +134,19 @@ fn look_script(root: &Path, path: &str, request: &Request) -> Option<Found> {
     let top = openat(CWD, top, flags | OFlags::DIRECTORY, Mode::empty()).ok()?;
     let links = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let inside = bytes(inside);
-    let place = openat2(top, OsStr::from_bytes(&inside), flags, Mode::empty(), links).ok()?;
+    let place = openat2(&top, OsStr::from_bytes(&inside), flags, Mode::empty(), links).ok()?;
+    let last =
+        openat2(&top, OsStr::from_bytes(&inside), flags | OFlags::NOFOLLOW, Mode::empty(), links);
+    let to_link = flags | OFlags::NOFOLLOW;
+    let last = openat2(&top, OsStr::from_bytes(&inside), to_link, Mode::empty(), links).ok()?;
+    let last = rustix::fs::fstat(&last).ok()?;
     let mut found = found(place, pid)?;
+    // The kernel executes nothing that nobody may execute, and a link made since leads elsewhere.
+    let nanoseconds = i64::try_from(last.st_ctime_nsec).unwrap_or(0);
+    let linked_ns = last.st_ctime.saturating_mul(1_000_000_000).saturating_add(nanoseconds);
+    let is_link = FileType::from_raw_mode(last.st_mode) == FileType::Symlink;
+    let is_new_link = is_link && linked_ns > request.time_ns.saturating_sub(TICK_NS);
+    found.is_another = is_new_link || found.mode & 0o111 == 0;
     found.is_unproven = found.content.ctime_ns > request.time_ns.saturating_sub(TICK_NS);
     Some(found)
 }
@@ -193,6 +207,7 @@ fn found(place: OwnedFd, pid: u32) -> Option<Found> {
         links: stat.nlink(),
         is_deleted: false,
         is_unproven: false,
+        is_another: false,
         elsewhere: is_elsewhere(kind),
         place,
     })
@@ -219,7 +234,7 @@ fn is_it(found: &Found, request: &Request) -> bool {
                 && ctime_ns.is_none_or(|ctime_ns| ctime_ns == content.ctime_ns)
                 && size.is_none_or(|size| size == content.size)
         }
-        None => content.ctime_ns <= request.time_ns,
+        None => !found.is_another && content.ctime_ns <= request.time_ns,
     }
 }
 
@@ -263,7 +278,11 @@ impl Found {
     /// # Errors
     /// When the system refuses.
     pub(super) fn open(&self) -> io::Result<File> {
-        File::open(format!("/proc/self/fd/{}", self.place.as_raw_fd()))
+        use std::os::unix::fs::OpenOptionsExt as _;
+        // Whoever holds a lease of it would be waited for.
+        let flags = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
+        let place = format!("/proc/self/fd/{}", self.place.as_raw_fd());
+        File::options().read(true).custom_flags(flags).open(place)
     }
 
     /// Whether an open file is still the content that was found. A write changes the change time.
@@ -275,6 +294,8 @@ impl Found {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
     use crate::events::ProcessKey;
     use crate::publish::executable::inbox::Met;
@@ -341,12 +362,29 @@ mod tests {
     fn a_script_is_what_has_not_changed_since() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("script");
-        fs::write(&path, "#!/bin/sh").unwrap();
+        script_file(&path);
         let ctime_ns = look(&path, 1).unwrap().content.ctime_ns;
         let find = |time_ns| find(&request(&path, None, time_ns), own_namespace());
         assert!(find(ctime_ns).unwrap().is_unproven);
         assert!(!find(ctime_ns + TICK_NS).unwrap().is_unproven);
         assert_eq!(find(ctime_ns - 1).unwrap_err(), Missing::Changed);
+        // It makes its path a link to another one, which is older.
+        let other = folder.path().join("other");
+        fs::rename(&path, &other).unwrap();
+        let older_ns = look(&other, 1).unwrap().content.ctime_ns;
+        std::os::unix::fs::symlink(&other, &path).unwrap();
+        let linked_ns = content(&fs::symlink_metadata(&path).unwrap()).ctime_ns;
+        assert!(find(linked_ns + TICK_NS).is_ok(), "it was a link when it was executed");
+        assert!(older_ns <= linked_ns);
+        assert_eq!(find(older_ns.max(linked_ns - 1)).unwrap_err(), Missing::Changed);
+        // What nobody may execute was not.
+        fs::set_permissions(&other, fs::Permissions::from_mode(0o600)).unwrap();
+        assert_eq!(find(i64::MAX).unwrap_err(), Missing::Changed);
+    }
+
+    fn script_file(path: &Path) {
+        fs::write(path, "#!/bin/sh").unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
     #[test]
@@ -354,7 +392,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let jail = folder.path().join("jail");
         fs::create_dir_all(jail.join("bin")).unwrap();
-        fs::write(jail.join("bin/x"), "#!/bin/sh").unwrap();
+        script_file(&jail.join("bin/x"));
         // Outside of the jail there is no such file.
         std::os::unix::fs::symlink("/bin/x", jail.join("link")).unwrap();
         let inode = fs::metadata(jail.join("bin/x")).unwrap().ino();

@@ -9,8 +9,7 @@
 //! cache of processes.
 //!
 //! A class of which the event is there has passed. One of which it has not come, though all up to two
-//! seconds later was read and nothing of the class was lost or left out by configuration meanwhile, has
-//! failed: from its last passed audit on, until it passes again, it is a gap. One that passed before and
+//! seconds later was read and nothing of the class was lost meanwhile, has failed: from its last passed audit on, until it passes again, it is a gap. One that passed before and
 //! fails twice in a row is broken: attaching anew mends that. No audit decides what could not be tried.
 
 mod stimulus;
@@ -50,7 +49,15 @@ const ALWAYS: [u32; 3] = [abi::CLASS_FORK, abi::CLASS_EXEC, abi::CLASS_EXIT];
 
 const CLASS_COUNT: usize = CLASSES.len();
 
-/// Per class, what is counted of it that excuses a missing event: lost, or left out.
+/// Whether the collector knows by which ids the kernel names its processes: it does in the initial pid
+/// namespace.
+pub(super) fn can_be_made() -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let namespace = std::fs::metadata("/proc/self/ns/pid");
+    namespace.is_ok_and(|namespace| namespace.ino() == INITIAL_PID_NAMESPACE)
+}
+
+/// Per class, what is counted of it that excuses a missing event: what was lost.
 pub(crate) type Excuses = [u64; CLASS_COUNT];
 
 /// Something of each class.
@@ -227,12 +234,7 @@ impl Audit {
         since_ns: u64,
     ) -> Self {
         let standing = Standing { told_ns: since_ns, ..Standing::default() };
-        // In another one the collector does not know by which ids the kernel names its processes.
-        let namespace = std::fs::metadata("/proc/self/ns/pid");
-        let is_initial = namespace.is_ok_and(|namespace| {
-            std::os::unix::fs::MetadataExt::ino(&namespace) == INITIAL_PID_NAMESPACE
-        });
-        let interval = interval.filter(|_| is_initial);
+        let interval = interval.filter(|_| can_be_made());
         Self {
             command,
             interval_ns: interval.map(|all| u64::try_from(all.as_nanos()).unwrap_or(u64::MAX)),

@@ -209,10 +209,15 @@ fn attach_to(
 }
 
 impl WatchedCalls {
-    /// The class and the name of a call of which a program is not attached any more.
-    pub(crate) fn gone(&self) -> Option<(&'static str, &'static str)> {
-        let (call, _) = self.links.iter().find(|(_, link)| !link.is_there())?;
-        Some((class(call.act), call.name))
+    /// The class and the name of each call of which a program is not attached any more.
+    pub(crate) fn gone(&self) -> impl Iterator<Item = (&'static str, &'static str)> + '_ {
+        let gone = self.links.iter().filter(|(_, link)| !link.is_there());
+        gone.flat_map(|(call, _)| {
+            // Files that are mapped are told by the same program as memory is.
+            let image = abi::CLASSES.get(abi::CLASS_IMAGE as usize).copied();
+            let image = image.filter(|_| call.act == abi::CALL_MMAP);
+            [Some(class(call.act)), image].into_iter().flatten().map(|class| (class, call.name))
+        })
     }
 }
 

@@ -7,7 +7,7 @@ use zerocopy::FromBytes;
 
 use super::{actions, images};
 use crate::events::{
-    ActionEvent, CapabilitySets, Credentials, ExecEvent, ExitEvent, ForkEvent, ModuleFile,
+    Action, ActionEvent, CapabilitySets, Credentials, ExecEvent, ExitEvent, ForkEvent, ModuleFile,
     Namespaces, Noticed, ProcessEvent, ProcessKey, ProgramFile, Usage,
 };
 use crate::host::containers;
@@ -74,8 +74,17 @@ impl Decoded {
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Life(event) => event.bytes(),
-            Self::Act(..) => size_of::<Self>() + abi::ACT_TEXT_MAX,
-            Self::ModuleFile(..) => size_of::<Self>() + size_of::<ModuleFile>(),
+            Self::Act(act, _) => {
+                let path = match &act.action {
+                    Action::Image(image) => image.path.as_ref().map_or(0, String::len),
+                    _ => abi::ACT_TEXT_MAX,
+                };
+                size_of::<Self>() + path
+            }
+            Self::ModuleFile(_, _, file) => {
+                let path = file.path.as_ref().map_or(0, String::len);
+                size_of::<Self>() + size_of::<ModuleFile>() + path
+            }
             Self::LeftOut(_) => size_of::<Self>(),
         }
     }

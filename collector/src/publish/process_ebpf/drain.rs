@@ -468,13 +468,13 @@ impl Reader {
         self.broken = self.audit.broken().map(|class| {
             format!("the {class} probe is attached and does not fire any more: attaching it anew")
         });
-        match self.attached.gone() {
-            Some((class, what)) => {
-                let time = (self.there_ns, now_ns);
-                events.push(audit::gap(class, &what, time, offset_ns));
-                self.broken = Some(format!("{what}: attaching it anew"));
-            }
-            None => self.there_ns = now_ns,
+        let gone = self.attached.gone();
+        if gone.is_empty() {
+            self.there_ns = now_ns;
+        }
+        for (class, what) in gone {
+            events.push(audit::gap(class, &what, (self.there_ns, now_ns), offset_ns));
+            self.broken = Some(format!("{what}: attaching it anew"));
         }
         events
     }

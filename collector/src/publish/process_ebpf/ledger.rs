@@ -255,7 +255,7 @@ impl Ledger {
         };
         let lost = take(now[1].saturating_sub(open.booked[1]));
         let undecodable = take(self.undecodable);
-        let never_came = take(if end { u64::MAX } else { open.awaited });
+        let never_came = take(if end { u64::MAX } else { open.awaited.saturating_sub(open.late) });
         self.undecodable -= undecodable;
         // More than the kernel has seen cannot be here, but the entry must add up whatever it says.
         let seen = known + lost + undecodable + never_came;

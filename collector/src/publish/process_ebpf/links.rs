@@ -13,8 +13,11 @@ use aya::programs::links::FdLink;
 use aya::programs::trace_point::TracePointLink;
 use aya::programs::{ProgramError, ProgramFd};
 
-use super::load::AttachError;
-use super::sys::{link_ids, open_raw_tracepoint};
+use bygone_probe_abi::CLASSES;
+
+use super::calls::WatchedCalls;
+use super::load::{AttachError, Attached};
+use super::sys::{link_ids, open_raw_tracepoint, program_counts};
 
 /// A program at a raw tracepoint.
 #[derive(Debug)]
@@ -49,6 +52,26 @@ impl RawLink {
     /// Whether it is what it was.
     pub(crate) fn is_there(&self) -> bool {
         link_ids(self.link.as_fd()) == self.ids
+    }
+}
+
+impl Attached {
+    /// The classes of which a program or its link is not there any more, each once, and what is missing,
+    /// in words.
+    pub(crate) fn gone(&self) -> Vec<(&'static str, String)> {
+        let name = |class: usize| CLASSES.get(class).copied().unwrap_or("unknown");
+        let links = self.links.iter().filter(|link| !link.is_there());
+        let links = links.map(|link| {
+            (name(link.class), format!("the program `{}` is not attached", link.program))
+        });
+        let programs = self.programs.iter().filter(|(_, fd)| program_counts(fd.as_fd()).is_none());
+        let programs = programs.map(|(class, _)| (name(*class), "its program is gone".to_owned()));
+        let calls = self.calls.iter().flat_map(WatchedCalls::gone);
+        let calls = calls.map(|(class, call)| (class, format!("{call} is not watched")));
+        let mut all: Vec<(&'static str, String)> = links.chain(programs).chain(calls).collect();
+        all.sort_unstable();
+        all.dedup_by_key(|(class, _)| *class);
+        all
     }
 }
 

@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
 
-use aya::maps::{MapData, PerCpuArray, ProgramArray, RingBuf};
+use aya::maps::{Array, MapData, PerCpuArray, ProgramArray, RingBuf};
 use aya::programs::{ProgramError, ProgramFd, RawTracePoint};
 use aya::{Ebpf, EbpfLoader};
 use bygone_probe_abi::{
@@ -18,7 +18,7 @@ use super::ledger::{Counts, LeftOut};
 use super::links::RawLink;
 use super::offsets::{Resolved, resolve};
 use super::sys::program_counts;
-use super::{ProcessEbpfConfig, clock, is_by_call, rights};
+use super::{ProcessEbpfConfig, audit, clock, is_by_call, rights};
 use crate::host::images::ImageChoice;
 use crate::host::signals::SignalChoice;
 use crate::publish::btf::{Btf, BtfError};
@@ -184,7 +184,7 @@ pub(crate) struct Attached {
     pub(crate) calls: Option<WatchedCalls>,
     /// What writes down all processes.
     pub(crate) iterator: Option<TaskIterator>,
-    programs: Vec<(usize, ProgramFd)>,
+    pub(super) programs: Vec<(usize, ProgramFd)>,
     /// Programs that are attached to no tracepoint: walks, and those of the iterator.
     others: Vec<ProgramFd>,
     /// The kernel empties such a map when nobody holds it.
@@ -230,19 +230,6 @@ impl Attached {
         if let Some(calls) = &mut self.calls {
             calls.links.clear();
         }
-    }
-
-    /// A class of which a program or its link is not there any more, and what is missing, in words.
-    pub(crate) fn gone(&self) -> Option<(&'static str, String)> {
-        let name = |class: usize| CLASSES.get(class).copied().unwrap_or("unknown");
-        let link = self.links.iter().find(|link| !link.is_there());
-        let program = self.programs.iter().find(|(_, fd)| program_counts(fd.as_fd()).is_none());
-        let call = self.calls.as_ref().and_then(WatchedCalls::gone);
-        link.map(|link| {
-            (name(link.class), format!("the program `{}` is not attached", link.program))
-        })
-        .or_else(|| program.map(|(class, _)| (name(*class), "its program is gone".to_owned())))
-        .or_else(|| call.map(|(class, call)| (class, format!("{call} is not watched"))))
     }
 
     /// Which routes of what is seen at system calls are not, in words.
@@ -309,7 +296,7 @@ pub(crate) fn attach(config: &ProcessEbpfConfig) -> Result<Attached, AttachError
     raise_memory_limit();
     let fallback = config.force_exit_fallback || !resolved.exit_says_last;
     let mut filter = Filter::new(&config.selection.exclusions);
-    if config.audit_interval.is_some() {
+    if config.audit_interval.is_some() && audit::can_be_made() {
         filter = filter.without_own();
     }
     let mut ebpf = prepare(&resolved, config, &filter, fallback)?;
@@ -319,10 +306,13 @@ pub(crate) fn attach(config: &ProcessEbpfConfig) -> Result<Attached, AttachError
     attached.since_ns = clock::boot_ns();
     prove(&attached)?;
     if attached.disabled[0].is_none() {
+        let mut looked: Array<MapData, u32> = take_map(&mut ebpf, "LOOKED")?;
         match TaskIterator::load(ebpf, filter.has_rules()) {
             Ok((mut iterator, programs)) => {
                 attached.others.extend(programs);
                 attached.snapshot_error = iterator.run().err();
+                let set = looked.set(0, 1, 0);
+                set.map_err(|source| AttachError::Map { name: "LOOKED", source })?;
                 attached.iterator = Some(iterator);
             }
             Err(error) => attached.snapshot_error = Some(error),

@@ -7,11 +7,15 @@
 use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 
+use rustix::fs::{CWD, Mode, OFlags, fstatfs, openat};
+
 use crate::events::{ModuleFile, ProcessKey};
+use crate::host::file_systems::is_elsewhere;
 use crate::host::module_signature as signature;
 use crate::host::text::bytes;
 
@@ -55,9 +59,17 @@ fn open(pid: u32, module: &ModuleFile) -> Option<File> {
     [format!("/proc/{pid}/root"), String::new()].into_iter().find_map(|root| {
         let mut place = PathBuf::from(root);
         place.as_mut_os_string().push(OsStr::from_bytes(&path));
-        // Opening a pipe would wait for who writes to it.
+        // What is there by now is looked at before it is opened for reading, without waiting.
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let found = openat(CWD, &place, flags, Mode::empty()).ok()?;
+        let found_at = format!("/proc/self/fd/{}", found.as_raw_fd());
+        if !std::fs::metadata(&found_at).ok()?.is_file()
+            || is_elsewhere(fstatfs(&found).ok()?.f_type)
+        {
+            return None;
+        }
         let flags = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
-        let file = OpenOptions::new().read(true).custom_flags(flags).open(place).ok()?;
+        let file = OpenOptions::new().read(true).custom_flags(flags).open(found_at).ok()?;
         let stat = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
         let is_same = stat.ino() == module.file.inode
             && Some(stat.size()) == module.file.size

@@ -1,12 +1,14 @@
 //! What rules leave out, by the programs in the kernel.
 
+use std::io::Read as _;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use super::super::ProcessEbpfConfig;
+use super::super::decode::Decoded;
 use super::harness::{Recorded, attach, quiet, record, run, sleeper, storm, words};
-use crate::events::{Action, CollectorEvent, ProcessKey};
+use crate::events::{Action, CollectorEvent, ProcessEvent, ProcessKey};
 use crate::host::exclude::Exclusions;
 use crate::publish::selection::Selection;
 
@@ -320,12 +322,49 @@ fn a_process_that_comes_to_be_left_out_is_not_found_missing() {
     let mut told: Vec<ProcessKey> = Vec::new();
     while let Some(item) = source.attached.ring.next() {
         let record = super::super::decode::decode(&item, 0).unwrap();
-        if let super::super::decode::Decoded::LeftOut(process) = record.event {
+        if let Decoded::LeftOut(process) = record.event {
             told.push(process);
         }
     }
     let told: Vec<u32> = told.iter().map(|process| process.pid).collect();
     assert_eq!(told, pids);
+}
+
+/// Who was recorded and takes up another user without starting a program stays recorded, whoever looks.
+#[test]
+fn a_later_look_leaves_nobody_out() {
+    const USER: u32 = 54_322;
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let config = excluding(Exclusions::new(&[], &[], &[USER], &[]).unwrap());
+    let Some(mut source) = attach(&config) else {
+        return;
+    };
+    let program = format!("import os; os.setuid({USER}); print(flush=True); input()");
+    let mut child = Command::new("python3")
+        .args(["-c", &program])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = [0];
+    child.stdout.take().unwrap().read_exact(&mut line).unwrap();
+    source.attached.iterator.as_mut().unwrap().run().unwrap();
+    drop(child.stdin.take());
+    child.wait().unwrap();
+    let (mut looked_at, mut ended) = (false, false);
+    while let Some(item) = source.attached.ring.next() {
+        match super::super::decode::decode(&item, 0).unwrap().event {
+            Decoded::LeftOut(process) => assert_ne!(process.pid, child.id()),
+            Decoded::Life(ProcessEvent::Exec(exec)) if exec.snapshot => {
+                looked_at |= exec.process.pid == child.id();
+            }
+            Decoded::Life(ProcessEvent::Exit(exit)) => ended |= exit.process.pid == child.id(),
+            _ => {}
+        }
+    }
+    assert!(looked_at && ended);
 }
 
 #[test]
