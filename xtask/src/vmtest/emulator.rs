@@ -18,8 +18,8 @@ use super::cache;
 use super::kernels::Architecture;
 use crate::apt::{self, Apt};
 
-/// How long a machine may run. The longest takes a sixth of it on two slow cores.
-const RUN_MAX: Duration = Duration::from_secs(900);
+/// How long a machine may run. On two idle cores it takes a third of it, beside other work all of half.
+const RUN_MAX: Duration = Duration::from_secs(1800);
 
 /// How often it is looked whether a machine has gone off.
 const POLL: Duration = Duration::from_millis(100);

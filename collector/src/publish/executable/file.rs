@@ -135,8 +135,6 @@ fn look_script(root: &Path, path: &str, request: &Request) -> Option<Found> {
     let links = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let inside = bytes(inside);
     let place = openat2(&top, OsStr::from_bytes(&inside), flags, Mode::empty(), links).ok()?;
-    let last =
-        openat2(&top, OsStr::from_bytes(&inside), flags | OFlags::NOFOLLOW, Mode::empty(), links);
     let to_link = flags | OFlags::NOFOLLOW;
     let last = openat2(&top, OsStr::from_bytes(&inside), to_link, Mode::empty(), links).ok()?;
     let last = rustix::fs::fstat(&last).ok()?;
