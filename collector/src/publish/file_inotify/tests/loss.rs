@@ -79,6 +79,15 @@ fn an_overflow_is_a_gap_and_its_changes_are_found() {
 
 #[test]
 fn what_is_made_while_watches_are_set_up_is_told_once() {
+    // Which of the two is faster is chance.
+    const TRIES: usize = 10;
+    let told = (0..TRIES).any(|_| told_while_watches_are_set_up() > 0);
+    assert!(told, "nothing was made while watches were set up");
+}
+
+/// Makes folders and files while watches are set up below them. Each must be told once if it came after
+/// that began; says how many came.
+fn told_while_watches_are_set_up() -> usize {
     let folder = Folder::new();
     for number in 0..300 {
         fs::create_dir_all(folder.path(&format!("z{number}/below"))).unwrap();
@@ -107,15 +116,16 @@ fn what_is_made_while_watches_are_set_up_is_told_once() {
     let mut told_count = 0;
     for path in made {
         let stat = Stat::of_path(&folder.path(&path)).unwrap();
+        // Where the file system does not tell, it cannot be said what came first.
         let Some(btime_ns) = stat.btime_ns else {
-            return;
+            return 1;
         };
         let told = folder.count(&files, Created, &path);
         let expected = usize::from(btime_ns >= attached_ns);
         assert_eq!(told, expected, "{path}, made {} ns after attaching", btime_ns - attached_ns);
         told_count += told;
     }
-    assert!(told_count > 0, "nothing was made while watches were set up");
+    told_count
 }
 
 #[test]
