@@ -32,6 +32,8 @@ const SOURCE: &str = "daemon";
 /// When the store cannot be opened (another daemon holds it, the folder cannot be written), or the
 /// writer fails for good.
 pub fn run(config: &Config, data_dir: &Path) -> anyhow::Result<()> {
+    #[cfg(target_os = "linux")]
+    crate::host::allocator::keep_little();
     // Before anything is begun, so that a signal during a long start ends it in order, too.
     let signals = Signals::watch()?;
     let mut options = WriterOptions::new(boot::boot_id().context("reading the boot id")?);

@@ -1,5 +1,7 @@
 //! Context shared by publishers and tables: what the host is and what runs on it.
 
+#[cfg(target_os = "linux")]
+pub mod allocator;
 pub mod boot;
 pub mod containers;
 pub mod dpkg;

@@ -12,8 +12,9 @@ use crate::events::{ExecEvent, ForkEvent, ProcessKey};
 use crate::host::reconcile::Remembered;
 use crate::host::text::cmdline;
 
-/// Processes that are remembered at once.
-pub const ENTRIES_MAX: usize = 32_768;
+/// Processes that are remembered at once: half of what a table of 65,536 places takes, so that one
+/// which is full of traces of the forgotten is cleaned in place and does not grow.
+pub const ENTRIES_MAX: usize = 28_672;
 
 /// How long a process is remembered past its end, in nanoseconds.
 pub const KEPT_NS: u64 = 30_000_000_000;

@@ -45,6 +45,7 @@ use super::rate_limit::RateLimit;
 use super::selection::Selection;
 use super::{PublishError, Publisher, Sink, Stop};
 use crate::events::{Capability, ProcessEvent};
+use crate::host::allocator;
 use crate::host::environment::EnvironmentChoice;
 use crate::host::images::ImageChoice;
 use crate::host::mask::Mask;
@@ -137,7 +138,8 @@ impl ProcessEbpf {
     /// In words that say what is missing: types, a right, a member of a kernel struct.
     pub fn attach(config: &ProcessEbpfConfig) -> Result<Self, AttachError> {
         let attached = load::attach(config)?;
-        sys::give_memory_back();
+        // The types of the kernel took megabytes in small pieces.
+        allocator::give_back();
         let privacy =
             Privacy { environment: config.environment.clone(), mask: config.mask.clone() };
         let buffer_bytes = u64::from(config.ring_bytes) + u64::from(config.bulk_bytes);

@@ -116,16 +116,6 @@ pub(crate) fn replace_descriptor(descriptor: RawFd) {
     assert_eq!(answer, descriptor);
 }
 
-/// Gives memory that was freed back to the system: the types of the kernel took megabytes in small
-/// pieces, which the allocator would keep.
-pub(crate) fn give_memory_back() {
-    // SAFETY: the function only returns free pages of the allocator, and may be called at any time.
-    #[cfg(target_env = "gnu")]
-    unsafe {
-        libc::malloc_trim(0);
-    }
-}
-
 /// Asks the kernel for the counts of a program; `None` when it does not answer.
 pub(crate) fn program_counts(program: BorrowedFd<'_>) -> Option<ProgramCounts> {
     // SAFETY: bpf_prog_info is made of integers, for which zeros are values.
