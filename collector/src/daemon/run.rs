@@ -39,6 +39,10 @@ pub fn run(config: &Config, data_dir: &Path) -> anyhow::Result<()> {
     let mut options = WriterOptions::new(boot::boot_id().context("reading the boot id")?);
     options.journal_bytes_max = config.store.journal_bytes;
     options.journal_age_max = config.store.journal_age;
+    #[cfg(target_os = "linux")]
+    {
+        options.after_work = crate::host::allocator::give_back;
+    }
     options.retention = expiry::retention(&config.retention);
     let (writer, opened) = Writer::open(data_dir, tables::event_schemas(), options)?;
     let folder = DataFolder::open(data_dir)?;

@@ -95,6 +95,7 @@ impl Work {
                 Task::Seal(journals) => {
                     drop(desk);
                     let sealed = self.seal(&journals);
+                    (self.options.after_work)();
                     desk = shared.lock();
                     self.look = Instant::now();
                     match sealed {
@@ -110,6 +111,7 @@ impl Work {
                 Task::Compact(job) => {
                     drop(desk);
                     self.compact(&job);
+                    (self.options.after_work)();
                     self.look = Instant::now();
                     desk = shared.lock();
                 }

@@ -29,6 +29,9 @@ pub struct WriterOptions {
     pub disk: Arc<dyn Disk>,
     /// What tells the time: which rows are late, which hours and days are over, how old files are.
     pub clock: Clock,
+    /// Called by the sealer's thread after it has sealed or merged, for which it needed memory that is
+    /// free now; nothing.
+    pub after_work: fn(),
 }
 
 impl WriterOptions {
@@ -44,6 +47,7 @@ impl WriterOptions {
             retention: Retention::default(),
             disk: Arc::new(RealDisk),
             clock: Clock::default(),
+            after_work: || {},
         }
     }
 }
