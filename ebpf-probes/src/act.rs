@@ -17,7 +17,7 @@ use crate::offsets::{
     CRED_EFFECTIVE, CRED_EGID, CRED_EUID, CRED_GID, CRED_SGID, CRED_SUID, CRED_UID, TASK_CRED,
 };
 use crate::read::{int, long};
-use crate::{counters, filter, namespaces, task};
+use crate::{counters, filter, namespaces, ring, task};
 
 /// The collector sets the size before loading.
 #[map]
@@ -69,15 +69,21 @@ pub fn begin(class: u32, act: u32) -> Option<Entry> {
     Some(entry)
 }
 
+/// Sends a record that is filled.
+#[inline(always)]
+pub fn submit(entry: Entry) {
+    entry.submit(ring::wakeup());
+}
+
 /// Sends `bytes` bytes from `from` over the same ring and says whether it took them.
 ///
 /// # Safety
 /// `from` must be valid for `bytes` bytes.
 #[inline(always)]
 pub unsafe fn output(from: *const u8, bytes: u64) -> bool {
-    let ring = (&raw const ACTS).cast_mut().cast();
+    let acts = (&raw const ACTS).cast_mut().cast();
     // SAFETY: the caller vouches for `from`; ACTS is a map that the loader has created.
-    unsafe { bpf_ringbuf_output(ring, from.cast_mut().cast(), bytes, 0) == 0 }
+    unsafe { bpf_ringbuf_output(acts, from.cast_mut().cast(), bytes, ring::wakeup()) == 0 }
 }
 
 /// Notes how much of the text was read.

@@ -120,7 +120,7 @@ fn send_memory(call: &Call) {
     let record = unsafe { &mut *entry.as_mut_ptr() };
     record.call = call.number;
     record.numbers = call.arguments;
-    entry.submit(0);
+    act::submit(entry);
 }
 
 /// End of a watched call.
@@ -153,7 +153,7 @@ pub fn call_exit(context: TracePointContext) -> i32 {
     if call.act == CALL_PTRACE {
         traced(record);
     }
-    entry.submit(0);
+    act::submit(entry);
     0
 }
 

@@ -80,5 +80,5 @@ fn send(context: &TracePointContext, file: u64, returned: i64) {
     record.returned = returned;
     record.numbers[0] = u64::from(int(file, &FILE_MODE)) & (OPEN_READ | OPEN_WRITE);
     record.numbers[1] = u64::from(int(thread, &TASK_PID));
-    entry.submit(0);
+    act::submit(entry);
 }

@@ -45,5 +45,5 @@ fn send(module: u64, what: u32) {
         )
     };
     act::set_text(record, read);
-    entry.submit(0);
+    act::submit(entry);
 }

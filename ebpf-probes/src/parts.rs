@@ -17,7 +17,7 @@ use bygone_probe_abi::{
 
 use crate::offsets::{ENVIRONMENT, MM_ENV_START, TASK_MM};
 use crate::read::{has, long};
-use crate::{counters, scratch, task, walk};
+use crate::{counters, ring, scratch, task, walk};
 
 /// Users whose budgets are kept.
 const USERS_MAX: u32 = 1024;
@@ -151,10 +151,10 @@ fn send(slot: &mut Slot) -> bool {
     if length > PART_RECORD_MAX as u64 {
         return false;
     }
-    let ring = (&raw const BULK).cast_mut().cast();
+    let bulk = (&raw const BULK).cast_mut().cast();
     // SAFETY: the record and its text are valid for `length` bytes; BULK is a map that the loader has
     // created.
-    if unsafe { bpf_ringbuf_output(ring, record.cast(), length, 0) } != 0 {
+    if unsafe { bpf_ringbuf_output(bulk, record.cast(), length, ring::wakeup()) } != 0 {
         slot.record.flags |= EXEC_PARTS_FULL;
         return false;
     }

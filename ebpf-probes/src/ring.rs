@@ -1,14 +1,29 @@
 //! The one ring buffer that carries every record, in the order in which they were sent.
 
+use aya_ebpf::bindings::BPF_RB_NO_WAKEUP;
 use aya_ebpf::helpers::generated::bpf_ringbuf_output;
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::RingBuf;
+use aya_ebpf::maps::{Array, RingBuf};
 
 use crate::counters;
 
 /// The collector sets the size before loading.
 #[map]
 static RING: RingBuf = RingBuf::with_byte_size(8 * 1024 * 1024, 0);
+
+/// Not 0 while the reader looks into the rings by the clock, and need not be woken. The collector sets
+/// it.
+#[map]
+static READER_AWAKE: Array<u32> = Array::with_max_entries(1, 0);
+
+/// The flags with which a record is sent: to wake a reader that sleeps and has caught up, or nobody.
+#[inline(always)]
+pub fn wakeup() -> u64 {
+    match READER_AWAKE.get(0) {
+        Some(awake) if *awake != 0 => u64::from(BPF_RB_NO_WAKEUP),
+        _ => 0,
+    }
+}
 
 /// Sends a record of fixed size; counts it as lost in `class` when the ring is full.
 #[inline(always)]
@@ -26,7 +41,6 @@ pub fn send<T>(record: &T, class: u32, time_ns: u64) {
 #[inline(always)]
 pub unsafe fn output(from: *const u8, bytes: u64) -> bool {
     let ring = (&raw const RING).cast_mut().cast();
-    // SAFETY: the caller vouches for `from`; RING is a map that the loader has created. Flags 0
-    // wakes a reader that has caught up and no other.
-    unsafe { bpf_ringbuf_output(ring, from.cast_mut().cast(), bytes, 0) == 0 }
+    // SAFETY: the caller vouches for `from`; RING is a map that the loader has created.
+    unsafe { bpf_ringbuf_output(ring, from.cast_mut().cast(), bytes, wakeup()) == 0 }
 }

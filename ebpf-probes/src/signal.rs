@@ -52,7 +52,7 @@ pub fn signal(context: RawTracePointContext) -> i32 {
     if info == BY_KERNEL || (info > BY_KERNEL && record.numbers[1] as i32 > 0) {
         record.flags |= ACT_BY_KERNEL;
     }
-    entry.submit(0);
+    act::submit(entry);
     0
 }
 

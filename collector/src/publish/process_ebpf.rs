@@ -26,6 +26,7 @@ mod offsets;
 mod parts;
 mod proc_snapshot;
 mod rights;
+mod sleep;
 mod sys;
 
 #[cfg(test)]

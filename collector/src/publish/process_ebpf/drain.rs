@@ -1,15 +1,9 @@
-//! Reading the ring: when to look, in which order to publish, what to book.
+//! Reading the rings: in which order to publish, what to book.
 //!
-//! The kernel wakes a reader that has caught up. After a wakeup this one naps, so that a burst is
-//! read at once and a storm costs at most a hundred wakeups a second. Then it reads the boot clock,
+//! When to look is the business of [`Sleep`]. A look reads the boot clock,
 //! drains the ring to where the kernel writes, and releases everything older than the clock's
 //! reading less [`SETTLE_NS`], in the order of the records' times. A record that comes later than
 //! that keeps its own time and is counted as late.
-
-use std::os::fd::AsFd;
-use std::time::Duration;
-
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::audit::{self, Audit};
 use super::decode::{Decoded, Record, decode, real_ns};
@@ -19,6 +13,7 @@ use super::load::Attached;
 use super::looks::Looks;
 use super::modules::Modules;
 use super::parts::Parts;
+use super::sleep::{Sleep, nap};
 use super::{SOURCE, clock, proc_snapshot};
 use crate::events::{Action, ActionEvent, CollectorEvent, ExecEvent, Gap, GapReason, ProcessEvent};
 use crate::host::process_cache::ProcessCache;
@@ -28,13 +23,6 @@ use crate::publish::rate_limit::RateLimit;
 use crate::publish::{BATCH_EVENTS_MAX, Batch, Closed, Events, PublishError, Sink, Stop};
 
 use super::clock::Clock;
-
-/// How long the reader sleeps without a record, so that it sees the wish to stop.
-const IDLE: Duration = Duration::from_millis(100);
-/// How long it sleeps when records wait to be released.
-const SETTLE: Duration = Duration::from_millis(2);
-/// How long it lets records gather after a wakeup.
-const NAP: Duration = Duration::from_millis(10);
 
 /// A program may take this long from its clock reading to the ring, in nanoseconds.
 const SETTLE_NS: u64 = 1_000_000;
@@ -88,6 +76,7 @@ pub(crate) struct Reader {
     there_ns: u64,
     /// Why it cannot go on: a probe is gone, or does not work any more.
     broken: Option<String>,
+    sleep: Sleep,
 }
 
 impl Reader {
@@ -122,6 +111,7 @@ impl Reader {
             audit,
             there_ns: since_ns,
             broken: None,
+            sleep: Sleep::default(),
         }
     }
 
@@ -129,7 +119,7 @@ impl Reader {
     /// read: it is attached anew.
     pub(crate) fn run(mut self, sink: &Sink, stop: &Stop) -> Result<(), PublishError> {
         while !stop.is_set() && self.broken.is_none() {
-            self.wait()?;
+            self.sleep.until_due(&self.attached)?;
             if let Some(Closed { .. }) = self.turn(sink)?.err() {
                 return Ok(());
             }
@@ -138,15 +128,6 @@ impl Reader {
             tracing::debug!("nobody listened to the last events");
         }
         self.broken.map_or(Ok(()), |why| Err(anyhow::Error::msg(why)))
-    }
-
-    /// Sleeps until there is something to do.
-    fn wait(&self) -> Result<(), PublishError> {
-        let limit = if self.pending.is_empty() { IDLE } else { SETTLE };
-        if ready(&self.attached, limit)? {
-            nap(NAP);
-        }
-        Ok(())
     }
 
     /// One round: read, release, and the chores when they are due.
@@ -172,7 +153,7 @@ impl Reader {
         let detach_ns = clock::boot_ns();
         self.attached.detach();
         // Nothing is added to the ring once the programs still at work have ended.
-        nap(NAP);
+        nap();
         let ended_ns = clock::boot_ns();
         for _ in 0..END_TRIES_MAX {
             while let Some(latest_ns) = self.drain(ended_ns) {
@@ -190,7 +171,7 @@ impl Reader {
             if self.ledger.is_balanced(&counts) {
                 break;
             }
-            nap(NAP);
+            nap();
         }
         tracing::debug!(evicted = self.cache.evicted(), "process cache at the end");
         self.chores(sink, detach_ns, Some(ended_ns))
@@ -200,6 +181,8 @@ impl Reader {
     fn drain(&mut self, now_ns: u64) -> Option<u64> {
         let known = self.pending.len();
         let latest_ns = self.drain_records(now_ns);
+        let found = self.pending.len() > known;
+        self.sleep.looked(found, &mut self.attached.reader_awake);
         // After the records, whose pieces were sent before them.
         let mut bytes = 0;
         while bytes < BULK_BYTES_MAX
@@ -506,31 +489,5 @@ impl Reader {
             clock_offset_ns: offset_ns,
             events,
         })
-    }
-}
-
-/// Whether a ring has records, waiting for `limit` at most.
-fn ready(attached: &Attached, limit: Duration) -> Result<bool, PublishError> {
-    let mut fds = [
-        PollFd::from_borrowed_fd(attached.ring.as_fd(), PollFlags::IN),
-        PollFd::from_borrowed_fd(attached.bulk.as_fd(), PollFlags::IN),
-        PollFd::from_borrowed_fd(attached.acts.as_fd(), PollFlags::IN),
-    ];
-    match poll(&mut fds, Some(&timespec(limit))) {
-        Ok(count) => Ok(count > 0),
-        Err(rustix::io::Errno::INTR) => Ok(false),
-        Err(error) => Err(anyhow::Error::new(error).context("waiting for the ring")),
-    }
-}
-
-fn nap(duration: Duration) {
-    // A nap cut short by a signal only means that fewer records gather.
-    let _rest = rustix::thread::nanosleep(&timespec(duration));
-}
-
-fn timespec(duration: Duration) -> Timespec {
-    Timespec {
-        tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: i64::from(duration.subsec_nanos()),
     }
 }

@@ -179,6 +179,8 @@ pub(crate) struct Attached {
     counters: PerCpuArray<MapData, [u64; 3]>,
     /// Where what processes do to others comes from.
     pub(crate) acts: RingBuf<MapData>,
+    /// Whether the programs need not wake the reader.
+    pub(crate) reader_awake: Array<MapData, u32>,
     /// Dropping these detaches the programs.
     pub(crate) links: Vec<RawLink>,
     pub(crate) calls: Option<WatchedCalls>,
@@ -382,6 +384,7 @@ fn attach_all(
         ring: take_map(ebpf, "RING")?,
         bulk: take_map(ebpf, "BULK")?,
         acts: take_map(ebpf, "ACTS")?,
+        reader_awake: take_map(ebpf, "READER_AWAKE")?,
         counters: take_map(ebpf, "COUNTERS")?,
         links: Vec::new(),
         calls: None,
