@@ -14,7 +14,7 @@ static COUNTERS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(COUNTERS_M
 pub fn seen(class: u32, time_ns: u64) {
     if let Some(counter) = counter(class, time_ns) {
         // SAFETY: the map holds one Counter per CPU; nothing writes it but these additions.
-        add_one(unsafe { &raw mut (*counter).seen });
+        unsafe { add(&raw mut (*counter).seen, 1) };
     }
 }
 
@@ -23,7 +23,7 @@ pub fn seen(class: u32, time_ns: u64) {
 pub fn lost(class: u32, time_ns: u64) {
     if let Some(counter) = counter(class, time_ns) {
         // SAFETY: as in `seen`.
-        add_one(unsafe { &raw mut (*counter).lost });
+        unsafe { add(&raw mut (*counter).lost, 1) };
     }
 }
 
@@ -32,7 +32,7 @@ pub fn lost(class: u32, time_ns: u64) {
 pub fn filtered(class: u32, time_ns: u64) {
     if let Some(counter) = counter(class, time_ns) {
         // SAFETY: as in `seen`.
-        add_one(unsafe { &raw mut (*counter).filtered });
+        unsafe { add(&raw mut (*counter).filtered, 1) };
     }
 }
 
@@ -44,8 +44,11 @@ fn counter(class: u32, time_ns: u64) -> Option<*mut Counter> {
 
 /// One instruction, so that a program which interrupts this one on the same CPU is not undone. The
 /// standard library has no additions for this target, whose older kernels cannot return the sum.
+///
+/// # Safety
+/// `count` must be an aligned u64 inside a map's value.
 #[inline(always)]
-fn add_one(count: *mut u64) {
-    // SAFETY: `count` is an aligned u64 inside a map's value, which lives as long as the program.
-    unsafe { asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) count, in(reg) 1_u64) };
+pub unsafe fn add(count: *mut u64, number: u64) {
+    // SAFETY: the caller vouches for `count`; a map's value lives as long as the program.
+    unsafe { asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) count, in(reg) number) };
 }

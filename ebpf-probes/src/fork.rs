@@ -8,6 +8,8 @@ use crate::{counters, filter, namespaces, ring, task};
 
 /// The new task is a thread of its creator, not a process.
 const CLONE_THREAD: u64 = 0x1_0000;
+/// The new task is a child of its creator's parent.
+const CLONE_PARENT: u64 = 0x8000;
 /// The part of the flags that is the signal sent at exit, on kernels before 5.3; later ones keep the
 /// signal apart. The kernel's own mask is 0xff, but no signal is above 64, and clone3 uses the
 /// highest of these bits for `CLONE_NEWTIME` (0x80).
@@ -23,7 +25,11 @@ pub fn fork(context: RawTracePointContext) -> i32 {
     }
     let time_ns = task::boot_ns();
     counters::seen(CLASS_FORK, time_ns);
-    let (process, caller) = (task::process(new), task::process(task::current()));
+    let (process, parent) = (task::process(new), task::parent(new));
+    let caller = match flags & CLONE_PARENT {
+        0 => parent,
+        _ => task::process(task::current()),
+    };
     if filter::any() && filter::inherit(&caller, &process) {
         counters::filtered(CLASS_FORK, time_ns);
         return 0;
@@ -33,7 +39,7 @@ pub fn fork(context: RawTracePointContext) -> i32 {
     let record = ForkRecord {
         header: Header { kind: KIND_FORK, length: size_of::<ForkRecord>() as u32, time_ns },
         process,
-        parent: task::parent(new),
+        parent,
         caller,
         clone_flags: flags & !EXIT_SIGNAL_MASK,
         uid,

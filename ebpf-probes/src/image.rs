@@ -63,6 +63,10 @@ pub fn mmap_enter(context: TracePointContext) -> i32 {
     if inode == 0 {
         return 0;
     }
+    let key = key(inode);
+    if IMAGES.load() == IMAGES_FIRST && MAPPED.get_ptr(&key).is_some() {
+        return 0;
+    }
     let current = task::current();
     // The audit's own process would take the first mapping of what others map.
     if filter::is_audit(current) || filter::leaves_out(&task::process(current)) {
@@ -71,8 +75,7 @@ pub fn mmap_enter(context: TracePointContext) -> i32 {
         counters::filtered(CLASS_IMAGE, time_ns);
         return 0;
     }
-    let key = key(inode);
-    if IMAGES.load() == IMAGES_FIRST && !is_first(&key) {
+    if IMAGES.load() == IMAGES_FIRST && !note_first(&key) {
         return 0;
     }
     let time_ns = task::boot_ns();
@@ -113,15 +116,12 @@ fn key(inode: u64) -> ImageKey {
     }
 }
 
-/// Whether a content was not mapped before; it is noted as mapped. Of several that map it at the same
-/// time one is the first.
+/// Notes a content as mapped, and says whether that was the first time: of several that map it at the
+/// same time one is the first.
 #[inline(always)]
-fn is_first(key: &ImageKey) -> bool {
+fn note_first(key: &ImageKey) -> bool {
     /// `EEXIST`.
     const EXISTS: i32 = -17;
-    if MAPPED.get_ptr(key).is_some() {
-        return false;
-    }
     // What cannot be noted is told.
     MAPPED.insert(key, 1, u64::from(BPF_NOEXIST)) != Err(EXISTS)
 }

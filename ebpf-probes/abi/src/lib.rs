@@ -388,6 +388,8 @@ pub struct Counter {
 /// Scratch in which one exec record is built.
 #[repr(C)]
 pub struct Slot {
+    /// How many have counted themselves as its claimants: with 1 it is that one's.
+    pub claims: u64,
     /// Thread group and thread that fill it, 0 when it is free.
     pub owner: u64,
     /// Dentry from which the next walk starts, 0 when there is nothing to walk.
@@ -420,8 +422,8 @@ pub struct Slot {
     pub tail_len: u64,
     /// Which walk is next: a `WALK_…`.
     pub walk: u32,
-    /// Number of this slot.
-    pub index: u32,
+    /// Fills up to a multiple of 8 bytes.
+    pub reserved: u32,
     /// The task.
     pub task: u64,
     /// `MARK_…` flags of the process before it started this program.
@@ -467,7 +469,7 @@ const _: () = {
     assert!(size_of::<ExitRecord>() == 112);
     assert!(size_of::<Counter>() == 24);
     assert!(size_of::<PartRecord>() == 48);
-    assert!(size_of::<Slot>() == 136 + WINDOW_WORDS * 8 + 288 + TAIL_BYTES);
+    assert!(size_of::<Slot>() == 144 + WINDOW_WORDS * 8 + 288 + TAIL_BYTES);
     assert!(ARGUMENTS_MAX + PART_RECORD_MAX <= TAIL_BYTES);
     assert!(TAIL_BYTES.is_multiple_of(8));
     // Reading the end of a path that is shorter begins in the record before the tail.

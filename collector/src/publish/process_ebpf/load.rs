@@ -365,7 +365,6 @@ fn prepare(
     loader.map_max_entries("RING", config.ring_bytes);
     loader.map_max_entries("BULK", config.bulk_bytes);
     loader.map_max_entries("SLOTS", slots);
-    loader.map_max_entries("CLAIMS", slots);
     loader.map_max_entries("ENDED", ended);
     loader.load(OBJECT).map_err(|error| match forbidden(&error) {
         true => refused(),
