@@ -16,7 +16,7 @@ use bygone_probe_abi::{
 use crate::offsets::{
     CRED_EFFECTIVE, CRED_EGID, CRED_EUID, CRED_GID, CRED_SGID, CRED_SUID, CRED_UID, TASK_CRED,
 };
-use crate::read::{int, long};
+use crate::read::{Probing, int, long};
 use crate::{counters, filter, namespaces, ring, task};
 
 /// The collector sets the size before loading.
@@ -33,7 +33,7 @@ pub fn begin(class: u32, act: u32) -> Option<Entry> {
     let time_ns = task::boot_ns();
     counters::seen(class, time_ns);
     let current = task::current();
-    let actor = task::process(current);
+    let actor = task::process::<Probing>(current);
     if filter::leaves_out(&actor) {
         counters::filtered(class, time_ns);
         return None;
@@ -42,7 +42,7 @@ pub fn begin(class: u32, act: u32) -> Option<Entry> {
         counters::lost(class, time_ns);
         return None;
     };
-    let (uid, _) = task::owner(current);
+    let (uid, _) = task::owner::<Probing>(current);
     let record = entry.as_mut_ptr();
     // SAFETY: the entry is room for one record, of which every field is written here.
     unsafe {
@@ -55,7 +55,7 @@ pub fn begin(class: u32, act: u32) -> Option<Entry> {
         (*record).act = act;
         (*record).flags = 0;
         (*record).call = 0;
-        (*record).pid_namespace = namespaces::of(current).pid;
+        (*record).pid_namespace = namespaces::of::<Probing>(current).pid;
         (*record).reserved = 0;
         (*record).text_bytes = 0;
         (*record).returned = 0;

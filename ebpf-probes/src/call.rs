@@ -20,7 +20,7 @@ use bygone_probe_abi::{
 };
 
 use crate::offsets::{TASK_PTRACE_ENTRY, TASK_PTRACED};
-use crate::read::{at, has};
+use crate::read::{Probing, at, has};
 use crate::{act, counters, task};
 
 /// What each system call does, by its number. The collector fills it.
@@ -286,6 +286,6 @@ fn traced(record: &mut ActRecord) {
     // Of several traced ones it is not known here which was written to: the collector asks by its id.
     let second: u64 = at(first);
     if first != head && first != 0 && (attached || second == head) {
-        record.target = task::process(first.wrapping_sub(u64::from(TASK_PTRACE_ENTRY.load())));
+        record.target = task::process::<Probing>(first.wrapping_sub(u64::from(TASK_PTRACE_ENTRY.load())));
     }
 }

@@ -11,43 +11,45 @@ use crate::offsets::{
     CGROUP_MEMORY, CGROUP_NODE, CGROUP_PIDS, CSS_CGROUP, CSS_SET_DEFAULT, CSS_SET_SUBSYSTEMS,
     KERNFS_ID, KERNFS_NAME, KERNFS_PARENT, TASK_CGROUPS,
 };
-use crate::read::{Window, at, has, long, string};
+use crate::read::{Access, Probing, Window, has, string};
 
 /// The `kernfs_node` of the task's cgroup and its id, 0 where unknown.
 #[inline(always)]
-pub fn node(task: u64) -> (u64, u64) {
-    let set = long(task, &TASK_CGROUPS);
-    let mut node = long(long(set, &CSS_SET_DEFAULT), &CGROUP_NODE);
-    if is_root(node) {
-        let controllers = [CGROUP_PIDS.load(), CGROUP_MEMORY.load()];
-        for controller in controllers {
-            let of_controller = controlled(set, controller);
-            if !is_root(of_controller) {
-                node = of_controller;
-                break;
+pub fn node<A: Access>(task: u64) -> (u64, u64) {
+    let set = A::long(task, &TASK_CGROUPS);
+    let mut node = A::long(A::long(set, &CSS_SET_DEFAULT), &CGROUP_NODE);
+    if is_root::<A>(node) {
+        let pids = controlled::<A>(set, CGROUP_PIDS.load());
+        if is_root::<A>(pids) {
+            let memory = controlled::<A>(set, CGROUP_MEMORY.load());
+            if !is_root::<A>(memory) {
+                node = memory;
             }
+        } else {
+            node = pids;
         }
     }
-    (node, long(node, &KERNFS_ID))
+    // Of which hierarchy it is, and so whether it is a typed pointer, is lost on the verifier here.
+    (node, Probing::long(node, &KERNFS_ID))
 }
 
 /// Whether a node has no parent, as when there is none at all.
 #[inline(always)]
-fn is_root(node: u64) -> bool {
-    node == 0 || long(node, &KERNFS_PARENT) == 0
+fn is_root<A: Access>(node: u64) -> bool {
+    node == 0 || A::long(node, &KERNFS_PARENT) == 0
 }
 
 /// The node in the hierarchy of a controller, 0 when there is none.
 #[inline(always)]
-fn controlled(set: u64, controller: u32) -> u64 {
+fn controlled<A: Access>(set: u64, controller: u32) -> u64 {
     if controller == ABSENT || !has(&CSS_SET_SUBSYSTEMS) {
         return 0;
     }
     let entry = set
         .wrapping_add(u64::from(CSS_SET_SUBSYSTEMS.load()))
         .wrapping_add(u64::from(controller) * 8);
-    let state: u64 = at(entry);
-    long(long(state, &CSS_CGROUP), &CGROUP_NODE)
+    let state: u64 = A::at(entry);
+    A::long(A::long(state, &CSS_CGROUP), &CGROUP_NODE)
 }
 
 /// Appends the names from the slot's cgroup up, leaf first, each with its NUL; true when that
@@ -62,7 +64,7 @@ pub fn climb(slot: &mut Slot) -> bool {
     let mut count = 0;
     while count < CGROUP_COMPONENTS_MAX {
         count += 1;
-        let window = Window::<4>::of(&mut slot.window, node);
+        let window = Window::<Probing, 4>::of(&mut slot.window, node);
         let parent = window.long(&KERNFS_PARENT);
         if parent == 0 {
             return true;

@@ -1,11 +1,11 @@
 //! A process replaced its program: the tracepoint `sched_process_exec`.
 
 use aya_ebpf::helpers::generated::bpf_probe_read_user;
-use aya_ebpf::macros::raw_tracepoint;
-use aya_ebpf::programs::RawTracePointContext;
+use aya_ebpf::macros::btf_tracepoint;
+use aya_ebpf::programs::BtfTracePointContext;
 use bygone_probe_abi::{
     ARGUMENTS_MAX, CLASS_EXEC, EXEC_ARGUMENTS_FAULT, EXEC_ARGUMENTS_TRUNCATED, EXEC_FILE,
-    EXEC_FILE_TIMES, ExecRecord, FILTER_PARENTS, Header, KIND_EXEC, MARK_LEFT_OUT, Slot, TTY_MAX,
+    EXEC_FILE_TIMES, ExecRecord, FILTER_PARENTS, Header, KIND_EXEC, MARK_LEFT_OUT, Process, Slot, TTY_MAX,
     WALK_PATH,
 };
 
@@ -19,7 +19,7 @@ use crate::offsets::{
     TASK_AUDIT_SESSION, TASK_CRED, TASK_FS, TASK_LOGIN_UID, TASK_MM, TASK_SIGNAL, TTY_NAME,
     UPID_NR,
 };
-use crate::read::{Window, at, has, int, long, member_or, string};
+use crate::read::{Access, Probing, Typed, Window, has, string};
 use crate::{cgroup, counters, filter, namespaces, parts, scratch, task, walk};
 
 /// Bytes of arguments read at once, so that a page that is not there costs only what follows it.
@@ -27,18 +27,18 @@ const ARGUMENTS_STEP: u64 = 2048;
 
 /// `sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`, in the
 /// context of the process, when the new program is in place.
-#[raw_tracepoint(tracepoint = "sched_process_exec")]
-pub fn exec(context: RawTracePointContext) -> i32 {
+#[btf_tracepoint(function = "sched_process_exec")]
+pub fn exec(context: BtfTracePointContext) -> i32 {
     let task: u64 = context.arg(0);
     let tid: u32 = context.arg(1);
     let bprm: u64 = context.arg(2);
     let time_ns = task::boot_ns();
     counters::seen(CLASS_EXEC, time_ns);
     let (mut before, mut marks) = (0, 0);
-    let (process, parent) = (task::process(task), task::parent(task));
+    let (process, parent) = (task::process::<Typed>(task), task::parent::<Typed>(task));
     if filter::concerns(&process, &parent) {
         before = filter::forget(&process);
-        marks = filter::by_identity(task::owner(task).0, &parent);
+        marks = filter::by_identity(task::owner::<Typed>(task).0, &parent);
         // With rules about parents it is to be known, too, what this one is to its children.
         if marks & MARK_LEFT_OUT != 0 && !filter::has(FILTER_PARENTS) {
             filter::leave_out(process, before, marks, time_ns);
@@ -52,12 +52,12 @@ pub fn exec(context: RawTracePointContext) -> i32 {
     };
     // SAFETY: the slot is ours and lives as long as the map.
     let slot_ref = unsafe { &mut *slot };
-    fill(slot_ref, task, time_ns);
+    fill::<Typed>(slot_ref, task, (process, parent), time_ns);
     slot_ref.marks_before = before;
     slot_ref.marks = marks;
     slot_ref.record.tid = tid;
     slot_ref.script = script(bprm);
-    slot_ref.record.environment_count = int(bprm, &BPRM_ENVC);
+    slot_ref.record.environment_count = Typed::int(bprm, &BPRM_ENVC);
     read_arguments(slot_ref);
     if parts::prepare(slot_ref) {
         walk::start(&context, walk::PARTS);
@@ -76,16 +76,21 @@ fn script(bprm: u64) -> u64 {
     if !has(&BPRM_FILENAME) || !has(&BPRM_INTERPRETER) {
         return 0;
     }
-    let filename = long(bprm, &BPRM_FILENAME);
-    if filename == long(bprm, &BPRM_INTERPRETER) { 0 } else { filename }
+    let filename = Typed::long(bprm, &BPRM_FILENAME);
+    if filename == Typed::long(bprm, &BPRM_INTERPRETER) { 0 } else { filename }
 }
 
 /// Fills what the tracepoint and the iterator have in common, and where the walks start.
 #[inline(always)]
-pub fn fill(slot: &mut Slot, task: u64, time_ns: u64) {
+pub fn fill<A: Access>(
+    slot: &mut Slot,
+    task: u64,
+    (process, parent): (Process, Process),
+    time_ns: u64,
+) {
     slot.record.header = Header { kind: KIND_EXEC, length: 0, time_ns };
-    slot.record.process = task::process(task);
-    slot.record.parent = task::parent(task);
+    slot.record.process = process;
+    slot.record.parent = parent;
     slot.record.flags = 0;
     slot.record.arguments_len = 0;
     slot.record.path_len = 0;
@@ -101,33 +106,33 @@ pub fn fill(slot: &mut Slot, task: u64, time_ns: u64) {
     slot.walk = WALK_PATH;
     slot.task = task;
     slot.script = 0;
-    credentials(slot, task);
-    surroundings(&mut slot.record, task);
-    let mm = long(task, &TASK_MM);
-    let ranges = Window::<4>::from(&mut slot.window, mm, &MM_ARG_START);
+    credentials::<A>(slot, task);
+    surroundings::<A>(&mut slot.record, task);
+    let mm = A::long(task, &TASK_MM);
+    let ranges = Window::<A, 4>::from(&mut slot.window, mm, &MM_ARG_START);
     let start = ranges.long(&MM_ARG_START);
     slot.part_base = start;
     slot.record.arguments_bytes = ranges.long(&MM_ARG_END).saturating_sub(start);
     slot.record.environment_bytes =
         ranges.long(&MM_ENV_END).saturating_sub(ranges.long(&MM_ENV_START));
-    let file = long(mm, &MM_EXE_FILE);
-    slot.walk_dentry = long(file, &FILE_DENTRY);
-    slot.walk_mount = long(file, &FILE_MOUNT);
-    program_file(slot, long(file, &FILE_INODE));
-    let fs = long(task, &TASK_FS);
-    slot.cwd_dentry = long(fs, &FS_CWD_DENTRY);
-    slot.cwd_mount = long(fs, &FS_CWD_MOUNT);
-    slot.root_dentry = long(fs, &FS_ROOT_DENTRY);
-    slot.root_mount = long(fs, &FS_ROOT_MOUNT);
-    let (node, id) = cgroup::node(task);
+    let file = A::long(mm, &MM_EXE_FILE);
+    slot.walk_dentry = A::long(file, &FILE_DENTRY);
+    slot.walk_mount = A::long(file, &FILE_MOUNT);
+    program_file::<A>(slot, A::long(file, &FILE_INODE));
+    let fs = A::long(task, &TASK_FS);
+    slot.cwd_dentry = A::long(fs, &FS_CWD_DENTRY);
+    slot.cwd_mount = A::long(fs, &FS_CWD_MOUNT);
+    slot.root_dentry = A::long(fs, &FS_ROOT_DENTRY);
+    slot.root_mount = A::long(fs, &FS_ROOT_MOUNT);
+    let (node, id) = cgroup::node::<A>(task);
     slot.cgroup_node = node;
     slot.record.cgroup_id = id;
 }
 
 #[inline(always)]
-fn credentials(slot: &mut Slot, task: u64) {
+fn credentials<A: Access>(slot: &mut Slot, task: u64) {
     let record = &mut slot.record;
-    let cred = Window::<9>::of(&mut slot.window, long(task, &TASK_CRED));
+    let cred = Window::<A, 9>::of(&mut slot.window, A::long(task, &TASK_CRED));
     record.uid = cred.int(&CRED_UID);
     record.euid = cred.int(&CRED_EUID);
     record.suid = cred.int(&CRED_SUID);
@@ -136,23 +141,23 @@ fn credentials(slot: &mut Slot, task: u64) {
     record.egid = cred.int(&CRED_EGID);
     record.sgid = cred.int(&CRED_SGID);
     record.fsgid = cred.int(&CRED_FSGID);
-    record.login_uid = member_or(task, &TASK_LOGIN_UID, u32::MAX);
-    record.audit_session = member_or(task, &TASK_AUDIT_SESSION, u32::MAX);
+    record.login_uid = A::member_or(task, &TASK_LOGIN_UID, u32::MAX);
+    record.audit_session = A::member_or(task, &TASK_AUDIT_SESSION, u32::MAX);
     record.permitted = cred.long(&CRED_PERMITTED);
     record.effective = cred.long(&CRED_EFFECTIVE);
 }
 
 /// Session, terminal and namespaces.
 #[inline(always)]
-fn surroundings(record: &mut ExecRecord, task: u64) {
-    record.session = session(task);
-    let own = namespaces::of(task);
+fn surroundings<A: Access>(record: &mut ExecRecord, task: u64) {
+    record.session = session::<A>(task);
+    let own = namespaces::of::<A>(task);
     record.pid_namespace = own.pid;
     record.mount_namespace = own.mount;
     record.network_namespace = own.network;
     record.user_namespace = own.user;
     record.tty = [0; TTY_MAX];
-    let tty = long(long(task, &TASK_SIGNAL), &SIGNAL_TTY);
+    let tty = A::long(A::long(task, &TASK_SIGNAL), &SIGNAL_TTY);
     if tty != 0 && has(&TTY_NAME) {
         let name = tty.wrapping_add(u64::from(TTY_NAME.load()));
         // SAFETY: the array has TTY_MAX bytes.
@@ -162,27 +167,27 @@ fn surroundings(record: &mut ExecRecord, task: u64) {
 
 /// The POSIX session in the initial pid namespace, whose number is the first.
 #[inline(always)]
-fn session(task: u64) -> u32 {
+fn session<A: Access>(task: u64) -> u32 {
     let kind = PID_TYPE_SESSION.load();
     if !has(&SIGNAL_PIDS) || !has(&PID_NUMBERS) || !has(&UPID_NR) || !has(&PID_TYPE_SESSION) {
         return 0;
     }
-    let pids = long(task, &TASK_SIGNAL).wrapping_add(u64::from(SIGNAL_PIDS.load()));
-    let pid: u64 = at(pids.wrapping_add(u64::from(kind) * 8));
-    int(pid.wrapping_add(u64::from(PID_NUMBERS.load())), &UPID_NR)
+    let pids = A::long(task, &TASK_SIGNAL).wrapping_add(u64::from(SIGNAL_PIDS.load()));
+    let pid: u64 = A::at(pids.wrapping_add(u64::from(kind) * 8));
+    Probing::int(pid.wrapping_add(u64::from(PID_NUMBERS.load())), &UPID_NR)
 }
 
 #[inline(always)]
-fn program_file(slot: &mut Slot, inode: u64) {
+fn program_file<A: Access>(slot: &mut Slot, inode: u64) {
     let record = &mut slot.record;
-    let window = Window::<16>::of(&mut slot.window, inode);
+    let window = Window::<A, 16>::of(&mut slot.window, inode);
     record.inode = window.long(&INODE_NUMBER);
     record.mode = u32::from(window.member_or::<u16>(&INODE_MODE, 0));
     record.owner_uid = window.int(&INODE_UID);
     record.owner_gid = window.int(&INODE_GID);
     let file_system = window.long(&INODE_SUPER);
-    record.device = int(file_system, &SUPER_DEVICE);
-    record.file_system = long(file_system, &SUPER_MAGIC) as u32;
+    record.device = A::int(file_system, &SUPER_DEVICE);
+    record.file_system = A::long(file_system, &SUPER_MAGIC) as u32;
     record.file_bytes = window.long(&INODE_SIZE);
     record.links = window.member_or(&INODE_LINKS, u32::MAX);
     record.ctime_nanoseconds = window.int(&INODE_CTIME_NSEC);

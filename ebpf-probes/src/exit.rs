@@ -1,9 +1,9 @@
 //! The last thread of a process ended: the tracepoint `sched_process_exit`, one record per process.
 
 use aya_ebpf::bindings::BPF_NOEXIST;
-use aya_ebpf::macros::{map, raw_tracepoint};
+use aya_ebpf::macros::{btf_tracepoint, map};
 use aya_ebpf::maps::LruHashMap;
-use aya_ebpf::programs::RawTracePointContext;
+use aya_ebpf::programs::BtfTracePointContext;
 use bygone_probe_abi::{CLASS_EXIT, ExitRecord, Header, KIND_EXIT, Process};
 
 use crate::offsets::{
@@ -12,7 +12,7 @@ use crate::offsets::{
     TASK_GROUP_LEADER, TASK_READ, TASK_RUNTIME, TASK_SIGNAL, TASK_SYSTEM_TIME, TASK_THREAD_NODE,
     TASK_USER_TIME, TASK_WRITTEN,
 };
-use crate::read::{at, has, int, long};
+use crate::read::{Access, Probing, Typed, at, has};
 use crate::{counters, filter, ring, task};
 
 /// `signal->flags`: the group was killed or ended as one, and `group_exit_code` says how.
@@ -37,12 +37,12 @@ static ENDED: LruHashMap<Ended, u8> = LruHashMap::with_max_entries(16_384, 0);
 
 /// `sched_process_exit(struct task_struct *p, bool group_dead)`, where the tracepoint itself says
 /// which thread was the last.
-#[raw_tracepoint(tracepoint = "sched_process_exit")]
-pub fn exit_group_dead(context: RawTracePointContext) -> i32 {
+#[btf_tracepoint(function = "sched_process_exit")]
+pub fn exit_group_dead(context: BtfTracePointContext) -> i32 {
     let group_dead: u64 = context.arg(1);
     if group_dead & 0xff != 0 {
         let ending: u64 = context.arg(0);
-        send(ending, task::process(ending));
+        send(ending, task::process::<Typed>(ending));
     }
     0
 }
@@ -50,14 +50,14 @@ pub fn exit_group_dead(context: RawTracePointContext) -> i32 {
 /// `sched_process_exit(struct task_struct *p)` of older kernels. Two threads that end at once can
 /// both find no thread alive, so the first to enter the process in a map sends the record. When the
 /// map takes no entry, nobody knows who is first: the end counts as lost.
-#[raw_tracepoint(tracepoint = "sched_process_exit")]
-pub fn exit_last_thread(context: RawTracePointContext) -> i32 {
+#[btf_tracepoint(function = "sched_process_exit")]
+pub fn exit_last_thread(context: BtfTracePointContext) -> i32 {
     let ending: u64 = context.arg(0);
-    let signal = long(ending, &TASK_SIGNAL);
-    if int(signal, &SIGNAL_LIVE) != 0 {
+    let signal = Typed::long(ending, &TASK_SIGNAL);
+    if Typed::int(signal, &SIGNAL_LIVE) != 0 {
         return 0;
     }
-    let process = task::process(ending);
+    let process = task::process::<Typed>(ending);
     let key = Ended { pid: u64::from(process.pid), start_ns: process.start_ns };
     match ENDED.insert(key, 1, u64::from(BPF_NOEXIST)) {
         Ok(()) => send(ending, process),
@@ -79,17 +79,17 @@ fn send(ending: u64, process: Process) {
         counters::filtered(CLASS_EXIT, time_ns);
         return;
     }
-    let signal = long(ending, &TASK_SIGNAL);
-    let (uid, gid) = task::owner(ending);
-    let usage = Usage::of(signal);
+    let signal = Typed::long(ending, &TASK_SIGNAL);
+    let (uid, gid) = task::owner::<Typed>(ending);
+    let usage = Usage::of(ending, signal);
     let record = ExitRecord {
         header: Header { kind: KIND_EXIT, length: size_of::<ExitRecord>() as u32, time_ns },
         process,
-        parent: task::parent(ending),
+        parent: task::parent::<Typed>(ending),
         cpu_ns: usage.cpu_ns,
         user_ns: usage.user_ns,
         system_ns: usage.system_ns,
-        rss_pages_max: long(signal, &SIGNAL_RSS_MAX),
+        rss_pages_max: Typed::long(signal, &SIGNAL_RSS_MAX),
         read_bytes: usage.read_bytes,
         written_bytes: usage.written_bytes,
         uid,
@@ -103,10 +103,10 @@ fn send(ending: u64, process: Process) {
 /// What wait(2) will say: the group's code if it ended as one, else the leader's.
 #[inline(always)]
 fn status(ending: u64, signal: u64) -> u32 {
-    if int(signal, &SIGNAL_FLAGS) & SIGNAL_GROUP_EXIT != 0 {
-        return int(signal, &SIGNAL_GROUP_EXIT_CODE);
+    if Typed::int(signal, &SIGNAL_FLAGS) & SIGNAL_GROUP_EXIT != 0 {
+        return Typed::int(signal, &SIGNAL_GROUP_EXIT_CODE);
     }
-    int(long(ending, &TASK_GROUP_LEADER), &TASK_EXIT_CODE)
+    Typed::int(Typed::long(ending, &TASK_GROUP_LEADER), &TASK_EXIT_CODE)
 }
 
 /// What a process has used.
@@ -123,26 +123,30 @@ impl Usage {
     /// is read first: a thread released meanwhile is missed rather than counted twice, and the time
     /// since the scheduler last looked at this thread is missing, so this is a lower bound.
     #[inline(always)]
-    fn of(signal: u64) -> Self {
+    fn of(ending: u64, signal: u64) -> Self {
         let mut usage = Self {
-            cpu_ns: long(signal, &SIGNAL_RUNTIME),
-            user_ns: long(signal, &SIGNAL_USER_TIME),
-            system_ns: long(signal, &SIGNAL_SYSTEM_TIME),
-            read_bytes: long(signal, &SIGNAL_READ),
-            written_bytes: long(signal, &SIGNAL_WRITTEN),
+            cpu_ns: Typed::long(signal, &SIGNAL_RUNTIME),
+            user_ns: Typed::long(signal, &SIGNAL_USER_TIME),
+            system_ns: Typed::long(signal, &SIGNAL_SYSTEM_TIME),
+            read_bytes: Typed::long(signal, &SIGNAL_READ),
+            written_bytes: Typed::long(signal, &SIGNAL_WRITTEN),
         };
         if !has(&SIGNAL_THREADS) || !has(&TASK_THREAD_NODE) {
             return usage;
         }
         let head = signal.wrapping_add(u64::from(SIGNAL_THREADS.load()));
         let node_offset = u64::from(TASK_THREAD_NODE.load());
-        let mut node: u64 = at(head);
+        let mut node: u64 = Typed::at(head);
+        if node == ending.wrapping_add(node_offset) && Typed::at::<u64>(node) == head {
+            usage.add::<Typed>(ending);
+            return usage;
+        }
         let mut count = 0;
         while count < THREADS_MAX {
             if node == head || node == 0 {
                 break;
             }
-            usage.add(node.wrapping_sub(node_offset));
+            usage.add::<Probing>(node.wrapping_sub(node_offset));
             node = at(node);
             count += 1;
         }
@@ -151,11 +155,11 @@ impl Usage {
 
     /// Adds what a thread has used.
     #[inline(always)]
-    fn add(&mut self, task: u64) {
-        self.cpu_ns = self.cpu_ns.wrapping_add(long(task, &TASK_RUNTIME));
-        self.user_ns = self.user_ns.wrapping_add(long(task, &TASK_USER_TIME));
-        self.system_ns = self.system_ns.wrapping_add(long(task, &TASK_SYSTEM_TIME));
-        self.read_bytes = self.read_bytes.wrapping_add(long(task, &TASK_READ));
-        self.written_bytes = self.written_bytes.wrapping_add(long(task, &TASK_WRITTEN));
+    fn add<A: Access>(&mut self, task: u64) {
+        self.cpu_ns = self.cpu_ns.wrapping_add(A::long(task, &TASK_RUNTIME));
+        self.user_ns = self.user_ns.wrapping_add(A::long(task, &TASK_USER_TIME));
+        self.system_ns = self.system_ns.wrapping_add(A::long(task, &TASK_SYSTEM_TIME));
+        self.read_bytes = self.read_bytes.wrapping_add(A::long(task, &TASK_READ));
+        self.written_bytes = self.written_bytes.wrapping_add(A::long(task, &TASK_WRITTEN));
     }
 }

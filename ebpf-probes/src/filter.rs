@@ -13,9 +13,9 @@
 
 use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
-use aya_ebpf::macros::{map, raw_tracepoint};
+use aya_ebpf::macros::{btf_tracepoint, map};
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, ProgramArray};
-use aya_ebpf::programs::RawTracePointContext;
+use aya_ebpf::programs::BtfTracePointContext;
 use bygone_probe_abi::{
     CLASS_EXEC, ENDED_MARKS_MAX, EXEC_CGROUP_WALKED, EXEC_PATH_WALKED, EXEC_SNAPSHOT,
     FILTER_CGROUPS, FILTER_PARENTS, FILTER_PATHS, FILTER_USERS, FILTER_USERS_MAX, Header,
@@ -176,8 +176,8 @@ fn note(process: &Process, marks: u32) {
 }
 
 /// Compares what was walked with the rules, and goes on with what is not left out.
-#[raw_tracepoint(tracepoint = "sched_process_exec")]
-pub fn filter(context: RawTracePointContext) -> i32 {
+#[btf_tracepoint(function = "sched_process_exec")]
+pub fn filter(context: BtfTracePointContext) -> i32 {
     step(&context, &walk::WALK);
     0
 }

@@ -1,9 +1,10 @@
 //! A process created another: the tracepoint `task_newtask`, which has the flags of clone.
 
-use aya_ebpf::macros::raw_tracepoint;
-use aya_ebpf::programs::RawTracePointContext;
+use aya_ebpf::macros::btf_tracepoint;
+use aya_ebpf::programs::BtfTracePointContext;
 use bygone_probe_abi::{CLASS_FORK, ForkRecord, Header, KIND_FORK};
 
+use crate::read::{Probing, Typed};
 use crate::{counters, filter, namespaces, ring, task};
 
 /// The new task is a thread of its creator, not a process.
@@ -16,8 +17,8 @@ const CLONE_PARENT: u64 = 0x8000;
 const EXIT_SIGNAL_MASK: u64 = 0x7f;
 
 /// `task_newtask(struct task_struct *task, u64 clone_flags)`, in the context of the creator.
-#[raw_tracepoint(tracepoint = "task_newtask")]
-pub fn fork(context: RawTracePointContext) -> i32 {
+#[btf_tracepoint(function = "task_newtask")]
+pub fn fork(context: BtfTracePointContext) -> i32 {
     let new: u64 = context.arg(0);
     let flags: u64 = context.arg(1);
     if flags & CLONE_THREAD != 0 {
@@ -25,17 +26,17 @@ pub fn fork(context: RawTracePointContext) -> i32 {
     }
     let time_ns = task::boot_ns();
     counters::seen(CLASS_FORK, time_ns);
-    let (process, parent) = (task::process(new), task::parent(new));
+    let (process, parent) = (task::process::<Typed>(new), task::parent::<Typed>(new));
     let caller = match flags & CLONE_PARENT {
         0 => parent,
-        _ => task::process(task::current()),
+        _ => task::process::<Probing>(task::current()),
     };
     if filter::any() && filter::inherit(&caller, &process) {
         counters::filtered(CLASS_FORK, time_ns);
         return 0;
     }
-    let (uid, gid) = task::owner(new);
-    let own = namespaces::of(new);
+    let (uid, gid) = task::owner::<Typed>(new);
+    let own = namespaces::of::<Typed>(new);
     let record = ForkRecord {
         header: Header { kind: KIND_FORK, length: size_of::<ForkRecord>() as u32, time_ns },
         process,

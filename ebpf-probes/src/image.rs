@@ -24,7 +24,7 @@ use crate::offsets::{
     INODE_LINKS, INODE_MODE, INODE_NUMBER, INODE_SIZE, INODE_SUPER, INODE_UID, SUPER_DEVICE,
     SUPER_MAGIC,
 };
-use crate::read::{Window, has, int, long, member_or};
+use crate::read::{Probing, Window, has, int, long, member_or};
 use crate::walk::{End, NEXT};
 use crate::{act, call, counters, files, filter, namespaces, scratch, task, walk};
 
@@ -69,7 +69,7 @@ pub fn mmap_enter(context: TracePointContext) -> i32 {
     }
     let current = task::current();
     // The audit's own process would take the first mapping of what others map.
-    if filter::is_audit(current) || filter::leaves_out(&task::process(current)) {
+    if filter::is_audit(current) || filter::leaves_out(&task::process::<Probing>(current)) {
         let time_ns = task::boot_ns();
         counters::seen(CLASS_IMAGE, time_ns);
         counters::filtered(CLASS_IMAGE, time_ns);
@@ -106,7 +106,7 @@ pub fn module_enter(context: TracePointContext) -> i32 {
 #[inline(always)]
 fn key(inode: u64) -> ImageKey {
     let mut words = [0; WINDOW_WORDS];
-    let window = Window::<16>::of(&mut words, inode);
+    let window = Window::<Probing, 16>::of(&mut words, inode);
     ImageKey {
         inode: window.long(&INODE_NUMBER),
         ctime: window.member_or(&INODE_CTIME, 0),
@@ -159,12 +159,12 @@ fn tell(
     let current = task::current();
     let inode = long(file, &FILE_INODE);
     record.header = Header { kind: KIND_IMAGE, length: 0, time_ns };
-    record.actor = task::process(current);
+    record.actor = task::process::<Probing>(current);
     record.tid = bpf_get_current_pid_tgid() as u32;
-    record.uid = task::owner(current).0;
+    record.uid = task::owner::<Probing>(current).0;
     record.call = field::<u64>(context, NUMBER) as u32;
     record.flags = if has(&INODE_CTIME) { flags | IMAGE_FILE_TIMES } else { flags };
-    record.mount_namespace = namespaces::of(current).mount;
+    record.mount_namespace = namespaces::of::<Probing>(current).mount;
     record.device = key.device;
     record.mode = u32::from(member_or::<u16>(inode, &INODE_MODE, 0));
     record.owner_uid = int(inode, &INODE_UID);

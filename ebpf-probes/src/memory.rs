@@ -13,7 +13,7 @@ use crate::offsets::{
     DENTRY_NAME, DENTRY_SHORT_NAME, FILE_DENTRY, FILE_INODE, FILE_MODE, INODE_SUPER, PID_TASKS,
     PROC_INODE, PROC_PID, SUPER_MAGIC, TASK_PID, TASK_PID_LINKS,
 };
-use crate::read::{at, has, int, long};
+use crate::read::{Probing, at, has, int, long};
 use crate::{act, files, task};
 
 /// `PROC_SUPER_MAGIC` of `include/uapi/linux/magic.h`.
@@ -65,7 +65,7 @@ fn send(context: &TracePointContext, file: u64, returned: i64) {
     let target = match thread {
         // It has ended since.
         0 => Process { pid: 0, reserved: 0, start_ns: 0 },
-        thread => task::process(thread),
+        thread => task::process::<Probing>(thread),
     };
     if target.pid == (bpf_get_current_pid_tgid() >> 32) as u32 {
         return;

@@ -5,9 +5,9 @@
 //! long ones, never that of the records.
 
 use aya_ebpf::helpers::generated::{bpf_probe_read_user, bpf_ringbuf_output};
-use aya_ebpf::macros::{map, raw_tracepoint};
+use aya_ebpf::macros::{btf_tracepoint, map};
 use aya_ebpf::maps::{LruHashMap, RingBuf};
-use aya_ebpf::programs::RawTracePointContext;
+use aya_ebpf::programs::BtfTracePointContext;
 use bygone_probe_abi::{
     ARGUMENTS_MAX, CLASS_EXEC, EXEC_ARGUMENTS_FAULT, EXEC_ARGUMENTS_TRUNCATED, EXEC_ENVIRONMENT,
     EXEC_ENVIRONMENT_FAULT, EXEC_PARTS_BUDGET, EXEC_PARTS_FULL, Header, KIND_PART, PART_ARGUMENTS,
@@ -61,8 +61,8 @@ pub fn prepare(slot: &mut Slot) -> bool {
 }
 
 /// Sends pieces, calls itself while there are more, then goes on with the walks.
-#[raw_tracepoint(tracepoint = "sched_process_exec")]
-pub fn parts(context: RawTracePointContext) -> i32 {
+#[btf_tracepoint(function = "sched_process_exec")]
+pub fn parts(context: BtfTracePointContext) -> i32 {
     let Some(slot_pointer) = scratch::claimed() else {
         return 0;
     };

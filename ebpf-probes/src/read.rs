@@ -1,5 +1,12 @@
-//! Probing reads of kernel memory.
+//! Reads of kernel memory.
+//!
+//! A pointer that the verifier knows the type of, as those given to a program of the type BTF tracepoint
+//! and those read from there on, is followed by a load, which costs next to nothing ([`Typed`]). Any
+//! other address is read by a helper, which costs some 20 ns each time ([`Probing`]). Both give 0 where
+//! memory cannot be read. A pointer is a typed one no more once it was kept in a map or added to by a
+//! number that is not the same at each run.
 
+use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 
 use aya_ebpf::Global;
@@ -14,42 +21,95 @@ impl Integer for i32 {}
 impl Integer for i64 {}
 impl Integer for u64 {}
 
-/// The integer at `address`, 0 when it cannot be read.
+/// A way to read.
+pub trait Access {
+    /// Whether several members of a struct are read at once ([`Window`]).
+    const AT_ONCE: bool;
+
+    /// The integer at `address`, 0 when it cannot be read.
+    fn at<T: Integer>(address: u64) -> T;
+
+    /// The integer in `member` of the struct at `base`, 0 when it cannot be read, `absent` when the
+    /// running kernel has no such member.
+    #[inline(always)]
+    fn member_or<T: Integer>(base: u64, member: &Global<u32>, absent: T) -> T {
+        let offset = member.load();
+        if offset == ABSENT {
+            return absent;
+        }
+        Self::at(base.wrapping_add(u64::from(offset)))
+    }
+
+    /// The 32-bit integer in `member` of the struct at `base`, 0 when there is none.
+    #[inline(always)]
+    fn int(base: u64, member: &Global<u32>) -> u32 {
+        Self::member_or(base, member, 0)
+    }
+
+    /// The pointer or 64-bit integer in `member` of the struct at `base`, 0 when there is none.
+    #[inline(always)]
+    fn long(base: u64, member: &Global<u32>) -> u64 {
+        Self::member_or(base, member, 0)
+    }
+}
+
+/// By the helper, from any address.
+pub struct Probing;
+
+impl Access for Probing {
+    const AT_ONCE: bool = true;
+
+    #[inline(always)]
+    fn at<T: Integer>(address: u64) -> T {
+        let mut value = MaybeUninit::<T>::uninit();
+        // SAFETY: the helper writes size_of::<T>() bytes in any case: what it read, or zeros.
+        unsafe {
+            bpf_probe_read_kernel(
+                value.as_mut_ptr().cast(),
+                size_of::<T>() as u32,
+                address as *const core::ffi::c_void,
+            );
+            value.assume_init()
+        }
+    }
+}
+
+/// By a load, from a pointer whose type the verifier knows.
+pub struct Typed;
+
+impl Access for Typed {
+    const AT_ONCE: bool = false;
+
+    #[inline(always)]
+    fn at<T: Integer>(address: u64) -> T {
+        // SAFETY: the verifier refuses the program unless a member of this size is there, and the kernel
+        // answers a fault with 0. Volatile, so that the load is made as it stands here.
+        unsafe { (address as *const T).read_volatile() }
+    }
+}
+
+/// [`Probing::at`].
 #[inline(always)]
 pub fn at<T: Integer>(address: u64) -> T {
-    let mut value = MaybeUninit::<T>::uninit();
-    // SAFETY: the helper writes size_of::<T>() bytes in any case: what it read, or zeros.
-    unsafe {
-        bpf_probe_read_kernel(
-            value.as_mut_ptr().cast(),
-            size_of::<T>() as u32,
-            address as *const core::ffi::c_void,
-        );
-        value.assume_init()
-    }
+    Probing::at(address)
 }
 
-/// The integer in `member` of the struct at `base`, 0 when it cannot be read, `absent` when the
-/// running kernel has no such member.
+/// [`Probing::member_or`].
 #[inline(always)]
 pub fn member_or<T: Integer>(base: u64, member: &Global<u32>, absent: T) -> T {
-    let offset = member.load();
-    if offset == ABSENT {
-        return absent;
-    }
-    at(base.wrapping_add(u64::from(offset)))
+    Probing::member_or(base, member, absent)
 }
 
-/// The 32-bit integer in `member` of the struct at `base`, 0 when there is none.
+/// [`Probing::int`].
 #[inline(always)]
 pub fn int(base: u64, member: &Global<u32>) -> u32 {
-    member_or(base, member, 0)
+    Probing::int(base, member)
 }
 
-/// The pointer or 64-bit integer in `member` of the struct at `base`, 0 when there is none.
+/// [`Probing::long`].
 #[inline(always)]
 pub fn long(base: u64, member: &Global<u32>) -> u64 {
-    member_or(base, member, 0)
+    Probing::long(base, member)
 }
 
 /// Whether the running kernel has `member`.
@@ -59,15 +119,16 @@ pub fn has(member: &Global<u32>) -> bool {
 }
 
 /// The first words of a kernel struct, or those from one of its members on, read at once into the
-/// slot: a call of the helper costs more than the bytes it copies. Never more words than the struct
+/// slot where that is cheaper: a call of the helper costs more than the bytes it copies. Never more words than the struct
 /// has, lest the read touch a page that is not there. The slot has one window, so the last counts.
-pub struct Window<const WORDS: usize> {
+pub struct Window<A, const WORDS: usize> {
+    access: PhantomData<A>,
     base: u64,
     first: u32,
     words: *const u8,
 }
 
-impl<const WORDS: usize> Window<WORDS> {
+impl<A: Access, const WORDS: usize> Window<A, WORDS> {
     /// Those of the struct at `base`; zeros when it cannot be read.
     #[inline(always)]
     pub fn of(slot_window: &mut [u64; WINDOW_WORDS], base: u64) -> Self {
@@ -85,35 +146,40 @@ impl<const WORDS: usize> Window<WORDS> {
         const { assert!(WORDS <= WINDOW_WORDS) };
         let words = slot_window.as_mut_ptr();
         let from = base.wrapping_add(u64::from(first)) as *const core::ffi::c_void;
-        // SAFETY: the slot has the words; any address may be asked for.
-        unsafe { bpf_probe_read_kernel(words.cast(), WORDS as u32 * 8, from) };
-        Self { base, first, words: words.cast_const().cast() }
+        if A::AT_ONCE {
+            // SAFETY: the slot has the words; any address may be asked for.
+            unsafe { bpf_probe_read_kernel(words.cast(), WORDS as u32 * 8, from) };
+        }
+        Self { access: PhantomData, base, first, words: words.cast_const().cast() }
     }
 
-    /// As the function [`member_or`]; a member that lies outside is read by itself.
+    /// As [`Access::member_or`]; a member that lies outside is read by itself.
     #[inline(always)]
     pub fn member_or<T: Integer>(&self, member: &Global<u32>, absent: T) -> T {
         let offset = member.load();
         if offset == ABSENT {
             return absent;
         }
+        if !A::AT_ONCE {
+            return A::at(self.base.wrapping_add(u64::from(offset)));
+        }
         // Hidden from the compiler, or it drops the check that the verifier needs to see.
         let inside = core::hint::black_box(u64::from(offset.wrapping_sub(self.first)));
         if inside > (WORDS * 8 - size_of::<T>()) as u64 {
-            return at(self.base.wrapping_add(u64::from(offset)));
+            return A::at(self.base.wrapping_add(u64::from(offset)));
         }
         // SAFETY: `inside` and the integer's size end within the words, which live as long as the
         // slot, and the kernel aligns its members.
         unsafe { self.words.add(inside as usize).cast::<T>().read() }
     }
 
-    /// As the function [`int`].
+    /// As [`Access::int`].
     #[inline(always)]
     pub fn int(&self, member: &Global<u32>) -> u32 {
         self.member_or(member, 0)
     }
 
-    /// As the function [`long`].
+    /// As [`Access::long`].
     #[inline(always)]
     pub fn long(&self, member: &Global<u32>) -> u64 {
         self.member_or(member, 0)

@@ -5,7 +5,7 @@ use aya_ebpf::programs::RawTracePointContext;
 use bygone_probe_abi::{ACT_BY_KERNEL, ACT_SIGNAL, CLASS_SIGNAL, SIGNALS_ALL, SIGNALS_NONE};
 
 use crate::offsets::{SIGHAND_ACTION, SIGINFO_CODE, SIGNALS, TASK_SIGHAND};
-use crate::read::{at, has, int, long};
+use crate::read::{Probing, at, has, int, long};
 use crate::{act, task};
 
 /// `SEND_SIG_NOINFO` and `SEND_SIG_PRIV` in place of a pointer (include/linux/sched/signal.h).
@@ -41,13 +41,13 @@ pub fn signal(context: RawTracePointContext) -> i32 {
     let record = entry.as_mut_ptr();
     // SAFETY: the record is ours until it is submitted.
     let record = unsafe { &mut *record };
-    record.target = task::process(target);
+    record.target = task::process::<Probing>(target);
     record.numbers[0] = u64::from(number);
     record.numbers[1] = match info {
         NO_INFO | BY_KERNEL => 0,
         info => u64::from(int(info, &SIGINFO_CODE)),
     };
-    record.numbers[2] = u64::from(task::owner(target).0);
+    record.numbers[2] = u64::from(task::owner::<Probing>(target).0);
     record.numbers[3] = u64::from(result);
     if info == BY_KERNEL || (info > BY_KERNEL && record.numbers[1] as i32 > 0) {
         record.flags |= ACT_BY_KERNEL;
@@ -66,8 +66,8 @@ fn is_wanted(number: u32, target: u64, result: u32) -> bool {
     if number < 64 && HARMLESS >> number & 1 != 0 {
         return false;
     }
-    let (own, _) = task::owner(task::current());
-    if own != task::owner(target).0 {
+    let (own, _) = task::owner::<Probing>(task::current());
+    if own != task::owner::<Probing>(target).0 {
         return true;
     }
     result == DELIVERED && (number == SIGKILL || handler(number, target) == 0)

@@ -12,7 +12,7 @@ use aya_ebpf::maps::{Array, ProgramArray};
 use bygone_probe_abi::{EXEC_KERNEL_THREAD, EXEC_SNAPSHOT, FILTER_PARENTS, MARK_LEFT_OUT};
 
 use crate::offsets::{SIGNAL_LIVE, TASK_FLAGS, TASK_MM, TASK_PID, TASK_SIGNAL, TASK_TGID};
-use crate::read::{at, int, long};
+use crate::read::{Probing, at, int, long};
 use crate::{exec, filter, scratch, task, walk};
 
 /// `task->flags`: a thread of the kernel.
@@ -52,14 +52,14 @@ pub extern "C" fn snapshot(context: *mut c_void) -> i32 {
         return 0;
     }
     let (mut before, mut marks) = (0, 0);
-    let (process, parent) = (task::process(task), task::parent(task));
+    let (process, parent) = (task::process::<Probing>(task), task::parent::<Probing>(task));
     if filter::concerns(&process, &parent) {
         before = filter::marks(&process);
         if before & MARK_LEFT_OUT != 0 {
             return 0;
         }
         if filter::is_first_look() {
-            marks = filter::by_identity(task::owner(task).0, &parent);
+            marks = filter::by_identity(task::owner::<Probing>(task).0, &parent);
         }
         if marks & MARK_LEFT_OUT != 0 && !filter::has(FILTER_PARENTS) {
             filter::leave_out(process, before, marks, task::boot_ns());
@@ -72,7 +72,7 @@ pub extern "C" fn snapshot(context: *mut c_void) -> i32 {
     };
     // SAFETY: the slot is ours and lives as long as the map.
     let slot_ref = unsafe { &mut *slot };
-    exec::fill(slot_ref, task, task::boot_ns());
+    exec::fill::<Probing>(slot_ref, task, (process, parent), task::boot_ns());
     slot_ref.marks_before = before;
     slot_ref.marks = marks;
     slot_ref.record.tid = slot_ref.record.process.pid;

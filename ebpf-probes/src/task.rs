@@ -5,20 +5,20 @@ use bygone_probe_abi::Process;
 use crate::offsets::{
     CRED_GID, CRED_UID, TASK_CRED, TASK_GROUP_LEADER, TASK_REAL_PARENT, TASK_START, TASK_TGID,
 };
-use crate::read::{int, long};
+use crate::read::Access;
 
 /// The process that the thread `task` belongs to. Its start is the group leader's, so that an exec
 /// by another thread keeps the identity.
 #[inline(always)]
-pub fn process(task: u64) -> Process {
-    let leader = long(task, &TASK_GROUP_LEADER);
-    Process { pid: int(task, &TASK_TGID), reserved: 0, start_ns: long(leader, &TASK_START) }
+pub fn process<A: Access>(task: u64) -> Process {
+    let leader = A::long(task, &TASK_GROUP_LEADER);
+    Process { pid: A::int(task, &TASK_TGID), reserved: 0, start_ns: A::long(leader, &TASK_START) }
 }
 
 /// The process that will be told when `task` ends.
 #[inline(always)]
-pub fn parent(task: u64) -> Process {
-    process(long(task, &TASK_REAL_PARENT))
+pub fn parent<A: Access>(task: u64) -> Process {
+    process::<A>(A::long(task, &TASK_REAL_PARENT))
 }
 
 /// The thread that runs now.
@@ -37,7 +37,7 @@ pub fn boot_ns() -> u64 {
 
 /// Real user and group id.
 #[inline(always)]
-pub fn owner(task: u64) -> (u32, u32) {
-    let cred = long(task, &TASK_CRED);
-    (int(cred, &CRED_UID), int(cred, &CRED_GID))
+pub fn owner<A: Access>(task: u64) -> (u32, u32) {
+    let cred = A::long(task, &TASK_CRED);
+    (A::int(cred, &CRED_UID), A::int(cred, &CRED_GID))
 }

@@ -7,9 +7,9 @@
 //! Components are written leaf first, each with its NUL, and put in order by the collector.
 
 use aya_ebpf::EbpfContext;
-use aya_ebpf::macros::{map, raw_tracepoint};
+use aya_ebpf::macros::{btf_tracepoint, map};
 use aya_ebpf::maps::ProgramArray;
-use aya_ebpf::programs::RawTracePointContext;
+use aya_ebpf::programs::BtfTracePointContext;
 use bygone_probe_abi::{
     CLASS_EXEC, COMPONENT_MAX, COMPONENTS_MAX, EXEC_CGROUP_WALKED, EXEC_CWD_DETACHED,
     EXEC_CWD_TRUNCATED, EXEC_CWD_WALKED, EXEC_PATH_DETACHED, EXEC_PATH_TRUNCATED, EXEC_PATH_WALKED,
@@ -21,7 +21,7 @@ use crate::offsets::{
     DENTRY_NAME, DENTRY_PARENT, MNT_NS_ANONYMOUS, MNT_NS_INUM, MOUNT_NS, MOUNT_PARENT, MOUNT_POINT,
     MOUNT_VFSMOUNT, SUPER_ROOT, VFSMOUNT_ROOT, VFSMOUNT_SUPER,
 };
-use crate::read::{Window, has, int, long, string};
+use crate::read::{Probing, Window, has, int, long, string};
 use crate::{cgroup, counters, filter, ring, scratch, snapshot};
 
 /// Entry of `walk` in the arrays of programs.
@@ -48,14 +48,14 @@ pub enum End {
 
 /// Goes on in the program of an entry. Returns only when the kernel refuses.
 #[inline(always)]
-pub fn start(context: &RawTracePointContext, entry: u32) {
+pub fn start(context: &BtfTracePointContext, entry: u32) {
     // SAFETY: the context is the one this program was given, and the entry has the same type.
     unsafe { WALK.tail_call(context, entry) };
 }
 
 /// Walks what the slot says is next, and sends the record after the last walk.
-#[raw_tracepoint(tracepoint = "sched_process_exec")]
-pub fn walk(context: RawTracePointContext) -> i32 {
+#[btf_tracepoint(function = "sched_process_exec")]
+pub fn walk(context: BtfTracePointContext) -> i32 {
     step(&context, &WALK);
     0
 }
@@ -159,7 +159,7 @@ pub fn climb(slot: &mut Slot) -> End {
             root = long(mount, &VFSMOUNT_ROOT);
             continue;
         }
-        let window = Window::<6>::of(&mut slot.window, dentry);
+        let window = Window::<Probing, 6>::of(&mut slot.window, dentry);
         if !append(slot, limit, window.long(&DENTRY_NAME)) {
             break;
         }

@@ -31,15 +31,18 @@ impl TaskIterator {
     ///
     /// # Errors
     /// In words, when the kernel takes them not.
-    pub(crate) fn load(mut ebpf: Ebpf, has_rules: bool) -> Result<(Self, Vec<ProgramFd>), String> {
-        let types = aya::Btf::from_sys_fs().map_err(|error| error.to_string())?;
-        let walk = load(&mut ebpf, "snapshot_walk", &types).map_err(words)?;
+    pub(crate) fn load(
+        mut ebpf: Ebpf,
+        types: &aya::Btf,
+        has_rules: bool,
+    ) -> Result<(Self, Vec<ProgramFd>), String> {
+        let walk = load(&mut ebpf, "snapshot_walk", types).map_err(words)?;
         let mut tails: ProgramArray<MapData> =
             take_map(&mut ebpf, "SNAPSHOT_WALK").map_err(words)?;
         set_tail(&mut tails, TAIL_WALK, &walk, "SNAPSHOT_WALK").map_err(words)?;
-        let mut programs = vec![walk, load(&mut ebpf, PROGRAM, &types).map_err(words)?];
+        let mut programs = vec![walk, load(&mut ebpf, PROGRAM, types).map_err(words)?];
         if has_rules {
-            let filter = load(&mut ebpf, "snapshot_filter", &types).map_err(words)?;
+            let filter = load(&mut ebpf, "snapshot_filter", types).map_err(words)?;
             set_tail(&mut tails, TAIL_FILTER, &filter, "SNAPSHOT_WALK").map_err(words)?;
             programs.push(filter);
         }

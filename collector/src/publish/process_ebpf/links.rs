@@ -31,18 +31,21 @@ pub(crate) struct RawLink {
 }
 
 impl RawLink {
-    /// Attaches a program.
+    /// Attaches a program to the tracepoint `name`, or, of the type BTF tracepoint, to the one that it
+    /// was loaded for.
     ///
     /// # Errors
     /// When the kernel refuses.
     pub(crate) fn attach(
         class: usize,
         (program, hook): (&'static str, &'static str),
+        name: Option<&str>,
         loaded: &ProgramFd,
     ) -> Result<Self, AttachError> {
-        let link = CString::new(hook)
+        let name = name.map(CString::new).transpose();
+        let link = name
             .map_err(io::Error::from)
-            .and_then(|name| open_raw_tracepoint(&name, loaded.as_fd()))
+            .and_then(|name| open_raw_tracepoint(name.as_deref(), loaded.as_fd()))
             .map_err(ProgramError::IOError)
             .map_err(|source| AttachError::Attach { program, hook, source })?;
         let ids = link_ids(link.as_fd());

@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
 
 use aya::maps::{Array, MapData, PerCpuArray, ProgramArray, RingBuf};
-use aya::programs::{ProgramError, ProgramFd, RawTracePoint};
+use aya::programs::{BtfTracePoint, Program, ProgramError, ProgramFd, RawTracePoint};
 use aya::{Ebpf, EbpfLoader};
 use bygone_probe_abi::{
     CLASSES, IMAGES_ALL, IMAGES_FIRST, IMAGES_NONE, LIFE_CLASSES, SIGNALS_ALL, SIGNALS_FATAL,
@@ -73,6 +73,9 @@ pub enum AttachError {
     /// The kernel does not describe its types.
     #[error("the kernel does not describe its types (BTF)")]
     Types(#[source] BtfError),
+    /// The description of the kernel's types is one that the loader does not understand.
+    #[error("the loader cannot read the kernel's types (BTF)")]
+    Parse(#[source] aya::BtfError),
     /// No class of events can be recorded for want of a member.
     #[error("{reason}")]
     MissingMember {
@@ -157,6 +160,7 @@ impl AttachError {
                 format!("set ring_bytes to {}", near.max(4096))
             }
             Self::MissingMember { .. }
+            | Self::Parse(_)
             | Self::Refused { .. }
             | Self::Prepare(_)
             | Self::Part { .. }
@@ -303,13 +307,15 @@ pub(crate) fn attach(config: &ProcessEbpfConfig) -> Result<Attached, AttachError
     }
     let mut ebpf = prepare(&resolved, config, &filter, fallback)?;
     filter.fill(&mut ebpf)?;
-    let mut attached = attach_all(&mut ebpf, resolved.disabled, fallback, filter.has_rules())?;
+    let types = aya::Btf::from_sys_fs().map_err(AttachError::Parse)?;
+    let mut attached =
+        attach_all(&mut ebpf, &types, resolved.disabled, fallback, filter.has_rules())?;
     attach_acts(&mut ebpf, config, &mut attached);
     attached.since_ns = clock::boot_ns();
     prove(&attached)?;
     if attached.disabled[0].is_none() {
         let mut looked: Array<MapData, u32> = take_map(&mut ebpf, "LOOKED")?;
-        match TaskIterator::load(ebpf, filter.has_rules()) {
+        match TaskIterator::load(ebpf, &types, filter.has_rules()) {
             Ok((mut iterator, programs)) => {
                 attached.others.extend(programs);
                 attached.snapshot_error = iterator.run().err();
@@ -374,6 +380,7 @@ fn prepare(
 
 fn attach_all(
     ebpf: &mut Ebpf,
+    types: &aya::Btf,
     disabled: [Option<String>; CLASSES.len()],
     fallback: bool,
     has_rules: bool,
@@ -402,7 +409,7 @@ fn attach_all(
         let tails = [(TAIL_WALK, "walk"), (TAIL_PARTS, "parts"), (TAIL_FILTER, "filter")];
         let needed = if has_rules { tails.len() } else { tails.len() - 1 };
         for (entry, name) in tails.into_iter().take(needed) {
-            let program = load_tracepoint(ebpf, name, EXEC.1)?;
+            let program = load_typed(ebpf, types, name, EXEC.1)?;
             set_tail(&mut walks, entry, &program, "WALK")?;
             attached.others.push(program);
         }
@@ -412,8 +419,8 @@ fn attach_all(
         if attached.disabled.get(class).is_some_and(Option::is_some) {
             continue;
         }
-        let fd = load_tracepoint(ebpf, program, hook)?;
-        attached.links.push(RawLink::attach(class, (program, hook), &fd)?);
+        let fd = load_typed(ebpf, types, program, hook)?;
+        attached.links.push(RawLink::attach(class, (program, hook), None, &fd)?);
         attached.programs.push((class, fd));
     }
     Ok(attached)
@@ -436,7 +443,7 @@ fn attach_acts(ebpf: &mut Ebpf, config: &ProcessEbpfConfig, attached: &mut Attac
             continue;
         }
         let loaded = load_tracepoint(ebpf, program, hook)
-            .and_then(|fd| Ok((RawLink::attach(index, (program, hook), &fd)?, fd)));
+            .and_then(|fd| Ok((RawLink::attach(index, (program, hook), Some(hook), &fd)?, fd)));
         match loaded {
             Ok((link, fd)) => {
                 attached.programs.push((index, fd));
@@ -479,13 +486,16 @@ pub(super) fn set_tail(
     programs.set(entry, program, 0).map_err(|source| AttachError::Map { name, source })
 }
 
-fn tracepoint<'a>(
+fn tracepoint<'a, P>(
     ebpf: &'a mut Ebpf,
     program: &'static str,
     hook: &'static str,
-) -> Result<&'a mut RawTracePoint, AttachError> {
+) -> Result<P, AttachError>
+where
+    P: TryFrom<&'a mut Program, Error = ProgramError>,
+{
     let found = ebpf.program_mut(program).ok_or(AttachError::Part { name: program })?;
-    found.try_into().map_err(|source| AttachError::Attach { program, hook, source })
+    P::try_from(found).map_err(|source| AttachError::Attach { program, hook, source })
 }
 
 fn load_tracepoint(
@@ -493,8 +503,20 @@ fn load_tracepoint(
     program: &'static str,
     hook: &'static str,
 ) -> Result<ProgramFd, AttachError> {
-    let loaded = tracepoint(ebpf, program, hook)?;
+    let loaded: &mut RawTracePoint = tracepoint(ebpf, program, hook)?;
     patiently(|| loaded.load()).map_err(|error| explain(program, hook, error))?;
+    clone_fd(loaded.fd(), program, hook)
+}
+
+/// Loads a program to which the kernel tells the types of the tracepoint's arguments.
+fn load_typed(
+    ebpf: &mut Ebpf,
+    types: &aya::Btf,
+    program: &'static str,
+    hook: &'static str,
+) -> Result<ProgramFd, AttachError> {
+    let loaded: &mut BtfTracePoint = tracepoint(ebpf, program, hook)?;
+    patiently(|| loaded.load(hook, types)).map_err(|error| explain(program, hook, error))?;
     clone_fd(loaded.fd(), program, hook)
 }
 

@@ -13,7 +13,6 @@
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use aya::maps::{Array, MapData};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 

@@ -61,9 +61,12 @@ struct RawTracepoint {
 ///
 /// # Errors
 /// When the kernel refuses.
-pub(crate) fn open_raw_tracepoint(hook: &CStr, program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+pub(crate) fn open_raw_tracepoint(
+    hook: Option<&CStr>,
+    program: BorrowedFd<'_>,
+) -> io::Result<OwnedFd> {
     let request = RawTracepoint {
-        name: hook.as_ptr().expose_provenance() as u64,
+        name: hook.map_or(0, |hook| hook.as_ptr().expose_provenance() as u64),
         program: program.as_raw_fd().unsigned_abs(),
         reserved: 0,
     };
