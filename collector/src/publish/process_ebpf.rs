@@ -8,6 +8,7 @@
 //! of it is booked exactly (see `ledger`); a record that does not decode is counted, never a panic.
 
 mod actions;
+mod attach_error;
 pub mod audit;
 mod calls;
 pub(super) mod clock;
@@ -36,11 +37,12 @@ use std::time::Duration;
 
 use bygone_probe_abi::CLASSES;
 
+pub use self::attach_error::AttachError;
 use self::audit::Audit;
 use self::clock::Clock;
 use self::drain::Reader;
 use self::load::Attached;
-pub use self::load::{AttachError, BULK_BYTES_DEFAULT, RING_BYTES_DEFAULT};
+pub use self::load::{BULK_BYTES_DEFAULT, RING_BYTES_DEFAULT};
 use super::privacy::Privacy;
 use super::rate_limit::RateLimit;
 use super::selection::Selection;
@@ -55,15 +57,23 @@ use crate::host::signals::SignalChoice;
 /// Name of this source.
 pub const SOURCE: &str = "process_ebpf";
 
-/// Name of the tier: programs on raw tracepoints.
-const TIER: &str = "raw_tracepoint";
+/// Name of the tier of the life of processes: programs to which the kernel tells the types of a
+/// tracepoint's arguments.
+const LIFE_TIER: &str = "btf_tracepoint";
+
+/// Name of the tier of signals and modules.
+const ACT_TIER: &str = "raw_tracepoint";
 
 /// Name of the tier of what is seen where system calls begin and end.
 const CALL_TIER: &str = "syscall_tracepoint";
 
 /// Name of the tier of a class of events.
 fn tier(class: &str) -> &'static str {
-    if is_by_call(class) { CALL_TIER } else { TIER }
+    match class {
+        "exec" | "fork" | "exit" => LIFE_TIER,
+        class if is_by_call(class) => CALL_TIER,
+        _ => ACT_TIER,
+    }
 }
 
 /// Whether a class of events is seen at system calls.

@@ -8,8 +8,9 @@ use aya::maps::{Array, MapData, ProgramArray};
 use aya::programs::{ProgramError, ProgramFd, TracePoint};
 use bygone_probe_abi as abi;
 
+use super::attach_error::{AttachError, explain};
 use super::links::CallLink;
-use super::load::{AttachError, TAIL_WALK, clone_fd, explain, patiently, set_tail, take_map};
+use super::load::{TAIL_WALK, clone_fd, patiently, set_tail, take_map};
 
 /// A system call.
 pub(crate) struct WatchedCall {

@@ -4,7 +4,7 @@ use aya::maps::{Array, HashMap, Map, MapData, MapError};
 use aya::{Ebpf, EbpfLoader};
 use bygone_probe_abi as abi;
 
-use super::load::AttachError;
+use super::attach_error::AttachError;
 use crate::host::exclude::{ExcludedPath, Exclusions};
 
 /// Entries of a map that nothing asks.

@@ -6,9 +6,8 @@ use aya::Ebpf;
 use aya::maps::{Array, MapData, ProgramArray};
 use aya::programs::{Iter, ProgramFd};
 
-use super::load::{
-    AttachError, TAIL_FILTER, TAIL_WALK, clone_fd, explain, patiently, set_tail, take_map,
-};
+use super::attach_error::{AttachError, explain};
+use super::load::{TAIL_FILTER, TAIL_WALK, clone_fd, patiently, set_tail, take_map};
 
 /// What the iterator is attached to.
 const HOOK: &str = "iter/task";

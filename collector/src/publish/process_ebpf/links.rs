@@ -15,8 +15,9 @@ use aya::programs::{ProgramError, ProgramFd};
 
 use bygone_probe_abi::CLASSES;
 
+use super::attach_error::AttachError;
 use super::calls::WatchedCalls;
-use super::load::{AttachError, Attached};
+use super::load::Attached;
 use super::sys::{link_ids, open_raw_tracepoint, program_counts};
 
 /// A program at a raw tracepoint.

@@ -2,7 +2,7 @@
 //!
 //! Whoever sends a record to a reader that waits for one has to wake it, in the context of the process
 //! that is recorded: an interrupt to the own CPU, and another where the reader's sleeps. In a virtual
-//! machine that took 20 to 60 us, ten times as long as the record itself. So while records come the
+//! machine that took 20 to 60 µs, ten times as long as the record itself. So while records come the
 //! reader looks every [`NAP`] by the clock, and has the programs wake nobody. It waits to be woken only
 //! after two looks in a row found nothing, of which the second came after the programs were told: a
 //! record that was sent without waking anybody is found by it.

@@ -12,8 +12,8 @@ none (voluntary) full
 @@ end preemption 0
 @@ begin doctor
 { "events": [
-  { "kind": "exec", "source": "process_ebpf", "tier": "raw_tracepoint" },
-  { "kind": "exit", "source": "process_ebpf", "tier": "raw_tracepoint" },
+  { "kind": "exec", "source": "process_ebpf", "tier": "btf_tracepoint" },
+  { "kind": "exit", "source": "process_ebpf", "tier": "btf_tracepoint" },
   { "kind": "file", "source": "file_inotify", "tier": "inotify" } ] }
 @@ end doctor 0
 @@ begin live
@@ -55,7 +55,7 @@ fn a_machine_that_did_all_is_green() {
         matrix,
         "\ntiers and tests\n  \
          kernel  exec                      exit                      file\n  \
-         6.1     raw_tracepoint, 2 passed  raw_tracepoint, 3 passed  inotify, 1 passed  green"
+         6.1     btf_tracepoint, 2 passed  btf_tracepoint, 3 passed  inotify, 1 passed  green"
     );
 }
 
@@ -107,7 +107,7 @@ fn a_failed_test_is_named() {
     let verdict = judge_text(&text, false);
     assert_eq!(verdict.faults, ["the part `live` ended with status 101"]);
     assert!(verdict.text().contains("FAILED publish::live_tests::signals_show_at_the_exit"));
-    assert!(matrix(&[verdict]).contains("raw_tracepoint, 1 of 3 FAILED"));
+    assert!(matrix(&[verdict]).contains("btf_tracepoint, 1 of 3 FAILED"));
 }
 
 #[test]
