@@ -2,8 +2,9 @@
 //!
 //! A name that matches has a value behind `=`, `:` and what is made of them (`+=`, `:=`, `=>`), behind
 //! a comma when the name is quoted, and, when the name begins with dashes, behind blanks. The value is a
-//! word of a shell directly behind `=` and behind blanks, else a quoted text or the rest of the line.
-//! Within quotes it goes on to their end. What this masks too much is in the file still; what it masks
+//! word of a shell directly behind `=` and behind blanks, else a quoted text, also on a line below, what
+//! stands in brackets with the rest of the line on which they end, or the rest of the line. Within
+//! quotes it goes on to their end. What this masks too much is in the file still; what it masks
 //! too little could not be taken back.
 
 use super::{MASK, Mask, without_dashes};
@@ -96,7 +97,8 @@ impl Script<'_> {
         let first = self.blanks(behind);
         let (first, is_word) = match self.at(sign) {
             _ if signs.iter().any(|byte| matches!(byte, b'=' | b':')) => {
-                (first, sign == end && first == behind && signs.ends_with(b"="))
+                let is_word = sign == end && first == behind && signs.ends_with(b"=");
+                (if is_word { first } else { self.below(first) }, is_word)
             }
             Some(b',') if is_quoted => (self.blanks(sign + 1), false),
             _ if self.at(start) == Some(b'-') && closed == end && sign > end => (sign, true),
@@ -105,9 +107,29 @@ impl Script<'_> {
         let last = match open.filter(|_| !is_quoted) {
             Some(quote) => self.quoted_end(first, quote).min(self.line_end(first)),
             None if is_word => self.word_end(first),
+            None if matches!(self.at(first), Some(b'(' | b'[')) => {
+                self.line_end(self.brackets_end(first))
+            }
             None => self.text_end(first),
         };
         (last > first).then_some((first, last))
+    }
+
+    /// Where a quoted text begins on a line below, when nothing stands on this one; else the place.
+    fn below(&self, at: usize) -> usize {
+        if !matches!(self.at(at), Some(b'\r' | b'\n')) {
+            return at;
+        }
+        let next = self.skip(at, |byte| byte.is_ascii_whitespace());
+        if self.quote_from(next).is_some() { next } else { at }
+    }
+
+    /// The place of the quote of a text that begins here, which may have letters before it, as b"…" in
+    /// Python.
+    fn quote_from(&self, at: usize) -> Option<(usize, u8)> {
+        let quote = self.skip(at, |byte| byte.is_ascii_alphabetic());
+        let byte = self.at(quote).filter(|byte| is_quote(*byte) && quote <= at + 2)?;
+        Some((quote, byte))
     }
 
     /// The quote that is open at a place, as far as its line tells.
@@ -126,31 +148,59 @@ impl Script<'_> {
         open
     }
 
-    /// The place of the next such quote, or the end of all.
-    fn quoted_end(&self, mut at: usize, quote: u8) -> usize {
+    /// The place of the quote that ends a text of which this is within, or the end of all. In double
+    /// quotes commands, `$(…)`, have quotes of their own, if they end.
+    fn quoted_end(&self, at: usize, quote: u8) -> usize {
+        if let Some(behind) = self.closed(at, quote) {
+            return behind - 1;
+        }
+        let mut at = at;
         while let Some(byte) = self.at(at).filter(|byte| *byte != quote) {
             at += if byte == b'\\' && quote != b'\'' { 2 } else { 1 };
         }
         at.min(self.0.len())
     }
 
+    /// The place behind the bracket that closes the one here, or the end of all.
+    fn brackets_end(&self, at: usize) -> usize {
+        self.closed(at + 1, b')').unwrap_or(self.0.len())
+    }
+
+    /// The place behind what closes a quote or brackets of which this is within; `None` when nothing
+    /// does. Brackets of both kinds count as the same.
+    fn closed(&self, mut at: usize, by: u8) -> Option<usize> {
+        let mut open = vec![by];
+        while let Some(within) = open.last().copied() {
+            let byte = self.at(at)?;
+            at += 1;
+            let bytes = (byte, self.at(at));
+            match within {
+                b'\'' if byte != within => {}
+                _ if byte == within || (within == b')' && byte == b']') => {
+                    open.pop();
+                }
+                _ if byte == b'\\' => at += 1,
+                b'"' if bytes == (b'$', Some(b'(')) => {
+                    at += 1;
+                    open.push(b')');
+                }
+                b')' if is_quote(byte) => open.push(byte),
+                b')' if matches!(byte, b'(' | b'[') => open.push(b')'),
+                _ => {}
+            }
+        }
+        Some(at.min(self.0.len()))
+    }
+
     /// The end of a word of a shell, of which parts may be quoted or in parentheses.
     fn word_end(&self, mut at: usize) -> usize {
-        let mut depth = 0_usize;
         while let Some(byte) = self.at(at) {
-            at += match byte {
-                b' ' | b'\t' | b'\n' if depth == 0 => break,
-                b'\\' => 2,
-                byte if is_quote(byte) => self.quoted_end(at + 1, byte) + 1 - at,
-                b'(' => {
-                    depth += 1;
-                    1
-                }
-                b')' => {
-                    depth = depth.saturating_sub(1);
-                    1
-                }
-                _ => 1,
+            at = match byte {
+                b' ' | b'\t' | b'\n' => break,
+                b'\\' => at + 2,
+                byte if is_quote(byte) => self.quoted_end(at + 1, byte) + 1,
+                b'(' => self.brackets_end(at),
+                _ => at + 1,
             };
         }
         at.min(self.0.len())
@@ -160,13 +210,8 @@ impl Script<'_> {
     fn text_end(&self, first: usize) -> usize {
         let mut at = first;
         loop {
-            // As b"…" in Python.
-            let letters = self.skip(self.blanks(at), |byte| byte.is_ascii_alphabetic());
-            let Some(quote) = self.at(letters).filter(|byte| is_quote(*byte)) else { break };
-            if letters > self.blanks(at) + 2 {
-                break;
-            }
-            at = (self.quoted_end(letters + 1, quote) + 1).min(self.0.len());
+            let Some((quote, byte)) = self.quote_from(self.blanks(at)) else { break };
+            at = (self.quoted_end(quote + 1, byte) + 1).min(self.0.len());
         }
         if at > first { at } else { self.line_end(first) }
     }
@@ -200,6 +245,10 @@ mod tests {
         check("curl -H 'token: a b' url", "curl -H 'token: ***' url");
         check("[ \"$TOKEN\" = \"a b\" ]", "[ \"$TOKEN\" = *** ]");
         check("TOKEN=\"never closed\nls\n", "TOKEN=***");
+        check("TOKEN=\"$(echo \"se cret\")\" ls", "TOKEN=*** ls");
+        check("TOKEN=$(a \"$(b \"c d\" e)\" f) ls", "TOKEN=*** ls");
+        check("curl -d \"password=$(cat \"a b\") c\" url", "curl -d \"password=***\" url");
+        check("TOKEN=\"a $(b\" ls\nx", "TOKEN=*** ls\nx");
     }
 
     #[test]
@@ -215,6 +264,11 @@ mod tests {
         check("$my_password => 'a';\n", "$my_password => ***;\n");
         check("password: a b; c\nd", "password: ***\nd");
         check("token := \"a\"", "token := ***");
+        check("password = (\n  \"a\"\n  'b'\n)\nx", "password = ***\nx");
+        check("token = [\"a)\",\n 'b'] + c\nx", "token = ***\nx");
+        check("{\"token\":\r\n  \"a b\", \"x\": 1}", "{\"token\":\r\n  ***, \"x\": 1}");
+        check("token =\n  b'a' # c", "token =\n  *** # c");
+        check("token = (never closed\nx", "token = ***");
     }
 
     #[test]
@@ -227,6 +281,7 @@ mod tests {
             "tokens=1",
             "token=",
             "token:\n x",
+            "token:\n  name: x",
             "--password",
             "--password\nx",
             "echo $TOKEN x",
