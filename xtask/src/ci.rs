@@ -36,9 +36,6 @@ const STEPS: &[(&str, Step)] = &[
     ("vmtest", vmtest::run_in_ci),
 ];
 
-/// Those that run only when they are named: emulated machines take a quarter of an hour.
-const WHEN_NAMED: &[&str] = &["vmtest"];
-
 /// The names that `cargo xtask ci` takes.
 pub(crate) fn step_names() -> Vec<&'static str> {
     STEPS.iter().map(|(name, _)| *name).collect()
@@ -49,8 +46,7 @@ pub(crate) fn step_names() -> Vec<&'static str> {
 /// # Errors
 /// When a step failed, after all have run.
 pub(crate) fn run_steps(only: &[String]) -> Result<()> {
-    let is_default = |name: &str| only.is_empty() && !WHEN_NAMED.contains(&name);
-    let chosen = |name: &str| is_default(name) || only.iter().any(|wanted| wanted == name);
+    let chosen = |name: &str| only.is_empty() || only.iter().any(|wanted| wanted == name);
     let mut reports: Vec<(&str, Duration, Result<()>)> = Vec::new();
     for (name, step) in STEPS.iter().filter(|(name, _)| chosen(name)) {
         println!("== {name}");

@@ -102,7 +102,7 @@ fn main() -> ExitCode {
         Command::Fuzz { targets, seconds } => fuzz::run_named(&targets, seconds),
         Command::Vmtest { kernels, preempt, keep_log, quick } => {
             let preempt_full = preempt.is_some();
-            vmtest::run(&vmtest::Options { kernels, preempt_full, keep_log, quick })
+            vmtest::run(&vmtest::Options { kernels, preempt_full, keep_log, quick, again: false })
         }
         Command::Bench { names, options } => bench::run_named(&names, &options),
     };
