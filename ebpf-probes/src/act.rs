@@ -42,7 +42,7 @@ pub fn begin(class: u32, act: u32) -> Option<Entry> {
         counters::lost(class, time_ns);
         return None;
     };
-    let (uid, _) = task::owner::<Probing>(current);
+    let (uid, _) = task::owner(current);
     let record = entry.as_mut_ptr();
     // SAFETY: the entry is room for one record, of which every field is written here.
     unsafe {

@@ -286,6 +286,7 @@ fn traced(record: &mut ActRecord) {
     // Of several traced ones it is not known here which was written to: the collector asks by its id.
     let second: u64 = at(first);
     if first != head && first != 0 && (attached || second == head) {
-        record.target = task::process::<Probing>(first.wrapping_sub(u64::from(TASK_PTRACE_ENTRY.load())));
+        record.target =
+            task::process::<Probing>(first.wrapping_sub(u64::from(TASK_PTRACE_ENTRY.load())));
     }
 }

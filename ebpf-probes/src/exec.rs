@@ -5,8 +5,8 @@ use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use bygone_probe_abi::{
     ARGUMENTS_MAX, CLASS_EXEC, EXEC_ARGUMENTS_FAULT, EXEC_ARGUMENTS_TRUNCATED, EXEC_FILE,
-    EXEC_FILE_TIMES, ExecRecord, FILTER_PARENTS, Header, KIND_EXEC, MARK_LEFT_OUT, Process, Slot, TTY_MAX,
-    WALK_PATH,
+    EXEC_FILE_TIMES, ExecRecord, FILTER_PARENTS, Header, KIND_EXEC, MARK_LEFT_OUT, Process, Slot,
+    TTY_MAX, WALK_PATH,
 };
 
 use crate::offsets::{
@@ -16,8 +16,7 @@ use crate::offsets::{
     INODE_CTIME, INODE_CTIME_NSEC, INODE_GID, INODE_LINKS, INODE_MODE, INODE_MTIME, INODE_NUMBER,
     INODE_SIZE, INODE_SUPER, INODE_UID, MM_ARG_END, MM_ARG_START, MM_ENV_END, MM_ENV_START,
     MM_EXE_FILE, PID_NUMBERS, PID_TYPE_SESSION, SIGNAL_PIDS, SIGNAL_TTY, SUPER_DEVICE, SUPER_MAGIC,
-    TASK_AUDIT_SESSION, TASK_CRED, TASK_FS, TASK_LOGIN_UID, TASK_MM, TASK_SIGNAL, TTY_NAME,
-    UPID_NR,
+    TASK_AUDIT_SESSION, TASK_FS, TASK_LOGIN_UID, TASK_MM, TASK_SIGNAL, TTY_NAME, UPID_NR,
 };
 use crate::read::{Access, Probing, Typed, Window, has, string};
 use crate::{cgroup, counters, filter, namespaces, parts, scratch, task, walk};
@@ -38,7 +37,7 @@ pub fn exec(context: BtfTracePointContext) -> i32 {
     let (process, parent) = (task::process::<Typed>(task), task::parent::<Typed>(task));
     if filter::concerns(&process, &parent) {
         before = filter::forget(&process);
-        marks = filter::by_identity(task::owner::<Typed>(task).0, &parent);
+        marks = filter::by_identity(task::owner(task).0, &parent);
         // With rules about parents it is to be known, too, what this one is to its children.
         if marks & MARK_LEFT_OUT != 0 && !filter::has(FILTER_PARENTS) {
             filter::leave_out(process, before, marks, time_ns);
@@ -132,7 +131,7 @@ pub fn fill<A: Access>(
 #[inline(always)]
 fn credentials<A: Access>(slot: &mut Slot, task: u64) {
     let record = &mut slot.record;
-    let cred = Window::<A, 9>::of(&mut slot.window, A::long(task, &TASK_CRED));
+    let cred = Window::<Probing, 9>::of(&mut slot.window, task::cred(task));
     record.uid = cred.int(&CRED_UID);
     record.euid = cred.int(&CRED_EUID);
     record.suid = cred.int(&CRED_SUID);

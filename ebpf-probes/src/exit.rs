@@ -80,7 +80,7 @@ fn send(ending: u64, process: Process) {
         return;
     }
     let signal = Typed::long(ending, &TASK_SIGNAL);
-    let (uid, gid) = task::owner::<Typed>(ending);
+    let (uid, gid) = task::owner(ending);
     let usage = Usage::of(ending, signal);
     let record = ExitRecord {
         header: Header { kind: KIND_EXIT, length: size_of::<ExitRecord>() as u32, time_ns },

@@ -27,6 +27,7 @@ pub fn fork(context: BtfTracePointContext) -> i32 {
     let time_ns = task::boot_ns();
     counters::seen(CLASS_FORK, time_ns);
     let (process, parent) = (task::process::<Typed>(new), task::parent::<Typed>(new));
+    // Without that flag the kernel makes the new task a child of the one that runs (`copy_process`).
     let caller = match flags & CLONE_PARENT {
         0 => parent,
         _ => task::process::<Probing>(task::current()),
@@ -35,7 +36,7 @@ pub fn fork(context: BtfTracePointContext) -> i32 {
         counters::filtered(CLASS_FORK, time_ns);
         return 0;
     }
-    let (uid, gid) = task::owner::<Typed>(new);
+    let (uid, gid) = task::owner(new);
     let own = namespaces::of::<Typed>(new);
     let record = ForkRecord {
         header: Header { kind: KIND_FORK, length: size_of::<ForkRecord>() as u32, time_ns },

@@ -161,7 +161,7 @@ fn tell(
     record.header = Header { kind: KIND_IMAGE, length: 0, time_ns };
     record.actor = task::process::<Probing>(current);
     record.tid = bpf_get_current_pid_tgid() as u32;
-    record.uid = task::owner::<Probing>(current).0;
+    record.uid = task::owner(current).0;
     record.call = field::<u64>(context, NUMBER) as u32;
     record.flags = if has(&INODE_CTIME) { flags | IMAGE_FILE_TIMES } else { flags };
     record.mount_namespace = namespaces::of::<Probing>(current).mount;

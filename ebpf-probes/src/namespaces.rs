@@ -2,12 +2,14 @@
 
 use crate::offsets::{
     CRED_USER_NS, MNT_NS_INUM, NET_INUM, NSPROXY_MNT, NSPROXY_NET, PID_LEVEL, PID_NS_INUM,
-    PID_NUMBERS, TASK_CRED, TASK_NSPROXY, TASK_THREAD_PID, UPID_BYTES, UPID_NS, USER_NS_INUM,
+    PID_NUMBERS, TASK_NSPROXY, TASK_THREAD_PID, UPID_BYTES, UPID_NS, USER_NS_INUM,
 };
 use crate::read::{Access, Probing, has};
+use crate::task;
 
-/// `MAX_PID_NS_LEVEL` of include/linux/pid_namespace.h, the highest level.
-const PID_LEVELS: u32 = 64;
+/// A power of two above the highest level, which is 32 (`MAX_PID_NS_LEVEL` of
+/// include/linux/pid_namespace.h).
+const PID_LEVELS_BOUND: u32 = 64;
 
 /// Inodes of namespaces, 0 where unknown.
 pub struct Namespaces {
@@ -25,7 +27,7 @@ pub fn of<A: Access>(task: u64) -> Namespaces {
         pid: pid::<A>(task),
         mount: A::int(A::long(proxy, &NSPROXY_MNT), &MNT_NS_INUM),
         network: A::int(A::long(proxy, &NSPROXY_NET), &NET_INUM),
-        user: A::int(A::long(A::long(task, &TASK_CRED), &CRED_USER_NS), &USER_NS_INUM),
+        user: Probing::int(Probing::long(task::cred(task), &CRED_USER_NS), &USER_NS_INUM),
     }
 }
 
@@ -37,7 +39,7 @@ fn pid<A: Access>(task: u64) -> u32 {
     }
     let pid = A::long(task, &TASK_THREAD_PID);
     // Bounded, as the verifier wants it of what is added to a typed pointer.
-    let level = A::int(pid, &PID_LEVEL) % PID_LEVELS;
+    let level = A::int(pid, &PID_LEVEL) % PID_LEVELS_BOUND;
     let number = pid
         .wrapping_add(u64::from(PID_NUMBERS.load()))
         .wrapping_add(u64::from(level).wrapping_mul(u64::from(UPID_BYTES.load())));

@@ -4,7 +4,9 @@
 //! and those read from there on, is followed by a load, which costs next to nothing ([`Typed`]). Any
 //! other address is read by a helper, which costs some 20 ns each time ([`Probing`]). Both give 0 where
 //! memory cannot be read. A pointer is a typed one no more once it was kept in a map or added to by a
-//! number that is not the same at each run.
+//! number that is not the same at each run. A member that is marked `__rcu` may be null to the verifier
+//! where the kernel's types tell of the mark, as those that clang has built do, and may then not even be
+//! added to: of those only what verifiers list as safe (`BTF_TYPE_SAFE_RCU`) is followed by loads.
 
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;

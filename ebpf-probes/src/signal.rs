@@ -47,7 +47,7 @@ pub fn signal(context: RawTracePointContext) -> i32 {
         NO_INFO | BY_KERNEL => 0,
         info => u64::from(int(info, &SIGINFO_CODE)),
     };
-    record.numbers[2] = u64::from(task::owner::<Probing>(target).0);
+    record.numbers[2] = u64::from(task::owner(target).0);
     record.numbers[3] = u64::from(result);
     if info == BY_KERNEL || (info > BY_KERNEL && record.numbers[1] as i32 > 0) {
         record.flags |= ACT_BY_KERNEL;
@@ -66,8 +66,8 @@ fn is_wanted(number: u32, target: u64, result: u32) -> bool {
     if number < 64 && HARMLESS >> number & 1 != 0 {
         return false;
     }
-    let (own, _) = task::owner::<Probing>(task::current());
-    if own != task::owner::<Probing>(target).0 {
+    let (own, _) = task::owner(task::current());
+    if own != task::owner(target).0 {
         return true;
     }
     result == DELIVERED && (number == SIGKILL || handler(number, target) == 0)

@@ -59,7 +59,7 @@ pub extern "C" fn snapshot(context: *mut c_void) -> i32 {
             return 0;
         }
         if filter::is_first_look() {
-            marks = filter::by_identity(task::owner::<Probing>(task).0, &parent);
+            marks = filter::by_identity(task::owner(task).0, &parent);
         }
         if marks & MARK_LEFT_OUT != 0 && !filter::has(FILTER_PARENTS) {
             filter::leave_out(process, before, marks, task::boot_ns());

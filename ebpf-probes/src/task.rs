@@ -5,7 +5,7 @@ use bygone_probe_abi::Process;
 use crate::offsets::{
     CRED_GID, CRED_UID, TASK_CRED, TASK_GROUP_LEADER, TASK_REAL_PARENT, TASK_START, TASK_TGID,
 };
-use crate::read::Access;
+use crate::read::{Access, Probing};
 
 /// The process that the thread `task` belongs to. Its start is the group leader's, so that an exec
 /// by another thread keeps the identity.
@@ -35,9 +35,15 @@ pub fn boot_ns() -> u64 {
     unsafe { aya_ebpf::helpers::generated::bpf_ktime_get_boot_ns() }
 }
 
+/// The credentials of a task, of which everything is to be probed: see [`crate::read`].
+#[inline(always)]
+pub fn cred(task: u64) -> u64 {
+    Probing::long(task, &TASK_CRED)
+}
+
 /// Real user and group id.
 #[inline(always)]
-pub fn owner<A: Access>(task: u64) -> (u32, u32) {
-    let cred = A::long(task, &TASK_CRED);
-    (A::int(cred, &CRED_UID), A::int(cred, &CRED_GID))
+pub fn owner(task: u64) -> (u32, u32) {
+    let cred = cred(task);
+    (Probing::int(cred, &CRED_UID), Probing::int(cred, &CRED_GID))
 }

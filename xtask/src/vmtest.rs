@@ -76,7 +76,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         println!("{}", verdict.text());
         if options.again && !verdict.is_green() {
             println!("== {}, once more", machine.label());
+            keep_first(verdict.log.as_deref())?;
             verdict = machine.judged(options);
+            verdict.is_second = true;
             println!("{}", verdict.text());
         }
         verdicts.push(verdict);
@@ -90,6 +92,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         bail!("not green: {}", red.join(", "));
     }
     Ok(())
+}
+
+/// Keeps what a machine wrote from being written over by its second start.
+fn keep_first(log: Option<&Path>) -> Result<()> {
+    let Some(log) = log else { return Ok(()) };
+    std::fs::rename(log, log.with_extension("first.log")).context("keep the machine's output")
 }
 
 /// A kernel and how to boot it.

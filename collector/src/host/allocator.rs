@@ -5,7 +5,10 @@
 //! seals it would so keep for good what it needed for a moment: 60 MiB instead of 39 after 300,000
 //! events. With one arena and a fixed size, what is freed goes back to the system. The numbers are
 //! those of `mallopt(3)`; other allocators are left as they are.
-#![expect(unsafe_code, reason = "the allocator's settings have no safe wrapper")]
+#![cfg_attr(
+    target_env = "gnu",
+    expect(unsafe_code, reason = "the allocator's settings have no safe wrapper")
+)]
 
 /// Bytes from which on a block is mapped by itself, and unmapped when it is freed.
 #[cfg(target_env = "gnu")]

@@ -137,9 +137,12 @@ impl ProcessCache {
         }
     }
 
-    /// Forgets a process that goes on unrecorded.
-    pub fn forget(&mut self, process: ProcessKey) {
-        self.programs.remove(&process);
+    /// Forgets a process; says whether it was remembered.
+    pub fn forget(&mut self, process: ProcessKey) -> bool {
+        if self.starts.get(&process.pid) == Some(&process.start_ns) {
+            self.starts.remove(&process.pid);
+        }
+        self.programs.remove(&process).is_some()
     }
 
     /// Forgets what ended [`KEPT_NS`] before `boot_ns` or earlier.
@@ -147,16 +150,13 @@ impl ProcessCache {
         while let Some((ended_ns, process)) = self.ended.front()
             && ended_ns.saturating_add(KEPT_NS) <= boot_ns
         {
-            self.programs.remove(process);
+            let process = *process;
             self.ended.pop_front();
+            self.forget(process);
         }
         // Without this the identities of the gone would pile up in front of a long-lived one.
         if self.entered.len() > self.programs.len().saturating_mul(2).max(1024) {
             self.entered.retain(|process| self.programs.contains_key(process));
-            let programs = &self.programs;
-            self.starts.retain(|pid, start_ns| {
-                programs.contains_key(&ProcessKey { pid: *pid, start_ns: *start_ns })
-            });
         }
     }
 
@@ -187,13 +187,13 @@ impl ProcessCache {
     /// left.
     fn evict(&mut self) -> bool {
         while let Some((_, process)) = self.ended.pop_front() {
-            if self.programs.remove(&process).is_some() {
+            if self.forget(process) {
                 self.evicted += 1;
                 return true;
             }
         }
         while let Some(process) = self.entered.pop_front() {
-            if self.programs.remove(&process).is_some() {
+            if self.forget(process) {
                 self.evicted += 1;
                 return true;
             }

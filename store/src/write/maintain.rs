@@ -95,7 +95,9 @@ impl Work {
                 Task::Seal(journals) => {
                     drop(desk);
                     let sealed = self.seal(&journals);
-                    (self.options.after_work)();
+                    if sealed {
+                        (self.options.after_work)();
+                    }
                     desk = shared.lock();
                     self.look = Instant::now();
                     match sealed {

@@ -29,8 +29,8 @@ pub struct WriterOptions {
     pub disk: Arc<dyn Disk>,
     /// What tells the time: which rows are late, which hours and days are over, how old files are.
     pub clock: Clock,
-    /// Called by the sealer's thread after it has sealed or merged, for which it needed memory that is
-    /// free now; nothing.
+    /// Called by the sealer's thread after it has sealed or merged, and has freed what it needed for
+    /// that. By default it does nothing.
     pub after_work: fn(),
 }
 

@@ -1,6 +1,6 @@
 //! Rotation and sealing beside readers.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bygone_store::limits::{JOURNALS_MAX, WAITING_JOURNALS_MAX, WINDOW_BYTES_MAX};
@@ -299,4 +299,23 @@ fn segments_are_in_order_whatever_the_order_of_rows() {
         });
     }
     assert_eq!(snapshot.damage(), []);
+}
+
+/// Who gives memory back after sealing is called each time, and not for nothing.
+#[test]
+fn what_is_to_be_done_after_sealing_is_done() {
+    static CALLED: AtomicUsize = AtomicUsize::new(0);
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = WriterOptions::new(BOOT_ID);
+    options.after_work = || {
+        CALLED.fetch_add(1, Ordering::SeqCst);
+    };
+    let (mut writer, _) = Writer::open(dir.path(), TABLES, options.clone()).unwrap();
+    writer.append(samples(0..10)).unwrap();
+    assert_eq!(CALLED.load(Ordering::SeqCst), 0);
+    writer.close().unwrap();
+    assert_eq!(CALLED.load(Ordering::SeqCst), 1);
+    let (writer, _) = Writer::open(dir.path(), TABLES, options).unwrap();
+    writer.close().unwrap();
+    assert_eq!(CALLED.load(Ordering::SeqCst), 1);
 }

@@ -61,6 +61,8 @@ pub(super) struct Verdict {
     programs: Vec<(String, Option<u64>)>,
     /// Everything that keeps it from being green.
     pub(super) faults: Vec<String>,
+    /// Whether it was booted a second time, not having been green the first.
+    pub(super) is_second: bool,
     /// How long it ran.
     pub(super) took: Duration,
     /// What it wrote, where that is kept.
@@ -243,7 +245,12 @@ pub(super) fn matrix(verdicts: &[Verdict]) -> String {
         let cell = |kind: &&str| verdict.kinds.get(*kind).map_or("-".to_owned(), Kind::cell);
         let mut row = vec![verdict.label.clone()];
         row.extend(kinds.iter().map(cell));
-        row.push(if verdict.is_green() { "green" } else { "RED" }.to_owned());
+        let end = match (verdict.is_green(), verdict.is_second) {
+            (true, false) => "green",
+            (true, true) => "green (second try)",
+            (false, _) => "RED",
+        };
+        row.push(end.to_owned());
         rows.push(row);
     }
     table("tiers and tests", &rows)

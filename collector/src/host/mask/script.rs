@@ -3,9 +3,12 @@
 //! A name that matches has a value behind `=`, `:` and what is made of them (`+=`, `:=`, `=>`), behind
 //! a comma when the name is quoted, and, when the name begins with dashes, behind blanks. The value is a
 //! word of a shell directly behind `=` and behind blanks, else a quoted text, also on a line below, what
-//! stands in brackets with the rest of the line on which they end, or the rest of the line. Within
-//! quotes it goes on to their end. What this masks too much is in the file still; what it masks
-//! too little could not be taken back.
+//! stands in brackets with the rest of the line on which they end, a block of YAML (`|`, `>`), or the
+//! rest of the line. Within quotes it goes on to their end. What this masks too much is in the file
+//! still; what it masks too little could not be taken back. Not seen are values that no sign joins to
+//! their names: what a function is called with (`set_password("x")`), and a word on the line below.
+//!
+//! The text is short, 4 KiB at most: places are looked for from each name on.
 
 use super::{MASK, Mask, without_dashes};
 
@@ -104,13 +107,13 @@ impl Script<'_> {
             _ if self.at(start) == Some(b'-') && closed == end && sign > end => (sign, true),
             _ => return None,
         };
-        let last = match open.filter(|_| !is_quoted) {
-            Some(quote) => self.quoted_end(first, quote).min(self.line_end(first)),
-            None if is_word => self.word_end(first),
-            None if matches!(self.at(first), Some(b'(' | b'[')) => {
-                self.line_end(self.brackets_end(first))
-            }
-            None => self.text_end(first),
+        let last = match (open.filter(|_| !is_quoted), self.at(first)) {
+            (Some(quote), _) => self.quoted_end(first, quote, false).min(self.line_end(first)),
+            (None, Some(b'[' | b'{')) => self.line_end(self.brackets_end(first)),
+            (None, _) if is_word => self.word_end(first),
+            (None, Some(b'(')) => self.line_end(self.brackets_end(first)),
+            (None, Some(b'|' | b'>')) if signs == b":" => self.block_end(start, first),
+            (None, _) => self.text_end(first),
         };
         (last > first).then_some((first, last))
     }
@@ -149,9 +152,10 @@ impl Script<'_> {
     }
 
     /// The place of the quote that ends a text of which this is within, or the end of all. In double
-    /// quotes commands, `$(…)`, have quotes of their own, if they end.
-    fn quoted_end(&self, at: usize, quote: u8) -> usize {
-        if let Some(behind) = self.closed(at, quote) {
+    /// quotes commands and variables (`$(…)`, `${…}`) have quotes of their own, if they end. In single
+    /// ones nothing is escaped in a shell, and may be elsewhere.
+    fn quoted_end(&self, at: usize, quote: u8, is_shell: bool) -> usize {
+        if let Some(behind) = self.closed(at, quote, is_shell) {
             return behind - 1;
         }
         let mut at = at;
@@ -163,57 +167,93 @@ impl Script<'_> {
 
     /// The place behind the bracket that closes the one here, or the end of all.
     fn brackets_end(&self, at: usize) -> usize {
-        self.closed(at + 1, b')').unwrap_or(self.0.len())
+        self.closed(at + 1, b')', false).unwrap_or(self.0.len())
     }
 
     /// The place behind what closes a quote or brackets of which this is within; `None` when nothing
-    /// does. Brackets of both kinds count as the same.
-    fn closed(&self, mut at: usize, by: u8) -> Option<usize> {
+    /// does. Brackets of all kinds count as the same.
+    fn closed(&self, mut at: usize, by: u8, is_shell: bool) -> Option<usize> {
         let mut open = vec![by];
         while let Some(within) = open.last().copied() {
             let byte = self.at(at)?;
             at += 1;
-            let bytes = (byte, self.at(at));
-            match within {
-                b'\'' if byte != within => {}
-                _ if byte == within || (within == b')' && byte == b']') => {
+            match (within, byte) {
+                (b'\'', b'\\') if is_shell => {}
+                (_, b'\\') => at += 1,
+                (b')', b')' | b']' | b'}') => {
                     open.pop();
                 }
-                _ if byte == b'\\' => at += 1,
-                b'"' if bytes == (b'$', Some(b'(')) => {
+                (b'"' | b'\'' | b'`', _) if byte == within => {
+                    open.pop();
+                }
+                (b'"', b'$') if matches!(self.at(at), Some(b'(' | b'{')) => {
                     at += 1;
                     open.push(b')');
                 }
-                b')' if is_quote(byte) => open.push(byte),
-                b')' if matches!(byte, b'(' | b'[') => open.push(b')'),
+                (b'"', b'`') => open.push(byte),
+                (b')' | b'`', byte) if is_quote(byte) => open.push(byte),
+                (b')', b'(' | b'[' | b'{') => open.push(b')'),
                 _ => {}
             }
         }
         Some(at.min(self.0.len()))
     }
 
-    /// The end of a word of a shell, of which parts may be quoted or in parentheses.
+    /// The end of a word of a shell, of which parts may be quoted or in brackets.
     fn word_end(&self, mut at: usize) -> usize {
         while let Some(byte) = self.at(at) {
             at = match byte {
                 b' ' | b'\t' | b'\n' => break,
                 b'\\' => at + 2,
-                byte if is_quote(byte) => self.quoted_end(at + 1, byte) + 1,
+                byte if is_quote(byte) => self.quoted_end(at + 1, byte, true) + 1,
                 b'(' => self.brackets_end(at),
+                b'$' if self.at(at + 1) == Some(b'{') => self.brackets_end(at + 1),
                 _ => at + 1,
             };
         }
         at.min(self.0.len())
     }
 
-    /// The end of quoted texts that follow one another, else of the line.
+    /// The end of the lines that are indented more than that of the name.
+    fn block_end(&self, name: usize, first: usize) -> usize {
+        let before = self.part(0, name).iter().rev().take_while(|byte| **byte != b'\n').count();
+        let line = name - before;
+        let indent = self.skip(line, |byte| byte == b' ') - line;
+        let mut end = self.line_end(first);
+        while end < self.0.len() {
+            let text = self.skip(end + 1, |byte| byte == b' ');
+            let is_empty = matches!(self.at(text), None | Some(b'\r' | b'\n'));
+            if !is_empty && text - (end + 1) <= indent {
+                break;
+            }
+            end = self.line_end(text);
+        }
+        end
+    }
+
+    /// The end of quoted texts that follow one another, also joined by signs, else of the line; of one
+    /// that ends with an open bracket, that where this is closed.
     fn text_end(&self, first: usize) -> usize {
         let mut at = first;
-        loop {
-            let Some((quote, byte)) = self.quote_from(self.blanks(at)) else { break };
-            at = (self.quoted_end(quote + 1, byte) + 1).min(self.0.len());
+        let mut next = self.blanks(first);
+        while let Some((quote, byte)) = self.quote_from(next) {
+            at = (self.quoted_end(quote + 1, byte, false) + 1).min(self.0.len());
+            let sign = self.blanks(at);
+            let behind = self.skip(sign, |byte| matches!(byte, b'+' | b'.' | b'|' | b'&'));
+            next = match behind > sign {
+                true => self.skip(behind, |byte| byte.is_ascii_whitespace()),
+                false => sign,
+            };
         }
-        if at > first { at } else { self.line_end(first) }
+        if at > first {
+            return at;
+        }
+        let end = self.line_end(first);
+        let blank = self.part(first, end).iter().rev().take_while(|byte| is_blank(**byte)).count();
+        match self.part(first, end - blank).last() {
+            Some(b'(' | b'[') => self.line_end(self.brackets_end(end - blank - 1)),
+            _ => end,
+        }
     }
 }
 
@@ -249,6 +289,10 @@ mod tests {
         check("TOKEN=$(a \"$(b \"c d\" e)\" f) ls", "TOKEN=*** ls");
         check("curl -d \"password=$(cat \"a b\") c\" url", "curl -d \"password=***\" url");
         check("TOKEN=\"a $(b\" ls\nx", "TOKEN=*** ls\nx");
+        check("TOKEN=${TOKEN:-se cret} ls", "TOKEN=*** ls");
+        check("TOKEN=\"${TOKEN:-\"my secret\"}\" ls", "TOKEN=*** ls");
+        check("TOKEN=\"`echo \"a b\"`\" ls", "TOKEN=*** ls");
+        check("TOKEN='a\\' ls", "TOKEN=*** ls");
     }
 
     #[test]
@@ -269,6 +313,14 @@ mod tests {
         check("{\"token\":\r\n  \"a b\", \"x\": 1}", "{\"token\":\r\n  ***, \"x\": 1}");
         check("token =\n  b'a' # c", "token =\n  *** # c");
         check("token = (never closed\nx", "token = ***");
+        check("connect(token=[\"a\", \"b c\"])\nx", "connect(token=***\nx");
+        check("token={\"x\": \"a b\"}\nx", "token=***\nx");
+        check("token: {\n value: \"x\"\n}\nx", "token: ***\nx");
+        check("token = 'it\\'s a secret'\nx", "token = ***\nx");
+        check("token = \"a\" +\n  \"b\" # c", "token = *** # c");
+        check("token = 'a' . 'b';\nx", "token = ***;\nx");
+        check("token = decode(\n  \"a\")\nx", "token = ***\nx");
+        check(" token: |\n   a\n\n   b\n x: y", " token: ***\n x: y");
     }
 
     #[test]

@@ -1,8 +1,7 @@
 //! Reading the rings: in which order to publish, what to book.
 //!
-//! When to look is the business of [`Sleep`]. A look reads the boot clock,
-//! drains the ring to where the kernel writes, and releases everything older than the clock's
-//! reading less [`SETTLE_NS`], in the order of the records' times. A record that comes later than
+//! When to look is the business of [`Sleep`]. A look reads the boot clock, drains the rings to where
+//! the kernel writes, and releases everything older than the clock's reading less [`SETTLE_NS`], in the order of the records' times. A record that comes later than
 //! that keeps its own time and is counted as late.
 
 use super::audit::{self, Audit};

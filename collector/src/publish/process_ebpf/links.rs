@@ -20,7 +20,7 @@ use super::calls::WatchedCalls;
 use super::load::Attached;
 use super::sys::{link_ids, open_raw_tracepoint, program_counts};
 
-/// A program at a raw tracepoint.
+/// A program at a tracepoint, raw or BTF-typed.
 #[derive(Debug)]
 pub(crate) struct RawLink {
     /// Index in [`bygone_probe_abi::CLASSES`].

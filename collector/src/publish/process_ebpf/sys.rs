@@ -57,7 +57,8 @@ struct RawTracepoint {
     reserved: u32,
 }
 
-/// Attaches a program to a raw tracepoint, as long as what is returned is open.
+/// Attaches a program to a raw tracepoint, as long as what is returned is open. A BTF-typed program was
+/// loaded for its tracepoint, and takes no name.
 ///
 /// # Errors
 /// When the kernel refuses.

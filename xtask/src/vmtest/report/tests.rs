@@ -139,3 +139,10 @@ fn tests_belong_to_kinds() {
     assert_eq!(kinds_of("publish::live_tests::eight_threads_end_in_one_exit"), ["exit"]);
     assert_eq!(kinds_of("markers::every_short_process"), PROCESS_KINDS);
 }
+
+#[test]
+fn a_machine_that_was_started_twice_is_told_from_one_that_was_not() {
+    let verdict = Verdict { is_second: true, ..Verdict::default() };
+    assert!(matrix(&[verdict]).contains("green (second try)"));
+    assert!(!matrix(&[Verdict::default()]).contains("second"));
+}
