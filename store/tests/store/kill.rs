@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use bygone_store::{Damage, Reader};
+use bygone_store::{Damage, DamageKind, Reader};
 
 use crate::fixture::{SampleEvents, open_small, read_snapshot, sample};
 
@@ -101,7 +101,10 @@ fn kill_again_and_again(cycles: std::ops::Range<u64>) {
         }
         let snapshot = Reader::open(dir.path()).unwrap().snapshot().unwrap();
         let rows = read_snapshot(&snapshot, i64::MIN, i64::MAX);
-        assert_eq!(snapshot.damage(), [], "cycle {cycle}");
+        // As in `run_and_kill`.
+        let damage = snapshot.damage();
+        let is_cut_short = damage.iter().all(|damage| damage.kind == DamageKind::TornTail);
+        assert!(is_cut_short && damage.len() < 2, "cycle {cycle}: {damage:?}");
         let now: BTreeMap<i64, SampleEvents> = rows.iter().cloned().collect();
         assert_eq!(now.len(), rows.len(), "an eid twice in cycle {cycle}");
         for (eid, row) in &seen {
