@@ -14,6 +14,10 @@ macro_rules! globals {
 }
 members!(globals);
 
+/// Which bit of `struct task_struct` is `in_execve`.
+#[unsafe(no_mangle)]
+pub static TASK_IN_EXEC_BIT: Global<u32> = Global::new(ABSENT);
+
 /// Size of `struct upid`.
 #[unsafe(no_mangle)]
 pub static UPID_BYTES: Global<u32> = Global::new(ABSENT);

@@ -9,10 +9,14 @@ use core::ffi::c_void;
 use aya_ebpf::EbpfContext;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, ProgramArray};
-use bygone_probe_abi::{EXEC_KERNEL_THREAD, EXEC_SNAPSHOT, FILTER_PARENTS, MARK_LEFT_OUT};
+use bygone_probe_abi::{
+    EXEC_IN_EXEC, EXEC_KERNEL_THREAD, EXEC_SNAPSHOT, FILTER_PARENTS, MARK_LEFT_OUT,
+};
 
-use crate::offsets::{SIGNAL_LIVE, TASK_FLAGS, TASK_MM, TASK_PID, TASK_SIGNAL, TASK_TGID};
-use crate::read::{Probing, at, int, long};
+use crate::offsets::{
+    SIGNAL_LIVE, TASK_FLAGS, TASK_IN_EXEC_BIT, TASK_MM, TASK_PID, TASK_SIGNAL, TASK_TGID,
+};
+use crate::read::{Probing, at, has, int, long};
 use crate::{exec, filter, scratch, task, walk};
 
 /// `task->flags`: a thread of the kernel.
@@ -80,6 +84,9 @@ pub extern "C" fn snapshot(context: *mut c_void) -> i32 {
     if int(task, &TASK_FLAGS) & PF_KTHREAD != 0 && long(task, &TASK_MM) == 0 {
         slot_ref.record.flags |= EXEC_KERNEL_THREAD;
     }
+    if is_in_exec(task) {
+        slot_ref.record.flags |= EXEC_IN_EXEC;
+    }
     // SAFETY: the context is the one this program was given, and the entry has the same type.
     unsafe { SNAPSHOT_WALK.tail_call(&IteratorContext(context), walk::NEXT) };
     scratch::release(slot);
@@ -101,6 +108,15 @@ pub extern "C" fn snapshot_walk(context: *mut c_void) -> i32 {
 pub extern "C" fn snapshot_filter(context: *mut c_void) -> i32 {
     filter::step(&IteratorContext(context), &SNAPSHOT_WALK);
     0
+}
+
+/// Whether the main thread is in the middle of an exec: its memory may be the new program's already, and
+/// the exec tracepoint comes later.
+#[inline(always)]
+fn is_in_exec(task: u64) -> bool {
+    let bit = TASK_IN_EXEC_BIT.load();
+    let word: u32 = at(task.wrapping_add(u64::from(bit / 32 * 4)));
+    has(&TASK_IN_EXEC_BIT) && word >> (bit % 32) & 1 != 0
 }
 
 /// Counts a snapshot that could not be sent. Only one reader of the iterator runs at a time.

@@ -69,12 +69,10 @@ fn the_books_of_a_storm_close_exactly() {
     for row in sources {
         assert_eq!(row["ledger"], row["gaps"], "{row}");
     }
-    // Of the storm's own count, each exec is a row or among the lost ones; none is there twice. One whose
-    // fork was lost can be found by the look after the loss in the middle of its exec, and then has a
-    // snapshot row besides.
+    // Of the storm's own count, each exec is a row or among the lost ones; nothing is there twice.
     let own = "SELECT count(*) AS rows, count(DISTINCT guid) AS processes, \
                (SELECT sum(lost) FROM ledger WHERE class = 'exec') AS lost FROM process_events \
-               WHERE cmdline = '/bin/true of-the-storm' AND syscall != 'snapshot'";
+               WHERE cmdline = '/bin/true of-the-storm'";
     let own = &sql_rows(&data_dir, own)[0];
     let number = |name: &str| own[name].as_u64().unwrap();
     assert_eq!(number("rows"), number("processes"));

@@ -1,5 +1,6 @@
 //! Processes that ran before the daemon.
 
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use bygone_tests::{Daemon, requires_bpf, sql_rows, wait_until};
@@ -40,6 +41,32 @@ fn a_process_from_before_has_the_guid_of_its_exit() {
     wait_until("the exit is visible", || {
         (sql_rows(daemon.data_dir(), &exit) == [expected.clone()]).then_some(())
     });
+}
+
+/// Holds a child in an exec, and says its id.
+const HELD_IN_EXEC: &str =
+    include_str!("../../collector/src/publish/process_ebpf/fixtures/held_in_exec.py");
+
+/// The first look leaves it to the exec record that should come next; the second tells of it.
+#[test]
+fn a_process_held_in_an_exec_is_found_by_the_next_look() {
+    if !requires_bpf() {
+        return;
+    }
+    let mut holder = Command::new("python3");
+    holder.args(["-c", HELD_IN_EXEC]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut holder = holder.spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(holder.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let daemon = Daemon::start();
+    let row = format!("SELECT syscall, cmdline FROM process_events WHERE pid = {}", line.trim());
+    let expected = json!({ "syscall": "snapshot", "cmdline": "sleep 3600" });
+    wait_until("it is found", || {
+        let rows = sql_rows(daemon.data_dir(), &row);
+        (rows == [expected.clone()]).then_some(())
+    });
+    drop(holder.stdin.take());
+    assert!(holder.wait().unwrap().success());
 }
 
 #[test]

@@ -72,6 +72,15 @@ struct Type {
     size_or_type: u32,
 }
 
+/// A member of a struct or union.
+struct Member {
+    /// Its offset in bits.
+    bits: u32,
+    ty: u32,
+    /// Its width in bits, 0 when it is no bitfield.
+    bitfield: u32,
+}
+
 impl Btf {
     /// The running kernel's.
     ///
@@ -119,6 +128,13 @@ impl Btf {
     #[must_use]
     pub fn member(&self, structure: &str, path: &str) -> Option<u32> {
         path.split('|').find_map(|path| self.dotted(structure, path))
+    }
+
+    /// Offset in bits of a member that is one bit wide.
+    #[must_use]
+    pub fn bit(&self, structure: &str, name: &str) -> Option<u32> {
+        let member = self.find(self.named(structure)?, name, 0)?;
+        (member.bitfield == 1).then_some(member.bits)
     }
 
     /// Size of a struct or union in bytes.
@@ -196,15 +212,15 @@ impl Btf {
         let mut id = self.named(structure)?;
         let mut bits = 0_u32;
         for name in path.split('.') {
-            let (member_bits, member_type) = self.find(id, name, 0)?;
-            bits = bits.checked_add(member_bits)?;
-            id = member_type;
+            let member = self.find(id, name, 0).filter(|member| member.bitfield == 0)?;
+            bits = bits.checked_add(member.bits)?;
+            id = member.ty;
         }
         bits.is_multiple_of(8).then_some(bits / 8)
     }
 
-    /// Offset in bits and type of the member called `name`, looked for in anonymous members too.
-    fn find(&self, id: u32, name: &str, depth: u32) -> Option<(u32, u32)> {
+    /// The member called `name`, looked for in anonymous members too.
+    fn find(&self, id: u32, name: &str, depth: u32) -> Option<Member> {
         let found = self.ty(self.unmodified(id)?)?;
         if depth > DEPTH_MAX || !matches!(found.kind, KIND_STRUCT | KIND_UNION) {
             return None;
@@ -214,16 +230,16 @@ impl Btf {
             let member_name = self.string(word(&self.bytes, at)?)?;
             let member_type = word(&self.bytes, at + 4)?;
             let raw = word(&self.bytes, at + 8)?;
-            let (bits, is_bitfield) =
-                if found.bitfields { (raw & 0xff_ffff, raw >> 24 != 0) } else { (raw, false) };
+            let (bits, bitfield) =
+                if found.bitfields { (raw & 0xff_ffff, raw >> 24) } else { (raw, 0) };
             if member_name == name.as_bytes() {
-                return (!is_bitfield).then_some((bits, member_type));
+                return Some(Member { bits, ty: member_type, bitfield });
             }
             if !member_name.is_empty() {
                 return None;
             }
-            let (inner_bits, inner_type) = self.find(member_type, name, depth + 1)?;
-            Some((bits.checked_add(inner_bits)?, inner_type))
+            let inner = self.find(member_type, name, depth + 1)?;
+            Some(Member { bits: bits.checked_add(inner.bits)?, ..inner })
         })
     }
 

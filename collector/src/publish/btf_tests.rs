@@ -90,7 +90,7 @@ fn members_are_found_through_anonymous_and_nested_types() {
 }
 
 #[test]
-fn a_bitfield_has_no_offset() {
+fn a_bitfield_has_no_offset_in_bytes() {
     let mut builder = Builder::new();
     let int = builder.name("int");
     builder.words(&[int, 1 << 24, 4, 32]);
@@ -101,6 +101,8 @@ fn a_bitfield_has_no_offset() {
     let btf = Btf::parse(builder.bytes()).unwrap();
     assert_eq!(btf.member("flags", "bit"), None);
     assert_eq!(btf.member("flags", "plain"), Some(4));
+    assert_eq!(btf.bit("flags", "bit"), Some(3));
+    assert_eq!((btf.bit("flags", "plain"), btf.bit("flags", "absent")), (None, None));
 }
 
 #[test]

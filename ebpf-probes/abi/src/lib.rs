@@ -156,6 +156,8 @@ pub const EXEC_PARTS_FULL: u32 = 1 << 15;
 pub const EXEC_ENVIRONMENT_FAULT: u32 = 1 << 16;
 /// [`ExecRecord::flags`]: the environment was asked for.
 pub const EXEC_ENVIRONMENT: u32 = 1 << 17;
+/// [`ExecRecord::flags`]: found by the iterator in the middle of an exec, of which the record is to come.
+pub const EXEC_IN_EXEC: u32 = 1 << 18;
 
 /// Start of every record.
 #[derive(Clone, Copy, Debug)]

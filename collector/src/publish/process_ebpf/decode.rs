@@ -54,6 +54,8 @@ pub(crate) struct Record {
     /// Of an exec, how many names at the end of the program's path lie within its file system, where the
     /// kernel told.
     pub(crate) within_mount: Option<u32>,
+    /// Of a snapshot, whether the process was found in the middle of an exec.
+    pub(crate) in_exec: bool,
 }
 
 /// What a record tells of.
@@ -107,11 +109,12 @@ pub(crate) fn decode(bytes: &[u8], offset_ns: i64) -> Result<Record, DecodeError
     if header.length as usize != bytes.len() {
         return Err(DecodeError::Length { stated: header.length, bytes: bytes.len() });
     }
-    let mut within_mount = None;
+    let (mut within_mount, mut in_exec) = (None, false);
     let (class, event) = match header.kind {
         abi::KIND_EXEC => {
             let (record, tail) = abi::ExecRecord::read_from_prefix(bytes).ok().ok_or(short)?;
             within_mount = (record.mount_components != u32::MAX).then_some(record.mount_components);
+            in_exec = record.flags & abi::EXEC_IN_EXEC != 0;
             let exec = exec_event(&record, tail, offset_ns).ok_or(DecodeError::Parts)?;
             (abi::CLASS_EXEC, Decoded::Life(ProcessEvent::Exec(Box::new(exec))))
         }
@@ -138,7 +141,7 @@ pub(crate) fn decode(bytes: &[u8], offset_ns: i64) -> Result<Record, DecodeError
         }
         kind => return Err(DecodeError::Kind { kind }),
     };
-    Ok(Record { boot_ns: header.time_ns, class: class as usize, event, within_mount })
+    Ok(Record { boot_ns: header.time_ns, class: class as usize, event, within_mount, in_exec })
 }
 
 /// Boot time as nanoseconds since the Unix epoch.

@@ -282,7 +282,7 @@ impl Reader {
             }
             return None;
         }
-        let Record { boot_ns, class, mut event, within_mount: _ } = record;
+        let Record { boot_ns, class, mut event, within_mount: _, in_exec } = record;
         if self.is_own_program(&event) {
             self.ledger.filtered(class, boot_ns);
             return None;
@@ -311,6 +311,9 @@ impl Reader {
                 self.looks.saw(exec.process);
                 if self.cache.contains(exec.process) && !self.has_lost_exec(exec) {
                     self.cache.complete(exec);
+                    return None;
+                }
+                if in_exec && self.looks.leaves_to_its_exec(exec.process, boot_ns) {
                     return None;
                 }
                 proc_snapshot::add_arguments(exec);

@@ -3,16 +3,18 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
+use std::io::{BufRead, BufReader};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::mpsc::sync_channel;
 
 use self::harness::{Recorded, attach, quiet, record, run, sleeper, storm, words};
+use super::decode::{Decoded, decode};
 use super::{ProcessEbpf, ProcessEbpfConfig};
-use crate::events::{CollectorEvent, ExecEvent, ProcessKey};
+use crate::events::{CollectorEvent, ExecEvent, ProcessEvent, ProcessKey};
 use crate::host::proc::Stat;
 use crate::publish::{CHANNEL_BATCHES_MAX, Publisher, Stop};
 
@@ -314,6 +316,31 @@ fn what_ran_before_is_found_with_its_arguments() {
         std::env::args_os().map(|word| word.as_bytes().to_vec()).collect();
     assert_eq!(words(own), arguments);
     assert!(own.snapshot);
+}
+
+#[test]
+fn who_is_found_in_the_middle_of_an_exec_is_marked() {
+    let mut holder = Command::new("python3");
+    holder.args(["-c", include_str!("fixtures/held_in_exec.py")]);
+    let mut holder = holder.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(holder.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let held: u32 = line.trim().parse().unwrap();
+    let source = attach(&ProcessEbpfConfig::default());
+    drop(holder.stdin.take());
+    assert!(holder.wait().unwrap().success());
+    let Some(mut source) = source else {
+        return;
+    };
+    let mut in_exec = HashMap::new();
+    while let Some(item) = source.attached.ring.next() {
+        let record = decode(&item, 0).unwrap();
+        if let Decoded::Life(ProcessEvent::Exec(exec)) = record.event {
+            in_exec.insert(exec.process.pid, record.in_exec);
+        }
+    }
+    assert_eq!(in_exec.get(&held), Some(&true));
+    assert_eq!(in_exec.get(&holder.id()), Some(&false));
 }
 
 #[test]

@@ -60,6 +60,8 @@ pub(crate) fn resolve(btf: &Btf) -> Resolved {
             }
         }
     }
+    let in_exec = btf.bit("task_struct", "in_execve");
+    globals.push(("TASK_IN_EXEC_BIT", in_exec.unwrap_or(ABSENT)));
     globals.push(("UPID_BYTES", btf.size("upid").unwrap_or(ABSENT)));
     let anonymous = btf.enumerator("init_ns_ino", "MNT_NS_ANON_INO");
     globals.push(("MNT_NS_ANONYMOUS", anonymous.unwrap_or(ABSENT)));

@@ -42,7 +42,7 @@ fn course() -> Course {
 }
 
 fn life(boot_ns: u64, class: usize, event: ProcessEvent) -> Record {
-    Record { boot_ns, class, event: Decoded::Life(event), within_mount: None }
+    Record { boot_ns, class, event: Decoded::Life(event), within_mount: None, in_exec: false }
 }
 
 fn exec(boot_ns: u64, pid: u32, snapshot: bool) -> Record {
@@ -87,7 +87,7 @@ fn exit(boot_ns: u64) -> Record {
 fn act(boot_ns: u64, class: usize, actor: u32, action: Action) -> Record {
     let event =
         ActionEvent { time_ns: 0, actor: key(actor), tid: actor, uid: 0, path: None, action };
-    Record { boot_ns, class, event: Decoded::Act(event, 0), within_mount: None }
+    Record { boot_ns, class, event: Decoded::Act(event, 0), within_mount: None, in_exec: false }
 }
 
 fn memfd(boot_ns: u64, name: &str) -> Record {
