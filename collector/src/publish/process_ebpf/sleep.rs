@@ -23,7 +23,7 @@ use crate::publish::PublishError;
 const IDLE: Duration = Duration::from_millis(100);
 
 /// How long it lets records gather between two looks, and after it was woken.
-pub(super) const NAP: Duration = Duration::from_millis(10);
+pub(super) const NAP: Duration = Duration::from_millis(20);
 
 /// What the next look waits for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
