@@ -2,7 +2,9 @@
 //!
 //! In each pair the same work is done twice, once with the program that records and once without
 //! any, every other pair in the opposite order. Each side begins with a hundred processes that are not
-//! measured. The difference of a pair is in percent of its time without; the median of all counts.
+//! measured. The difference of a pair is in percent of its time without; the median of all counts. What
+//! else a machine does lengthens some of the processes by half, for a tenth of a second or for several:
+//! beside the time of all there is the time of the median one, on which that tells less.
 //! A program is started anew for each pair, and what it does after its start is waited for.
 
 use std::path::Path;
@@ -39,6 +41,8 @@ impl Pair {
 struct Measured {
     monitor: Monitor,
     spawns: Vec<Pair>,
+    /// Of the median process of each side of `spawns`.
+    typical: Vec<Pair>,
     trees: Vec<Pair>,
     /// Execs of the first work that it did not record.
     unrecorded: i64,
@@ -77,6 +81,11 @@ pub(super) fn run(options: &Options, folder: &Path) -> anyhow::Result<Vec<Measur
     Ok(vec![
         a_quarter(spawn),
         a_quarter(overhead(
+            &format!("the median one of these, {pairs} pairs: longer by"),
+            &all,
+            |one| &one.typical,
+        )),
+        a_quarter(overhead(
             &format!("a tree like a build, {pairs} pairs: longer by"),
             &all,
             |one| &one.trees,
@@ -87,7 +96,7 @@ pub(super) fn run(options: &Options, folder: &Path) -> anyhow::Result<Vec<Measur
 }
 
 const fn measured(monitor: Monitor) -> Measured {
-    Measured { monitor, spawns: Vec::new(), trees: Vec::new(), unrecorded: 0 }
+    Measured { monitor, spawns: Vec::new(), typical: Vec::new(), trees: Vec::new(), unrecorded: 0 }
 }
 
 fn pair(
@@ -96,7 +105,7 @@ fn pair(
     with_first: bool,
     folder: &Path,
 ) -> anyhow::Result<()> {
-    let mut sides = [(0.0, 0.0); 2];
+    let mut sides = [[0.0; 3]; 2];
     for with in [with_first, !with_first] {
         rest(REST);
         let running = if with { Some(measured.monitor.start(folder)?) } else { None };
@@ -104,23 +113,27 @@ fn pair(
             marked("warm-up")?;
         }
         let since_ns = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos();
-        let spawning = spawns(count)?;
-        sides[usize::from(with)] = (spawning.as_secs_f64(), tree(folder)?.as_secs_f64());
+        let spawned = spawns(count)?;
+        sides[usize::from(with)] = [spawned.all, spawned.typical, tree(folder)?.as_secs_f64()];
         if let Some(running) = running {
             measured.unrecorded += i64::from(count) - i64::try_from(running.stop(since_ns)?)?;
         }
     }
     let [without, with] = sides;
-    measured.spawns.push(Pair { without: without.0, with: with.0 });
-    measured.trees.push(Pair { without: without.1, with: with.1 });
+    let of = |index: usize| Pair { without: without[index], with: with[index] };
+    let [spawns, typical, trees] = [0, 1, 2].map(of);
+    measured.spawns.push(spawns);
+    measured.typical.push(typical);
+    measured.trees.push(trees);
     print(format_args!(
-        "{:<20} pair {:>3}: spawns {:.3} s, {:+.2} %; tree {:.3} s, {:+.2} %",
+        "{:<20} pair {:>3}: spawns {:.3} s, {:+.2} %; median one {:+.2} %; tree {:.3} s, {:+.2} %",
         measured.monitor.name(),
         measured.spawns.len(),
-        without.0,
-        measured.spawns.last().map_or(0.0, |pair| pair.percent()),
-        without.1,
-        measured.trees.last().map_or(0.0, |pair| pair.percent()),
+        spawns.without,
+        spawns.percent(),
+        typical.percent(),
+        trees.without,
+        trees.percent(),
     ));
     Ok(())
 }
@@ -133,7 +146,7 @@ fn overhead(name: &str, all: &[Measured], pairs: fn(&Measured) -> &Vec<Pair>) ->
         let without: Vec<f64> = pairs(one).iter().map(|pair| pair.without).collect();
         let with: Vec<f64> = pairs(one).iter().map(|pair| pair.with).collect();
         print(format_args!(
-            "{name}: {} {} pairs, {:.3} s without (median), sd of a pair {:.1} %",
+            "{name}: {} {} pairs, {:.4} s without (median), sd of a pair {:.1} %",
             one.monitor.name(),
             percents.len(),
             median(&without),

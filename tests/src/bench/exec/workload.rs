@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 
 use super::CHILD;
+use super::statistics::median;
 use super::storm::Kind;
 
 /// Units of the tree that is like a build, and bytes of what each reads.
@@ -16,16 +17,30 @@ const HEADER_LINES: u32 = 1_500;
 
 const TREE: &str = include_str!("tree.sh");
 
+/// Seconds that processes took from their start to their end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Spawned {
+    /// All, one after the other.
+    pub(super) all: f64,
+    /// The median one.
+    pub(super) typical: f64,
+}
+
 /// Starts `/bin/true` and waits for its end, so many times. The standard library does it by
 /// `posix_spawn(3)`.
-pub(super) fn spawns(count: u32) -> anyhow::Result<Duration> {
+pub(super) fn spawns(count: u32) -> anyhow::Result<Spawned> {
     let mut command = Command::new("/bin/true");
+    let mut each = Vec::with_capacity(count as usize);
     let started = Instant::now();
+    let mut before = started;
     for _ in 0..count {
         let status = command.status()?;
         anyhow::ensure!(status.success(), "/bin/true failed");
+        let now = Instant::now();
+        each.push((now - before).as_secs_f64());
+        before = now;
     }
-    Ok(started.elapsed())
+    Ok(Spawned { all: (before - started).as_secs_f64(), typical: median(&each) })
 }
 
 /// The same, told apart from the others by its argument.

@@ -4,6 +4,9 @@ use std::io::Read as _;
 use std::process::Stdio;
 use std::sync::mpsc::sync_channel;
 
+use rustix::process::{Pid, WaitOptions, waitpid};
+
+use super::actions::python;
 use super::harness::{Recorded, attach, quiet, record, run, sleeper, words};
 use crate::events::{ExecEvent, ExitEvent, Noticed};
 use crate::host::environment::EnvironmentChoice;
@@ -331,4 +334,36 @@ fn an_orphan_has_the_parent_that_took_it_over() {
     assert_eq!(exit.parent, exec.parent);
     let fork = recorded.forks.iter().find(|fork| fork.process == exec.process).unwrap();
     assert_eq!((fork.parent, fork.caller), (Some(shell), shell));
+}
+
+/// A child that is not its creator's but a sibling of it, as daemons that hand on their children make.
+#[test]
+fn a_fork_for_the_parent_names_both() {
+    const CLONE_PARENT: u64 = 0x8000;
+    let program = format!(
+        "import ctypes, os, platform, signal\n\
+         clone = {{'x86_64': 56, 'aarch64': 220}}[platform.machine()]\n\
+         flags = {CLONE_PARENT} | signal.SIGCHLD\n\
+         child = ctypes.CDLL(None).syscall(clone, flags, 0, 0, 0, 0)\n\
+         if child == 0: os._exit(7)\n\
+         print(child)\n"
+    );
+    let work = || {
+        let creator = python(&program).stdout(Stdio::piped()).spawn().unwrap();
+        let pid = creator.id();
+        let output = creator.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", output.status);
+        let child: i32 = String::from_utf8(output.stdout).unwrap().trim().parse().unwrap();
+        waitpid(Pid::from_raw(child), WaitOptions::empty()).unwrap().unwrap();
+        (pid, child.cast_unsigned())
+    };
+    let Some((recorded, (creator, child))) = record(&ProcessEbpfConfig::default(), work) else {
+        return;
+    };
+    let fork = recorded.forks.iter().find(|fork| fork.process.pid == child).unwrap();
+    assert_eq!(fork.caller, recorded.exec(creator).process);
+    assert_eq!(fork.parent.map(|parent| parent.pid), Some(std::process::id()));
+    assert_eq!(fork.clone_flags.map(|flags| flags & CLONE_PARENT), Some(CLONE_PARENT));
+    let exit = recorded.exit(fork.process);
+    assert_eq!((exit.exit_code, exit.parent), (Some(7), fork.parent));
 }

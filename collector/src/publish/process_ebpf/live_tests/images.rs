@@ -7,8 +7,10 @@ use std::process::Command;
 use super::actions::{balanced, of, python};
 use super::harness::{Recorded, quiet, record, run, storm};
 use crate::events::{Action, ActionEvent, ImageAction};
+use crate::host::exclude::Exclusions;
 use crate::host::images::ImageChoice;
 use crate::publish::process_ebpf::ProcessEbpfConfig;
+use crate::publish::selection::Selection;
 
 /// A shared object that nothing has mapped yet: a copy of the smallest of the C library.
 fn copied_object(folder: &Path, name: &str) -> PathBuf {
@@ -113,6 +115,32 @@ fn all_images_or_none_are_recorded_as_asked() {
         assert_eq!(images(&recorded, &object).len(), expected, "{choice:?}");
         balanced(&recorded, "image");
     }
+}
+
+#[test]
+fn what_an_excluded_program_maps_first_is_recorded_of_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let object = copied_object(folder.path(), "shared.so");
+    let excluded = folder.path().canonicalize().unwrap().join("excluded");
+    std::fs::copy("/bin/true", &excluded).unwrap();
+    let path = excluded.to_str().unwrap().to_owned();
+    let exclusions = Exclusions::new(&[path], &[], &[], &[]).unwrap();
+    let selection = Selection { exclusions, rate_limit: 0 };
+    let config = ProcessEbpfConfig { selection, ..ProcessEbpfConfig::default() };
+    let work = || {
+        [excluded.as_path(), Path::new("/bin/true")].map(|program| {
+            let (pid, status) = run(quiet(program).env("LD_PRELOAD", &object));
+            assert!(status.success(), "{status}");
+            pid
+        })
+    };
+    let Some((recorded, [_, next])) = record(&config, work) else { return };
+    let of_object = images(&recorded, &object);
+    let pids: Vec<u32> = of_object.iter().map(|(event, _)| event.actor.pid).collect();
+    assert_eq!(pids, [next]);
+    // The excluded program's is counted as seen, and as left out.
+    let (seen, stored, lost) = recorded.ledger("image");
+    assert_eq!((seen, lost), (stored + 1, 0));
 }
 
 #[test]
