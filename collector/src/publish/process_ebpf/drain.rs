@@ -70,6 +70,8 @@ pub(crate) struct Reader {
     away_ns: u64,
     /// Kernel losses at the last chores.
     lost: u64,
+    /// Runs of the programs that the kernel had skipped by then.
+    skipped: u64,
     audit: Audit,
     /// When all links and programs were last there.
     there_ns: u64,
@@ -87,7 +89,8 @@ impl Reader {
         limit: RateLimit,
     ) -> Self {
         let since_ns = attached.since_ns;
-        let ledger = Ledger::new(SOURCE, attached.counted_ns, attached.skipped());
+        let skipped = attached.skipped();
+        let ledger = Ledger::new(SOURCE, attached.counted_ns, skipped);
         Self {
             attached,
             clock,
@@ -107,6 +110,7 @@ impl Reader {
             read_ns: since_ns,
             away_ns: 0,
             lost: 0,
+            skipped: skipped.into_iter().flatten().sum(),
             audit,
             there_ns: since_ns,
             broken: None,
@@ -404,7 +408,9 @@ impl Reader {
         let detail = (self.away_ns > STALL_NS)
             .then(|| format!("the ring was not read for {} ms", self.away_ns / 1_000_000));
         self.away_ns = 0;
-        if self.ledger.has_losses(&counts) {
+        let skipped = self.attached.skipped().into_iter().flatten().sum();
+        let was_skipped = std::mem::replace(&mut self.skipped, skipped) < skipped;
+        if was_skipped || self.ledger.has_losses(&counts) {
             self.looks.after_loss(now_ns);
         }
         if ended_ns.is_none() {
