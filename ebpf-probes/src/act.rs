@@ -19,9 +19,9 @@ use crate::offsets::{
 use crate::read::{Probing, int, long};
 use crate::{counters, filter, namespaces, ring, task};
 
-/// The collector sets the size before loading.
+/// Room for what a busy host does between two looks of the reader, 20 ms apart: some three thousand records.
 #[map]
-static ACTS: RingBuf = RingBuf::with_byte_size(1024 * 1024, 0);
+static ACTS: RingBuf = RingBuf::with_byte_size(2 * 1024 * 1024, 0);
 
 /// A record in the ring that is being filled.
 pub type Entry = RingBufEntry<ActRecord>;

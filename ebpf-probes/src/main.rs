@@ -6,8 +6,8 @@
 //! sets the globals of [`offsets`] before it loads this object.
 //!
 //! **Invariants:** every kernel pointer is followed with a probing read, or with a load that the verifier
-//! has checked ([`read`]); both give 0 where memory is not readable. An event is counted as seen before anything else is done with it, and as lost
-//! when its record cannot be sent; no loop is without a bound.
+//! has checked ([`read`]); both give 0 where memory is not readable. An event is counted as seen before
+//! anything else is done with it, and as lost when its record cannot be sent; no loop is without a bound.
 #![no_std]
 #![no_main]
 // One instruction in `counters`; building `core` for this target needs unstable features anyway.

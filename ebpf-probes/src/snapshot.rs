@@ -14,7 +14,8 @@ use bygone_probe_abi::{
 };
 
 use crate::offsets::{
-    SIGNAL_LIVE, TASK_FLAGS, TASK_IN_EXEC_BIT, TASK_MM, TASK_PID, TASK_SIGNAL, TASK_TGID,
+    SIGNAL_LIVE, TASK_EXEC_ID, TASK_FLAGS, TASK_IN_EXEC_BIT, TASK_MM, TASK_PID, TASK_SIGNAL,
+    TASK_TGID,
 };
 use crate::read::{Probing, at, has, int, long};
 use crate::{exec, filter, scratch, task, walk};
@@ -51,6 +52,9 @@ pub extern "C" fn snapshot(context: *mut c_void) -> i32 {
     if task == 0 || int(task, &TASK_PID) != int(task, &TASK_TGID) {
         return 0;
     }
+    let exec_id = int(task, &TASK_EXEC_ID);
+    let began_in_exec = is_in_exec(task);
+    let time_ns = task::boot_ns();
     // A process whose threads have all ended has had, or is about to have, its exit record.
     if int(long(task, &TASK_SIGNAL), &SIGNAL_LIVE) == 0 {
         return 0;
@@ -66,7 +70,7 @@ pub extern "C" fn snapshot(context: *mut c_void) -> i32 {
             marks = filter::by_identity(task::owner(task).0, &parent);
         }
         if marks & MARK_LEFT_OUT != 0 && !filter::has(FILTER_PARENTS) {
-            filter::leave_out(process, before, marks, task::boot_ns());
+            filter::leave_out(process, before, marks, time_ns);
             return 0;
         }
     }
@@ -76,7 +80,7 @@ pub extern "C" fn snapshot(context: *mut c_void) -> i32 {
     };
     // SAFETY: the slot is ours and lives as long as the map.
     let slot_ref = unsafe { &mut *slot };
-    exec::fill::<Probing>(slot_ref, task, (process, parent), task::boot_ns());
+    exec::fill::<Probing>(slot_ref, task, (process, parent), time_ns);
     slot_ref.marks_before = before;
     slot_ref.marks = marks;
     slot_ref.record.tid = slot_ref.record.process.pid;
@@ -84,7 +88,7 @@ pub extern "C" fn snapshot(context: *mut c_void) -> i32 {
     if int(task, &TASK_FLAGS) & PF_KTHREAD != 0 && long(task, &TASK_MM) == 0 {
         slot_ref.record.flags |= EXEC_KERNEL_THREAD;
     }
-    if is_in_exec(task) {
+    if began_in_exec || is_in_exec(task) || exec_id != int(task, &TASK_EXEC_ID) {
         slot_ref.record.flags |= EXEC_IN_EXEC;
     }
     // SAFETY: the context is the one this program was given, and the entry has the same type.
@@ -111,12 +115,16 @@ pub extern "C" fn snapshot_filter(context: *mut c_void) -> i32 {
 }
 
 /// Whether the main thread is in the middle of an exec: its memory may be the new program's already, and
-/// the exec tracepoint comes later.
+/// the exec tracepoint comes later (`bprm_execve` in fs/exec.c of Linux 6.12). An exec that begins and ends
+/// between two answers is told by the thread's `self_exec_id`, which each one raises.
 #[inline(always)]
 fn is_in_exec(task: u64) -> bool {
+    if !has(&TASK_IN_EXEC_BIT) {
+        return false;
+    }
     let bit = TASK_IN_EXEC_BIT.load();
     let word: u32 = at(task.wrapping_add(u64::from(bit / 32 * 4)));
-    has(&TASK_IN_EXEC_BIT) && word >> (bit % 32) & 1 != 0
+    word >> (bit % 32) & 1 != 0
 }
 
 /// Counts a snapshot that could not be sent. Only one reader of the iterator runs at a time.

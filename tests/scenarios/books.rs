@@ -70,8 +70,7 @@ fn the_books_of_a_storm_close_exactly() {
     for row in sources {
         assert_eq!(row["ledger"], row["gaps"], "{row}");
     }
-    // Of the storm's own count, each exec is a row, or among the lost ones or those for which the kernel
-    // skipped the program; nothing is there twice.
+    // Each exec of the storm is a row, or was lost, or skipped by the kernel; nothing is there twice.
     let own = "SELECT count(*) AS rows, count(DISTINCT guid) AS processes, \
                (SELECT sum(lost + coalesce(missed, 0)) FROM ledger WHERE class = 'exec') AS lost FROM process_events \
                WHERE cmdline = '/bin/true of-the-storm'";

@@ -1,7 +1,7 @@
 //! Processes that ran before the daemon.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use bygone_tests::{Daemon, requires_bpf, sql_rows, wait_until};
 use serde_json::json;
@@ -47,26 +47,56 @@ fn a_process_from_before_has_the_guid_of_its_exit() {
 const HELD_IN_EXEC: &str =
     include_str!("../../collector/src/publish/process_ebpf/fixtures/held_in_exec.py");
 
-/// The first look leaves it to the exec record that should come next; the second tells of it.
-#[test]
-fn a_process_held_in_an_exec_is_found_by_the_next_look() {
-    if !requires_bpf() {
-        return;
-    }
+/// One that holds a child in an exec until its input ends, and the child's id.
+fn held_in_exec() -> (Child, String) {
     let mut holder = Command::new("python3");
     holder.args(["-c", HELD_IN_EXEC]).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut holder = holder.spawn().unwrap();
     let mut line = String::new();
     BufReader::new(holder.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    (holder, line.trim().to_owned())
+}
+
+/// It is left to the exec record that should come next, and told of when that has not come for a while:
+/// after the daemon itself, which the look found later.
+#[test]
+fn a_process_held_in_an_exec_is_told_of_after_a_while() {
+    if !requires_bpf() {
+        return;
+    }
+    let (mut holder, held) = held_in_exec();
     let daemon = Daemon::start();
-    let row = format!("SELECT syscall, cmdline FROM process_events WHERE pid = {}", line.trim());
-    let expected = json!({ "syscall": "snapshot", "cmdline": "sleep 3600" });
-    wait_until("it is found", || {
-        let rows = sql_rows(daemon.data_dir(), &row);
-        (rows == [expected.clone()]).then_some(())
+    let rows = format!(
+        "SELECT pid = {held} AS held, syscall, cmdline FROM process_events \
+         WHERE syscall = 'snapshot' AND pid IN ({held}, {}) ORDER BY eid",
+        daemon.pid()
+    );
+    let rows = wait_until("both are found", || {
+        let rows = sql_rows(daemon.data_dir(), &rows);
+        (rows.len() >= 2).then_some(rows)
     });
+    assert_eq!(rows[0]["held"], 0);
+    let expected = json!({ "held": 1, "syscall": "snapshot", "cmdline": "sleep 3600" });
+    assert_eq!(rows[1..], [expected]);
     drop(holder.stdin.take());
     assert!(holder.wait().unwrap().success());
+}
+
+#[test]
+fn a_process_that_ends_in_an_exec_is_told_of() {
+    if !requires_bpf() {
+        return;
+    }
+    let (mut holder, held) = held_in_exec();
+    let daemon = Daemon::start();
+    drop(holder.stdin.take());
+    assert!(holder.wait().unwrap().success());
+    let exits = format!("SELECT guid, signal FROM process_exit_events WHERE pid = {held}");
+    let exit = wait_until("its end is there", || sql_rows(daemon.data_dir(), &exits).pop());
+    assert_eq!(exit["signal"], 9);
+    let starts = format!("SELECT guid, syscall FROM process_events WHERE pid = {held}");
+    let expected = json!({ "guid": exit["guid"], "syscall": "snapshot" });
+    assert_eq!(sql_rows(daemon.data_dir(), &starts), [expected]);
 }
 
 #[test]

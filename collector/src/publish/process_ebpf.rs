@@ -17,6 +17,7 @@ mod drain;
 mod filter;
 mod host_paths;
 mod images;
+mod in_exec;
 mod iterate;
 mod ledger;
 mod links;

@@ -17,6 +17,7 @@ macro_rules! members {
             TASK_CRED "task_struct" "cred" all;
             TASK_SIGNAL "task_struct" "signal" exit;
             TASK_MM "task_struct" "mm" exec;
+            TASK_EXEC_ID "task_struct" "self_exec_id" none;
             TASK_FS "task_struct" "fs" none;
             TASK_NSPROXY "task_struct" "nsproxy" none;
             TASK_THREAD_PID "task_struct" "thread_pid" none;

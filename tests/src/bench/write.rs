@@ -15,7 +15,7 @@ use super::{Options, bytes_below, print, rows};
 
 const ROWS: u64 = 1_000_000;
 
-/// Events in one batch: what the publisher drains in 10 ms of a storm.
+/// Events in one batch: about what the publisher drains at once in a storm.
 const BATCH: usize = 512;
 
 /// Events made at a time, so that making them is not measured and they fit in memory.

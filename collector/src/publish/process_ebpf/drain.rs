@@ -1,12 +1,14 @@
 //! Reading the rings: in which order to publish, what to book.
 //!
 //! When to look is the business of [`Sleep`]. A look reads the boot clock, drains the rings to where
-//! the kernel writes, and releases everything older than the clock's reading less [`SETTLE_NS`], in the order of the records' times. A record that comes later than
-//! that keeps its own time and is counted as late.
+//! the kernel writes, and releases everything older than the clock's reading less [`SETTLE_NS`], in the
+//! order of the records' times. A record that comes later than that keeps its own time and is counted as
+//! late.
 
 use super::audit::{self, Audit};
 use super::decode::{Decoded, Record, decode, real_ns};
 use super::host_paths::HostPaths;
+use super::in_exec::InExec;
 use super::ledger::{Ledger, Undecodable};
 use super::load::Attached;
 use super::looks::Looks;
@@ -39,8 +41,8 @@ const DRAIN_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Bytes of pieces read at once: twice what the ring holds by default, and so all that was there.
 const BULK_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// How often the rings are read again at the end, a nap apart, while more was seen than came.
-const END_TRIES_MAX: u32 = 100;
+/// How often the rings are read again at the end, a nap apart, while more was seen than came: for 1 s.
+const END_TRIES_MAX: u32 = 50;
 
 /// Inode of the initial pid namespace (`PROC_PID_INIT_INO` in include/linux/proc_ns.h).
 const INITIAL_PID_NAMESPACE: u32 = 0xefff_fffc;
@@ -56,6 +58,7 @@ pub(crate) struct Reader {
     cache: ProcessCache,
     host_paths: HostPaths,
     looks: Looks,
+    in_exec: InExec,
     modules: Modules,
     ledger: Ledger,
     undecodable: Undecodable,
@@ -70,7 +73,7 @@ pub(crate) struct Reader {
     away_ns: u64,
     /// Kernel losses at the last chores.
     lost: u64,
-    /// Runs of the programs that the kernel had skipped by then.
+    /// Runs of the programs of processes' lives that the kernel had skipped by then.
     skipped: u64,
     audit: Audit,
     /// When all links and programs were last there.
@@ -90,6 +93,7 @@ impl Reader {
     ) -> Self {
         let since_ns = attached.since_ns;
         let skipped = attached.skipped();
+        let skipped_lives = attached.skipped_lives();
         let ledger = Ledger::new(SOURCE, attached.counted_ns, skipped);
         Self {
             attached,
@@ -101,6 +105,7 @@ impl Reader {
             cache: ProcessCache::default(),
             host_paths: HostPaths::new(),
             looks: Looks::new(since_ns),
+            in_exec: InExec::default(),
             modules: Modules::default(),
             ledger,
             undecodable: Undecodable::default(),
@@ -110,7 +115,7 @@ impl Reader {
             read_ns: since_ns,
             away_ns: 0,
             lost: 0,
-            skipped: skipped.into_iter().flatten().sum(),
+            skipped: skipped_lives,
             audit,
             there_ns: since_ns,
             broken: None,
@@ -248,11 +253,17 @@ impl Reader {
         let mut lives: Vec<ProcessEvent> = Vec::new();
         let mut acts: Vec<ActionEvent> = Vec::new();
         for record in records {
+            if let Some(found) = self.in_exec.followed_by(&record.event) {
+                lives.push(self.found(found));
+            }
             match self.publishable(record) {
                 Some(Decoded::Life(event)) => lives.push(event),
                 Some(Decoded::Act(event, _)) => acts.push(event),
                 Some(Decoded::ModuleFile(..) | Decoded::LeftOut(_)) | None => {}
             }
+        }
+        while let Some(found) = self.in_exec.due(limit_ns) {
+            lives.push(self.found(found));
         }
         let mut events = Gathered::default();
         for mut event in lives {
@@ -286,7 +297,13 @@ impl Reader {
             }
             return None;
         }
-        let Record { boot_ns, class, mut event, within_mount: _, in_exec } = record;
+        let Record { boot_ns, class, event, within_mount: _, in_exec } = record;
+        let mut event = match event {
+            Decoded::Life(ProcessEvent::Exec(exec)) if is_snapshot => {
+                return self.snapshot(exec, boot_ns, in_exec).map(Decoded::Life);
+            }
+            event => event,
+        };
         if self.is_own_program(&event) {
             self.ledger.filtered(class, boot_ns);
             return None;
@@ -311,19 +328,6 @@ impl Reader {
                     module.file = self.modules.loaded(actor, tid);
                 }
             }
-            Decoded::Life(ProcessEvent::Exec(exec)) if is_snapshot => {
-                self.looks.saw(exec.process);
-                if self.cache.contains(exec.process) && !self.has_lost_exec(exec) {
-                    self.cache.complete(exec);
-                    return None;
-                }
-                if in_exec && self.looks.leaves_to_its_exec(exec.process, boot_ns) {
-                    return None;
-                }
-                proc_snapshot::add_arguments(exec);
-                self.privacy.apply(exec);
-                self.cache.started(exec);
-            }
             Decoded::Life(ProcessEvent::Exec(exec)) => self.cache.started(exec),
             Decoded::Life(ProcessEvent::Fork(fork)) => {
                 self.cache.forked(fork);
@@ -338,10 +342,35 @@ impl Reader {
             self.ledger.merged(class, boot_ns);
             return None;
         }
-        if !is_snapshot {
-            self.ledger.stored(class, boot_ns, boot_ns < self.released_ns);
-        }
+        self.ledger.stored(class, boot_ns, boot_ns < self.released_ns);
         Some(event)
+    }
+
+    /// Takes in what a look found, and gives what is to be told of.
+    fn snapshot(
+        &mut self,
+        exec: Box<ExecEvent>,
+        boot_ns: u64,
+        in_exec: bool,
+    ) -> Option<ProcessEvent> {
+        self.looks.saw(exec.process);
+        if self.cache.contains(exec.process) && !self.has_lost_exec(&exec) {
+            self.cache.complete(&exec);
+            return None;
+        }
+        let found = self.in_exec.found(exec, boot_ns, in_exec)?;
+        Some(self.found(found))
+    }
+
+    /// What was found running, and was unknown.
+    fn found(&mut self, mut exec: Box<ExecEvent>) -> ProcessEvent {
+        proc_snapshot::add_arguments(&mut exec);
+        self.privacy.apply(&mut exec);
+        self.cache.started(&mut exec);
+        let event = ProcessEvent::Exec(exec);
+        // It is never merged itself, but what comes of the process may be.
+        let _is_merged = self.limit.merges(&event);
+        event
     }
 
     /// Whether a running process runs another program than is known of it: its exec was lost.
@@ -408,7 +437,7 @@ impl Reader {
         let detail = (self.away_ns > STALL_NS)
             .then(|| format!("the ring was not read for {} ms", self.away_ns / 1_000_000));
         self.away_ns = 0;
-        let skipped = self.attached.skipped().into_iter().flatten().sum();
+        let skipped = self.attached.skipped_lives();
         let was_skipped = std::mem::replace(&mut self.skipped, skipped) < skipped;
         if was_skipped || self.ledger.has_losses(&counts) {
             self.looks.after_loss(now_ns);

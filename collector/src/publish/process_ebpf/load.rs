@@ -166,6 +166,12 @@ impl Attached {
         sums
     }
 
+    /// How often the kernel skipped a program of processes' lives, as far as it tells.
+    pub(crate) fn skipped_lives(&self) -> u64 {
+        let lives = self.programs.iter().filter(|(class, _)| *class < LIFE_CLASSES);
+        lives.filter_map(|(_, program)| program_counts(program.as_fd())?.skipped).sum()
+    }
+
     /// What the kernel knows of each program, those reached by tail calls last.
     #[cfg(test)]
     pub(crate) fn program_counts(&self) -> Vec<super::sys::ProgramCounts> {

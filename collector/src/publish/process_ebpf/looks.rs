@@ -18,9 +18,6 @@ const SETTLE_NS: u64 = 1_000_000_000;
 /// Starts that `/proc` shows are to the tick of 10 ms.
 const TICK_NS: u64 = 10_000_000;
 
-/// Processes in the middle of an exec that are remembered until the next look; more are told of at once.
-const IN_EXEC_MAX: usize = 1_024;
-
 /// Processes that a look takes in at most.
 const LIVE_MAX: usize = 65_536;
 
@@ -33,9 +30,6 @@ pub(crate) struct Looks {
     last_ns: u64,
     /// The one whose records are still coming.
     open: Option<Open>,
-    /// What was in the middle of an exec at this look, and what was at the one before.
-    in_exec: Vec<ProcessKey>,
-    in_exec_before: Vec<ProcessKey>,
 }
 
 #[derive(Debug)]
@@ -47,13 +41,7 @@ struct Open {
 impl Looks {
     /// The first was made at `now_ns`.
     pub(crate) const fn new(now_ns: u64) -> Self {
-        Self {
-            next_ns: now_ns.saturating_add(INTERVAL_NS),
-            last_ns: now_ns,
-            open: None,
-            in_exec: Vec::new(),
-            in_exec_before: Vec::new(),
-        }
+        Self { next_ns: now_ns.saturating_add(INTERVAL_NS), last_ns: now_ns, open: None }
     }
 
     /// Has one made soon, since something was lost.
@@ -69,7 +57,6 @@ impl Looks {
     /// One was begun at `began_ns`; with `whole`, its records are on their way, otherwise some found
     /// no room and it is made again.
     pub(crate) fn began(&mut self, began_ns: u64, whole: bool) {
-        self.in_exec_before = std::mem::take(&mut self.in_exec);
         if whole {
             self.open = Some(Open { began_ns, live: Vec::new() });
             self.next_ns = began_ns.saturating_add(INTERVAL_NS);
@@ -85,18 +72,6 @@ impl Looks {
         {
             open.live.push(process);
         }
-    }
-
-    /// Whether nothing is told of an unknown process that was found in the middle of an exec at `boot_ns`:
-    /// the exec's own record comes next, and the next look is made soon, should it fail. What the look
-    /// before found there, too, is held, by a debugger or a slow disk, and is told of.
-    pub(crate) fn leaves_to_its_exec(&mut self, process: ProcessKey, boot_ns: u64) -> bool {
-        if self.in_exec_before.contains(&process) || self.in_exec.len() >= IN_EXEC_MAX {
-            return false;
-        }
-        self.in_exec.push(process);
-        self.after_loss(boot_ns);
-        true
     }
 
     /// The ends that nobody saw, once all before `released_ns` was read. `real_ns` makes real time of
@@ -192,16 +167,6 @@ mod tests {
         looks.began(INTERVAL_NS, false);
         assert_eq!(looks.finish(u64::MAX, &mut cache, |_| 0), []);
         assert!(looks.is_due(INTERVAL_NS + AFTER_LOSS_NS));
-    }
-
-    #[test]
-    fn what_is_in_an_exec_is_told_of_when_it_still_is_at_the_next_look() {
-        let mut looks = Looks::new(0);
-        assert!(looks.leaves_to_its_exec(key(1), 5) && looks.is_due(5 + AFTER_LOSS_NS));
-        looks.began(5 + AFTER_LOSS_NS, true);
-        assert!(!looks.leaves_to_its_exec(key(1), 0) && looks.leaves_to_its_exec(key(2), 0));
-        looks.began(0, true);
-        assert!(looks.leaves_to_its_exec(key(1), 0) && !looks.leaves_to_its_exec(key(2), 0));
     }
 
     #[test]
