@@ -19,7 +19,7 @@ use crate::offsets::{
     TASK_AUDIT_SESSION, TASK_FS, TASK_LOGIN_UID, TASK_MM, TASK_SIGNAL, TTY_NAME, UPID_NR,
 };
 use crate::read::{Access, Probing, Typed, Window, has, string};
-use crate::{cgroup, counters, filter, namespaces, parts, scratch, task, walk};
+use crate::{cgroup, counters, filter, namespaces, parts, scratch, second, task, walk};
 
 /// Bytes of arguments read at once, so that a page that is not there costs only what follows it.
 const ARGUMENTS_STEP: u64 = 2048;
@@ -28,6 +28,23 @@ const ARGUMENTS_STEP: u64 = 2048;
 /// context of the process, when the new program is in place.
 #[btf_tracepoint(function = "sched_process_exec")]
 pub fn exec(context: BtfTracePointContext) -> i32 {
+    if second::first_takes(CLASS_EXEC) {
+        record(&context);
+    }
+    0
+}
+
+/// The second program, where the kernel may skip the first.
+#[btf_tracepoint(function = "sched_process_exec")]
+pub fn exec_second(context: BtfTracePointContext) -> i32 {
+    if second::second_takes(CLASS_EXEC) {
+        record(&context);
+    }
+    0
+}
+
+#[inline(always)]
+fn record(context: &BtfTracePointContext) {
     let task: u64 = context.arg(0);
     let tid: u32 = context.arg(1);
     let bprm: u64 = context.arg(2);
@@ -42,12 +59,12 @@ pub fn exec(context: BtfTracePointContext) -> i32 {
         if marks & MARK_LEFT_OUT != 0 && !filter::has(FILTER_PARENTS) {
             filter::leave_out(process, before, marks, time_ns);
             counters::filtered(CLASS_EXEC, time_ns);
-            return 0;
+            return;
         }
     }
     let Some(slot) = scratch::claim() else {
         counters::lost(CLASS_EXEC, time_ns);
-        return 0;
+        return;
     };
     // SAFETY: the slot is ours and lives as long as the map.
     let slot_ref = unsafe { &mut *slot };
@@ -59,14 +76,13 @@ pub fn exec(context: BtfTracePointContext) -> i32 {
     slot_ref.record.environment_count = Typed::int(bprm, &BPRM_ENVC);
     read_arguments(slot_ref);
     if parts::prepare(slot_ref) {
-        walk::start(&context, walk::PARTS);
+        walk::start(context, walk::PARTS);
     } else {
-        walk::start(&context, walk::NEXT);
+        walk::start(context, walk::NEXT);
     }
     // Only reached when the tail call was refused.
     scratch::release(slot);
     counters::lost(CLASS_EXEC, time_ns);
-    0
 }
 
 /// Address of the path as given to exec when the program is another than that, 0 otherwise.

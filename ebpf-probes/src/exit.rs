@@ -13,7 +13,7 @@ use crate::offsets::{
     TASK_USER_TIME, TASK_WRITTEN,
 };
 use crate::read::{Access, Probing, Typed, at, has};
-use crate::{counters, filter, ring, task};
+use crate::{counters, filter, ring, second, task};
 
 /// `signal->flags`: the group was killed or ended as one, and `group_exit_code` says how.
 const SIGNAL_GROUP_EXIT: u32 = 4;
@@ -39,12 +39,28 @@ static ENDED: LruHashMap<Ended, u8> = LruHashMap::with_max_entries(16_384, 0);
 /// which thread was the last.
 #[btf_tracepoint(function = "sched_process_exit")]
 pub fn exit_group_dead(context: BtfTracePointContext) -> i32 {
+    if second::first_takes(CLASS_EXIT) {
+        record_if_dead(&context);
+    }
+    0
+}
+
+/// The second program, where the kernel may skip the first.
+#[btf_tracepoint(function = "sched_process_exit")]
+pub fn exit_group_dead_second(context: BtfTracePointContext) -> i32 {
+    if second::second_takes(CLASS_EXIT) {
+        record_if_dead(&context);
+    }
+    0
+}
+
+#[inline(always)]
+fn record_if_dead(context: &BtfTracePointContext) {
     let group_dead: u64 = context.arg(1);
     if group_dead & 0xff != 0 {
         let ending: u64 = context.arg(0);
         send(ending, task::process::<Typed>(ending));
     }
-    0
 }
 
 /// `sched_process_exit(struct task_struct *p)` of older kernels. Two threads that end at once can
@@ -52,10 +68,27 @@ pub fn exit_group_dead(context: BtfTracePointContext) -> i32 {
 /// map takes no entry, nobody knows who is first: the end counts as lost.
 #[btf_tracepoint(function = "sched_process_exit")]
 pub fn exit_last_thread(context: BtfTracePointContext) -> i32 {
+    if second::first_takes(CLASS_EXIT) {
+        record_if_last(&context);
+    }
+    0
+}
+
+/// The second program, where the kernel may skip the first.
+#[btf_tracepoint(function = "sched_process_exit")]
+pub fn exit_last_thread_second(context: BtfTracePointContext) -> i32 {
+    if second::second_takes(CLASS_EXIT) {
+        record_if_last(&context);
+    }
+    0
+}
+
+#[inline(always)]
+fn record_if_last(context: &BtfTracePointContext) {
     let ending: u64 = context.arg(0);
     let signal = Typed::long(ending, &TASK_SIGNAL);
     if Typed::int(signal, &SIGNAL_LIVE) != 0 {
-        return 0;
+        return;
     }
     let process = task::process::<Typed>(ending);
     let key = Ended { pid: u64::from(process.pid), start_ns: process.start_ns };
@@ -68,7 +101,6 @@ pub fn exit_last_thread(context: BtfTracePointContext) -> i32 {
             counters::lost(CLASS_EXIT, time_ns);
         }
     }
-    0
 }
 
 #[inline(always)]

@@ -5,7 +5,7 @@ use aya_ebpf::programs::BtfTracePointContext;
 use bygone_probe_abi::{CLASS_FORK, ForkRecord, Header, KIND_FORK};
 
 use crate::read::{Probing, Typed};
-use crate::{counters, filter, namespaces, ring, task};
+use crate::{counters, filter, namespaces, ring, second, task};
 
 /// The new task is a thread of its creator, not a process.
 const CLONE_THREAD: u64 = 0x1_0000;
@@ -19,10 +19,27 @@ const EXIT_SIGNAL_MASK: u64 = 0x7f;
 /// `task_newtask(struct task_struct *task, u64 clone_flags)`, in the context of the creator.
 #[btf_tracepoint(function = "task_newtask")]
 pub fn fork(context: BtfTracePointContext) -> i32 {
+    if second::first_takes(CLASS_FORK) {
+        record(&context);
+    }
+    0
+}
+
+/// The second program, where the kernel may skip the first.
+#[btf_tracepoint(function = "task_newtask")]
+pub fn fork_second(context: BtfTracePointContext) -> i32 {
+    if second::second_takes(CLASS_FORK) {
+        record(&context);
+    }
+    0
+}
+
+#[inline(always)]
+fn record(context: &BtfTracePointContext) {
     let new: u64 = context.arg(0);
     let flags: u64 = context.arg(1);
     if flags & CLONE_THREAD != 0 {
-        return 0;
+        return;
     }
     let time_ns = task::boot_ns();
     counters::seen(CLASS_FORK, time_ns);
@@ -34,7 +51,7 @@ pub fn fork(context: BtfTracePointContext) -> i32 {
     };
     if filter::any() && filter::inherit(&caller, &process) {
         counters::filtered(CLASS_FORK, time_ns);
-        return 0;
+        return;
     }
     let (uid, gid) = task::owner(new);
     let own = namespaces::of::<Typed>(new);
@@ -52,5 +69,4 @@ pub fn fork(context: BtfTracePointContext) -> i32 {
         user_namespace: own.user,
     };
     ring::send(&record, CLASS_FORK, time_ns);
-    0
 }

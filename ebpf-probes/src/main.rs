@@ -31,6 +31,7 @@ mod parts;
 mod read;
 mod ring;
 mod scratch;
+mod second;
 mod signal;
 mod snapshot;
 mod task;

@@ -50,6 +50,10 @@ pub static ENVIRONMENT: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 pub static FILTERS: Global<u32> = Global::new(0);
 
+/// Whether exec, fork and exit have second programs.
+#[unsafe(no_mangle)]
+pub static SECOND: Global<u32> = Global::new(0);
+
 /// Process id of the collector.
 #[unsafe(no_mangle)]
 pub static COLLECTOR: Global<u32> = Global::new(0);

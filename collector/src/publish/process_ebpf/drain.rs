@@ -14,6 +14,7 @@ use super::load::Attached;
 use super::looks::Looks;
 use super::modules::Modules;
 use super::parts::Parts;
+use super::skips::Skips;
 use super::sleep::{Sleep, nap};
 use super::{SOURCE, clock, proc_snapshot};
 use crate::events::{Action, ActionEvent, CollectorEvent, ExecEvent, Gap, GapReason, ProcessEvent};
@@ -73,8 +74,7 @@ pub(crate) struct Reader {
     away_ns: u64,
     /// Kernel losses at the last chores.
     lost: u64,
-    /// Runs of the programs of processes' lives that the kernel had skipped by then.
-    skipped: u64,
+    skips: Skips,
     audit: Audit,
     /// When all links and programs were last there.
     there_ns: u64,
@@ -92,8 +92,11 @@ impl Reader {
         limit: RateLimit,
     ) -> Self {
         let since_ns = attached.since_ns;
-        let skipped = attached.skipped();
-        let skipped_lives = attached.skipped_lives();
+        let mut skips = Skips::default();
+        let (lives, made_up) = attached.skipped_lives();
+        skips.read(lives, made_up, true);
+        let mut skipped = attached.skipped();
+        skips.put_into(&mut skipped);
         let ledger = Ledger::new(SOURCE, attached.counted_ns, skipped);
         Self {
             attached,
@@ -115,7 +118,7 @@ impl Reader {
             read_ns: since_ns,
             away_ns: 0,
             lost: 0,
-            skipped: skipped_lives,
+            skips,
             audit,
             there_ns: since_ns,
             broken: None,
@@ -437,8 +440,8 @@ impl Reader {
         let detail = (self.away_ns > STALL_NS)
             .then(|| format!("the ring was not read for {} ms", self.away_ns / 1_000_000));
         self.away_ns = 0;
-        let skipped = self.attached.skipped_lives();
-        let was_skipped = std::mem::replace(&mut self.skipped, skipped) < skipped;
+        let (skipped, made_up) = self.attached.skipped_lives();
+        let was_skipped = self.skips.read(skipped, made_up, ended_ns.is_some());
         if was_skipped || self.ledger.has_losses(&counts) {
             self.looks.after_loss(now_ns);
         }
@@ -465,7 +468,8 @@ impl Reader {
         events.extend(self.undecodable.take(SOURCE, now_ns, offset_ns));
         let all = ended_ns.is_some();
         if all || self.ledger.is_due(watermark_ns) {
-            let skipped = self.attached.skipped();
+            let mut skipped = self.attached.skipped();
+            self.skips.put_into(&mut skipped);
             let until_ns = ended_ns.unwrap_or(watermark_ns);
             events.extend(self.ledger.close(&counts, skipped, until_ns, offset_ns, all));
         }

@@ -13,7 +13,7 @@ use std::sync::mpsc::sync_channel;
 
 use self::harness::{Recorded, attach, quiet, record, run, sleeper, storm, words};
 use super::decode::{Decoded, decode};
-use super::{ProcessEbpf, ProcessEbpfConfig};
+use super::{ProcessEbpf, ProcessEbpfConfig, SecondPrograms};
 use crate::events::{CollectorEvent, ExecEvent, ProcessEvent, ProcessKey};
 use crate::host::proc::Stat;
 use crate::publish::{CHANNEL_BATCHES_MAX, Publisher, Stop};
@@ -68,15 +68,22 @@ fn helper() {
     }
 }
 
-#[test]
-fn a_storm_is_recorded_whole() {
-    let count = storm(1000);
+/// Records processes that four threads start as fast as they can: all of them, and each once.
+fn a_storm_is_recorded_whole(second_programs: SecondPrograms, count: usize) {
     let work = || {
-        for number in 0..count {
-            assert!(run(quiet("/bin/echo").arg(format!("marker {number}"))).1.success());
-        }
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                scope.spawn(move || {
+                    for number in (thread..count).step_by(4) {
+                        let marker = format!("marker {number}");
+                        assert!(run(quiet("/bin/echo").arg(marker)).1.success());
+                    }
+                });
+            }
+        });
     };
-    let Some((recorded, ())) = record(&ProcessEbpfConfig::default(), work) else {
+    let config = ProcessEbpfConfig { second_programs, ..ProcessEbpfConfig::default() };
+    let Some((recorded, ())) = record(&config, work) else {
         return;
     };
     let marked: Vec<_> = recorded
@@ -95,14 +102,33 @@ fn a_storm_is_recorded_whole() {
         assert_eq!(exit.path, exec.path);
         assert!(exit.time_ns > exec.time_ns);
         assert_eq!(exit.parent, exec.parent);
+        let forks = recorded.forks.iter().filter(|fork| fork.process == exec.process);
+        assert_eq!(forks.count(), 1);
     }
     assert_eq!(recorded.gaps(), Vec::<&CollectorEvent>::new());
     for class in ["exec", "fork", "exit"] {
         let (seen, stored, lost) = recorded.ledger(class);
         assert!(seen >= count as u64, "{class}: {seen}");
         assert_eq!((seen, 0), (stored, lost), "{class}");
+        // Older kernels do not tell.
+        assert_eq!(recorded.missed(class).unwrap_or(0), 0, "{class}");
     }
     assert!(recorded.watermarks.is_sorted());
+}
+
+#[test]
+fn a_storm_is_recorded_whole_where_the_kernel_may_skip_programs_or_not() {
+    a_storm_is_recorded_whole(SecondPrograms::WhereNeeded, storm(1000));
+}
+
+#[test]
+fn second_programs_leave_alone_what_the_first_took() {
+    a_storm_is_recorded_whole(SecondPrograms::Always, storm(400));
+}
+
+#[test]
+fn second_programs_do_all_that_the_first_did_not() {
+    a_storm_is_recorded_whole(SecondPrograms::Alone, storm(400));
 }
 
 fn eight_threads(config: &ProcessEbpfConfig, count: usize) {

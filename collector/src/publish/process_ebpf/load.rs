@@ -18,6 +18,7 @@ use super::iterate::TaskIterator;
 use super::ledger::{Counts, LeftOut};
 use super::links::RawLink;
 use super::offsets::{Resolved, resolve};
+use super::skips::{OfLives, SecondPrograms};
 use super::sys::program_counts;
 use super::{ProcessEbpfConfig, audit, clock, is_by_call};
 use crate::host::images::ImageChoice;
@@ -44,11 +45,16 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(
     "/../ebpf-probes/bygone.bpf.o"
 ));
 
-/// Program of each class, and its tracepoint.
-const EXEC: (&str, &str) = ("exec", "sched_process_exec");
-const FORK: (&str, &str) = ("fork", "task_newtask");
-const EXIT: (&str, &str) = ("exit_group_dead", "sched_process_exit");
-const EXIT_FALLBACK: (&str, &str) = ("exit_last_thread", "sched_process_exit");
+/// Threads that can be between the first and the second program of a tracepoint.
+const TAKEN_MAX: u32 = 16_384;
+
+/// First and second program of each class, and its tracepoint.
+const EXEC: ([&str; 2], &str) = (["exec", "exec_second"], "sched_process_exec");
+const FORK: ([&str; 2], &str) = (["fork", "fork_second"], "task_newtask");
+const EXIT: ([&str; 2], &str) =
+    (["exit_group_dead", "exit_group_dead_second"], "sched_process_exit");
+const EXIT_FALLBACK: ([&str; 2], &str) =
+    (["exit_last_thread", "exit_last_thread_second"], "sched_process_exit");
 
 /// Entries of the arrays of programs that others call.
 pub(super) const TAIL_WALK: u32 = 0;
@@ -82,6 +88,12 @@ pub(crate) struct Attached {
     /// What writes down all processes.
     pub(crate) iterator: Option<TaskIterator>,
     pub(super) programs: Vec<(usize, ProgramFd)>,
+    /// Second programs of exec, fork and exit.
+    pub(super) second_programs: Vec<(usize, ProgramFd)>,
+    /// By class, the runs that the first ones left to these.
+    left: Array<MapData, u64>,
+    /// Runs of the first ones that were skipped and these made up for.
+    made_up: Array<MapData, u64>,
     /// Programs that are attached to no tracepoint: walks, and those of the iterator.
     others: Vec<ProgramFd>,
     /// The kernel empties such a map when nobody holds it.
@@ -97,6 +109,34 @@ pub(crate) struct Attached {
 }
 
 impl Attached {
+    /// Takes the maps; nothing is attached yet.
+    fn new(
+        ebpf: &mut Ebpf,
+        disabled: [Option<String>; CLASSES.len()],
+    ) -> Result<Self, AttachError> {
+        let counted_ns = clock::boot_ns();
+        Ok(Self {
+            ring: take_map(ebpf, "RING")?,
+            bulk: take_map(ebpf, "BULK")?,
+            acts: take_map(ebpf, "ACTS")?,
+            reader_awake: take_map(ebpf, "READER_AWAKE")?,
+            counters: take_map(ebpf, "COUNTERS")?,
+            links: Vec::new(),
+            calls: None,
+            iterator: None,
+            programs: Vec::new(),
+            second_programs: Vec::new(),
+            left: take_map(ebpf, "LEFT")?,
+            made_up: take_map(ebpf, "MADE_UP")?,
+            others: Vec::new(),
+            tails: Vec::new(),
+            disabled,
+            snapshot_error: None,
+            since_ns: counted_ns,
+            counted_ns,
+        })
+    }
+
     fn disable(&mut self, class: &str, reason: String) {
         let named = CLASSES.iter().zip(&mut self.disabled).find(|(known, _)| **known == class);
         if let Some((_, entry)) = named {
@@ -123,7 +163,8 @@ impl Attached {
 
     /// Detaches the programs: nothing is added to the rings from then on.
     pub(crate) fn detach(&mut self) {
-        self.links.clear();
+        // The second programs first: without the first they would do the work.
+        while self.links.pop().is_some() {}
         if let Some(calls) = &mut self.calls {
             calls.links.clear();
         }
@@ -166,10 +207,19 @@ impl Attached {
         sums
     }
 
-    /// How often the kernel skipped a program of processes' lives, as far as it tells.
-    pub(crate) fn skipped_lives(&self) -> u64 {
-        let lives = self.programs.iter().filter(|(class, _)| *class < LIFE_CLASSES);
-        lives.filter_map(|(_, program)| program_counts(program.as_fd())?.skipped).sum()
+    /// How often a first program of exec, fork or exit was skipped, and how often a second one made up
+    /// for it.
+    pub(crate) fn skipped_lives(&self) -> (OfLives, [u64; LIFE_CLASSES]) {
+        let (mut skipped, mut made_up) = ([None; LIFE_CLASSES], [0; LIFE_CLASSES]);
+        let lives = skipped.iter_mut().zip(&mut made_up).enumerate();
+        for ((class, (skipped, made_up)), index) in lives.zip(0..) {
+            let mut programs = self.programs.iter().filter(|(of, _)| *of == class);
+            let by_kernel = programs.find_map(|(_, fd)| program_counts(fd.as_fd())?.skipped);
+            // Entries of arrays can be read, unless the kernel has run out of memory.
+            *skipped = by_kernel.zip(self.left.get(&index, 0).ok()).map(|(one, other)| one + other);
+            *made_up = self.made_up.get(&index, 0).unwrap_or(0);
+        }
+        (skipped, made_up)
     }
 
     /// What the kernel knows of each program, those reached by tail calls last.
@@ -177,7 +227,8 @@ impl Attached {
     pub(crate) fn program_counts(&self) -> Vec<super::sys::ProgramCounts> {
         let attached = self.programs.iter().map(|(_, program)| program);
         let calls = self.calls.iter().flat_map(|calls| &calls.programs);
-        let all = attached.chain(&self.others).chain(calls);
+        let seconds = self.second_programs.iter().map(|(_, program)| program);
+        let all = attached.chain(seconds).chain(&self.others).chain(calls);
         all.filter_map(|program| program_counts(program.as_fd())).collect()
     }
 }
@@ -202,11 +253,20 @@ pub(crate) fn attach(config: &ProcessEbpfConfig) -> Result<Attached, AttachError
     if config.audit_interval.is_some() && audit::can_be_made() {
         filter = filter.without_own();
     }
-    let mut ebpf = prepare(&resolved, config, &filter, fallback)?;
+    let has_second = config.second_programs.are_wanted();
+    let mut ebpf = prepare(&resolved, config, &filter, fallback, has_second)?;
     filter.fill(&mut ebpf)?;
     let types = aya::Btf::from_sys_fs().map_err(AttachError::Parse)?;
-    let mut attached =
-        attach_all(&mut ebpf, &types, resolved.disabled, fallback, filter.has_rules())?;
+    let mut attached = Attached::new(&mut ebpf, resolved.disabled)?;
+    if attached.disabled[0].is_none() {
+        attach_walks(&mut ebpf, &types, &mut attached, filter.has_rules())?;
+    }
+    let exit = if fallback { EXIT_FALLBACK } else { EXIT };
+    for (class, hook) in [EXEC, FORK, exit].into_iter().enumerate() {
+        if attached.disabled.get(class).is_some_and(Option::is_none) {
+            attach_life(&mut ebpf, &types, &mut attached, (class, hook), config.second_programs)?;
+        }
+    }
     attach_acts(&mut ebpf, config, &mut attached);
     attached.since_ns = clock::boot_ns();
     prove(&attached)?;
@@ -240,10 +300,12 @@ fn prepare(
     config: &ProcessEbpfConfig,
     filter: &Filter,
     fallback: bool,
+    has_second: bool,
 ) -> Result<Ebpf, AttachError> {
     let cpus = aya::util::nr_cpus().map_err(|(_, error)| AttachError::Cpus(error))?;
     let slots = u32::try_from(cpus).unwrap_or(u32::MAX).saturating_mul(SLOTS_PER_CPU);
     let ended = if fallback { ENDED_MAX } else { ENDED_UNUSED };
+    let second = u32::from(has_second);
     let mut loader = EbpfLoader::new();
     for (name, value) in &resolved.globals {
         loader.override_global(name, value, true);
@@ -269,58 +331,53 @@ fn prepare(
     loader.map_max_entries("BULK", config.bulk_bytes);
     loader.map_max_entries("SLOTS", slots);
     loader.map_max_entries("ENDED", ended);
+    loader.override_global("SECOND", &second, true);
+    loader.map_max_entries("TAKEN", if has_second { TAKEN_MAX } else { 1 });
     loader.load(OBJECT).map_err(|error| match forbidden(&error) {
         true => refused(),
         false => AttachError::Prepare(Box::new(error)),
     })
 }
 
-fn attach_all(
+/// Loads the programs that finish the records of execs.
+fn attach_walks(
     ebpf: &mut Ebpf,
     types: &aya::Btf,
-    disabled: [Option<String>; CLASSES.len()],
-    fallback: bool,
+    attached: &mut Attached,
     has_rules: bool,
-) -> Result<Attached, AttachError> {
-    let counted_ns = clock::boot_ns();
-    let mut attached = Attached {
-        ring: take_map(ebpf, "RING")?,
-        bulk: take_map(ebpf, "BULK")?,
-        acts: take_map(ebpf, "ACTS")?,
-        reader_awake: take_map(ebpf, "READER_AWAKE")?,
-        counters: take_map(ebpf, "COUNTERS")?,
-        links: Vec::new(),
-        calls: None,
-        iterator: None,
-        programs: Vec::new(),
-        others: Vec::new(),
-        tails: Vec::new(),
-        disabled,
-        snapshot_error: None,
-        since_ns: counted_ns,
-        counted_ns,
-    };
-    let exit = if fallback { EXIT_FALLBACK } else { EXIT };
-    if attached.disabled[0].is_none() {
-        let mut walks: ProgramArray<MapData> = take_map(ebpf, "WALK")?;
-        let tails = [(TAIL_WALK, "walk"), (TAIL_PARTS, "parts"), (TAIL_FILTER, "filter")];
-        let needed = if has_rules { tails.len() } else { tails.len() - 1 };
-        for (entry, name) in tails.into_iter().take(needed) {
-            let program = load_typed(ebpf, types, name, EXEC.1)?;
-            set_tail(&mut walks, entry, &program, "WALK")?;
-            attached.others.push(program);
-        }
-        attached.tails.push(walks);
+) -> Result<(), AttachError> {
+    let mut walks: ProgramArray<MapData> = take_map(ebpf, "WALK")?;
+    let tails = [(TAIL_WALK, "walk"), (TAIL_PARTS, "parts"), (TAIL_FILTER, "filter")];
+    let needed = if has_rules { tails.len() } else { tails.len() - 1 };
+    for (entry, name) in tails.into_iter().take(needed) {
+        let program = load_typed(ebpf, types, name, EXEC.1)?;
+        set_tail(&mut walks, entry, &program, "WALK")?;
+        attached.others.push(program);
     }
-    for (class, (program, hook)) in [EXEC, FORK, exit].into_iter().enumerate() {
-        if attached.disabled.get(class).is_some_and(Option::is_some) {
-            continue;
-        }
-        let fd = load_typed(ebpf, types, program, hook)?;
-        attached.links.push(RawLink::attach(class, (program, hook), None, &fd)?);
-        attached.programs.push((class, fd));
+    attached.tails.push(walks);
+    Ok(())
+}
+
+/// Attaches what tells of a class of processes' lives. The kernel runs programs of one tracepoint in the
+/// order in which they were attached.
+fn attach_life(
+    ebpf: &mut Ebpf,
+    types: &aya::Btf,
+    attached: &mut Attached,
+    (class, ([first, second], hook)): (usize, ([&'static str; 2], &'static str)),
+    second_programs: SecondPrograms,
+) -> Result<(), AttachError> {
+    let program = load_typed(ebpf, types, first, hook)?;
+    if second_programs != SecondPrograms::Alone {
+        attached.links.push(RawLink::attach(class, (first, hook), None, &program)?);
     }
-    Ok(attached)
+    attached.programs.push((class, program));
+    if second_programs.are_wanted() {
+        let program = load_typed(ebpf, types, second, hook)?;
+        attached.links.push(RawLink::attach(class, (second, hook), None, &program)?);
+        attached.second_programs.push((class, program));
+    }
+    Ok(())
 }
 
 /// Attaches what tells of acts. What cannot be is not recorded, for the reason that is noted; the life

@@ -70,6 +70,15 @@ impl Recorded {
         sums
     }
 
+    /// Times the kernel skipped a program of a class, which nothing made up for.
+    pub(super) fn missed(&self, class: &str) -> Option<u64> {
+        let of_class = self.collector.iter().filter_map(|event| match event {
+            CollectorEvent::Ledger(entry) if entry.class == class => Some(entry.missed),
+            _ => None,
+        });
+        of_class.sum()
+    }
+
     pub(super) fn gaps(&self) -> Vec<&CollectorEvent> {
         let is_gap = |event: &&CollectorEvent| matches!(event, CollectorEvent::Gap(_));
         self.collector.iter().filter(is_gap).collect()
