@@ -2,18 +2,22 @@
 
 use core::arch::asm;
 
+use aya_ebpf::bindings::BPF_F_MMAPABLE;
+use aya_ebpf::helpers::generated::bpf_get_smp_processor_id;
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::PerCpuArray;
+use aya_ebpf::maps::Array;
 use bygone_probe_abi::{BUCKET_NS, BUCKETS, COUNTERS_MAX, Counter};
 
+/// Those of the first CPU, then those of the next. The collector sets the number to the host's CPUs times
+/// [`COUNTERS_MAX`] before loading. An array per CPU could not be mapped.
 #[map]
-static COUNTERS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(COUNTERS_MAX, 0);
+static COUNTERS: Array<Counter> = Array::with_max_entries(COUNTERS_MAX, BPF_F_MMAPABLE);
 
 /// Counts an event of `class` at `time_ns` as seen.
 #[inline(always)]
 pub fn seen(class: u32, time_ns: u64) {
     if let Some(counter) = counter(class, time_ns) {
-        // SAFETY: the map holds one Counter per CPU; nothing writes it but these additions.
+        // SAFETY: the map holds this Counter; nothing writes it but these additions.
         unsafe { add(&raw mut (*counter).seen, 1) };
     }
 }
@@ -39,7 +43,9 @@ pub fn filtered(class: u32, time_ns: u64) {
 #[inline(always)]
 fn counter(class: u32, time_ns: u64) -> Option<*mut Counter> {
     let bucket = (time_ns / BUCKET_NS) as u32 % BUCKETS;
-    COUNTERS.get_ptr_mut(class * BUCKETS + bucket)
+    // SAFETY: the helper takes nothing. Programs do not change CPU while they run.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    COUNTERS.get_ptr_mut(cpu * COUNTERS_MAX + class * BUCKETS + bucket)
 }
 
 /// One instruction, so that a program which interrupts this one on the same CPU is not undone. The

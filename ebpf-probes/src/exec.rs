@@ -19,30 +19,16 @@ use crate::offsets::{
     TASK_AUDIT_SESSION, TASK_FS, TASK_LOGIN_UID, TASK_MM, TASK_SIGNAL, TTY_NAME, UPID_NR,
 };
 use crate::read::{Access, Probing, Typed, Window, has, string};
-use crate::{cgroup, counters, filter, namespaces, parts, scratch, second, task, walk};
+use crate::spare::programs;
+use crate::{cgroup, counters, filter, namespaces, parts, scratch, task, walk};
 
 /// Bytes of arguments read at once, so that a page that is not there costs only what follows it.
 const ARGUMENTS_STEP: u64 = 2048;
 
+programs!("sched_process_exec" CLASS_EXEC record, exec exec_spare exec_last);
+
 /// `sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`, in the
 /// context of the process, when the new program is in place.
-#[btf_tracepoint(function = "sched_process_exec")]
-pub fn exec(context: BtfTracePointContext) -> i32 {
-    if second::first_takes(CLASS_EXEC) {
-        record(&context);
-    }
-    0
-}
-
-/// The second program, where the kernel may skip the first.
-#[btf_tracepoint(function = "sched_process_exec")]
-pub fn exec_second(context: BtfTracePointContext) -> i32 {
-    if second::second_takes(CLASS_EXEC) {
-        record(&context);
-    }
-    0
-}
-
 #[inline(always)]
 fn record(context: &BtfTracePointContext) {
     let task: u64 = context.arg(0);

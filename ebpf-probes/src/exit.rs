@@ -13,7 +13,8 @@ use crate::offsets::{
     TASK_USER_TIME, TASK_WRITTEN,
 };
 use crate::read::{Access, Probing, Typed, at, has};
-use crate::{counters, filter, ring, second, task};
+use crate::spare::programs;
+use crate::{counters, filter, ring, task};
 
 /// `signal->flags`: the group was killed or ended as one, and `group_exit_code` says how.
 const SIGNAL_GROUP_EXIT: u32 = 4;
@@ -35,25 +36,18 @@ struct Ended {
 #[map]
 static ENDED: LruHashMap<Ended, u8> = LruHashMap::with_max_entries(16_384, 0);
 
+programs!(
+    "sched_process_exit" CLASS_EXIT record_if_dead,
+    exit_group_dead exit_group_dead_spare exit_group_dead_last
+);
+
+programs!(
+    "sched_process_exit" CLASS_EXIT record_if_last,
+    exit_last_thread exit_last_thread_spare exit_last_thread_last
+);
+
 /// `sched_process_exit(struct task_struct *p, bool group_dead)`, where the tracepoint itself says
 /// which thread was the last.
-#[btf_tracepoint(function = "sched_process_exit")]
-pub fn exit_group_dead(context: BtfTracePointContext) -> i32 {
-    if second::first_takes(CLASS_EXIT) {
-        record_if_dead(&context);
-    }
-    0
-}
-
-/// The second program, where the kernel may skip the first.
-#[btf_tracepoint(function = "sched_process_exit")]
-pub fn exit_group_dead_second(context: BtfTracePointContext) -> i32 {
-    if second::second_takes(CLASS_EXIT) {
-        record_if_dead(&context);
-    }
-    0
-}
-
 #[inline(always)]
 fn record_if_dead(context: &BtfTracePointContext) {
     let group_dead: u64 = context.arg(1);
@@ -66,23 +60,6 @@ fn record_if_dead(context: &BtfTracePointContext) {
 /// `sched_process_exit(struct task_struct *p)` of older kernels. Two threads that end at once can
 /// both find no thread alive, so the first to enter the process in a map sends the record. When the
 /// map takes no entry, nobody knows who is first: the end counts as lost.
-#[btf_tracepoint(function = "sched_process_exit")]
-pub fn exit_last_thread(context: BtfTracePointContext) -> i32 {
-    if second::first_takes(CLASS_EXIT) {
-        record_if_last(&context);
-    }
-    0
-}
-
-/// The second program, where the kernel may skip the first.
-#[btf_tracepoint(function = "sched_process_exit")]
-pub fn exit_last_thread_second(context: BtfTracePointContext) -> i32 {
-    if second::second_takes(CLASS_EXIT) {
-        record_if_last(&context);
-    }
-    0
-}
-
 #[inline(always)]
 fn record_if_last(context: &BtfTracePointContext) {
     let ending: u64 = context.arg(0);

@@ -5,7 +5,8 @@ use aya_ebpf::programs::BtfTracePointContext;
 use bygone_probe_abi::{CLASS_FORK, ForkRecord, Header, KIND_FORK};
 
 use crate::read::{Probing, Typed};
-use crate::{counters, filter, namespaces, ring, second, task};
+use crate::spare::programs;
+use crate::{counters, filter, namespaces, ring, task};
 
 /// The new task is a thread of its creator, not a process.
 const CLONE_THREAD: u64 = 0x1_0000;
@@ -16,24 +17,9 @@ const CLONE_PARENT: u64 = 0x8000;
 /// highest of these bits for `CLONE_NEWTIME` (0x80).
 const EXIT_SIGNAL_MASK: u64 = 0x7f;
 
+programs!("task_newtask" CLASS_FORK record, fork fork_spare fork_last);
+
 /// `task_newtask(struct task_struct *task, u64 clone_flags)`, in the context of the creator.
-#[btf_tracepoint(function = "task_newtask")]
-pub fn fork(context: BtfTracePointContext) -> i32 {
-    if second::first_takes(CLASS_FORK) {
-        record(&context);
-    }
-    0
-}
-
-/// The second program, where the kernel may skip the first.
-#[btf_tracepoint(function = "task_newtask")]
-pub fn fork_second(context: BtfTracePointContext) -> i32 {
-    if second::second_takes(CLASS_FORK) {
-        record(&context);
-    }
-    0
-}
-
 #[inline(always)]
 fn record(context: &BtfTracePointContext) {
     let new: u64 = context.arg(0);

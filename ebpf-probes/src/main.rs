@@ -31,9 +31,9 @@ mod parts;
 mod read;
 mod ring;
 mod scratch;
-mod second;
 mod signal;
 mod snapshot;
+mod spare;
 mod task;
 mod walk;
 

@@ -50,9 +50,9 @@ pub static ENVIRONMENT: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 pub static FILTERS: Global<u32> = Global::new(0);
 
-/// Whether exec, fork and exit have second programs.
+/// Whether exec, fork and exit have spare programs.
 #[unsafe(no_mangle)]
-pub static SECOND: Global<u32> = Global::new(0);
+pub static SPARES: Global<u32> = Global::new(0);
 
 /// Process id of the collector.
 #[unsafe(no_mangle)]

@@ -1,6 +1,6 @@
 //! The one ring buffer that carries every record, in the order in which they were sent.
 
-use aya_ebpf::bindings::BPF_RB_NO_WAKEUP;
+use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_RB_NO_WAKEUP};
 use aya_ebpf::helpers::generated::bpf_ringbuf_output;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, RingBuf};
@@ -14,7 +14,7 @@ static RING: RingBuf = RingBuf::with_byte_size(8 * 1024 * 1024, 0);
 /// Not 0 while the reader looks into the rings by the clock, and need not be woken. The collector sets
 /// it.
 #[map]
-static READER_AWAKE: Array<u32> = Array::with_max_entries(1, 0);
+static READER_AWAKE: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// The flags with which a record is sent: to wake a reader that sleeps and has caught up, or nobody.
 #[inline(always)]

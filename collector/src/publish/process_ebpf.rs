@@ -23,13 +23,14 @@ mod ledger;
 mod links;
 mod load;
 mod looks;
+mod mapped;
 mod modules;
 mod offsets;
 mod parts;
 mod proc_snapshot;
 mod rights;
-mod skips;
 mod sleep;
+mod spare;
 mod sys;
 
 #[cfg(test)]
@@ -45,7 +46,7 @@ use self::clock::Clock;
 use self::drain::Reader;
 use self::load::Attached;
 pub use self::load::{BULK_BYTES_DEFAULT, RING_BYTES_DEFAULT};
-pub use self::skips::SecondPrograms;
+pub use self::spare::SparePrograms;
 use super::privacy::Privacy;
 use super::rate_limit::RateLimit;
 use super::selection::Selection;
@@ -112,8 +113,8 @@ pub struct ProcessEbpfConfig {
     /// Decide without the tracepoint's own word which thread of a process was the last, as on
     /// kernels where it does not say.
     pub force_exit_fallback: bool,
-    /// Whether exec, fork and exit have second programs, for what the kernel skips the first for.
-    pub second_programs: SecondPrograms,
+    /// Whether exec, fork and exit have spare programs, for what the kernel skips the first ones for.
+    pub spare_programs: SparePrograms,
 }
 
 impl Default for ProcessEbpfConfig {
@@ -130,7 +131,7 @@ impl Default for ProcessEbpfConfig {
             audit_command: ["/proc/self/exe", audit::WORD].map(str::to_owned).into(),
             selection: Selection::default(),
             force_exit_fallback: false,
-            second_programs: SecondPrograms::WhereNeeded,
+            spare_programs: SparePrograms::WhereNeeded,
         }
     }
 }

@@ -14,8 +14,8 @@ use super::load::Attached;
 use super::looks::Looks;
 use super::modules::Modules;
 use super::parts::Parts;
-use super::skips::Skips;
 use super::sleep::{Sleep, nap};
+use super::spare::Skips;
 use super::{SOURCE, clock, proc_snapshot};
 use crate::events::{Action, ActionEvent, CollectorEvent, ExecEvent, Gap, GapReason, ProcessEvent};
 use crate::host::process_cache::ProcessCache;
@@ -177,7 +177,7 @@ impl Reader {
                 return Ok(Err(closed));
             }
             // A program that was held up while it wrote its record hides what lies behind that.
-            let (counts, left_out) = self.attached.counts()?;
+            let (counts, left_out) = self.attached.counts();
             self.ledger.take_in(&left_out);
             if self.ledger.is_balanced(&counts) {
                 break;
@@ -193,7 +193,7 @@ impl Reader {
         let known = self.pending.len();
         let latest_ns = self.drain_records(now_ns);
         let found = self.pending.len() > known;
-        self.sleep.looked(found, &mut self.attached.reader_awake);
+        self.sleep.looked(found, &self.attached.reader_awake);
         // After the records, whose pieces were sent before them.
         let mut bytes = 0;
         while bytes < BULK_BYTES_MAX
@@ -432,7 +432,7 @@ impl Reader {
         watermark_ns: u64,
         ended_ns: Option<u64>,
     ) -> Result<Result<(), Closed>, PublishError> {
-        let (counts, left_out) = self.attached.counts()?;
+        let (counts, left_out) = self.attached.counts();
         self.ledger.take_in(&left_out);
         let offset_ns = self.clock.offset_ns();
         let now_ns = clock::boot_ns();

@@ -68,7 +68,7 @@ impl Attached {
         let links = links.map(|link| {
             (name(link.class), format!("the program `{}` is not attached", link.program))
         });
-        let programs = self.programs.iter().chain(&self.second_programs);
+        let programs = self.programs.iter().chain(&self.spare_programs);
         let programs = programs.filter(|(_, fd)| program_counts(fd.as_fd()).is_none());
         let programs = programs.map(|(class, _)| (name(*class), "its program is gone".to_owned()));
         let calls = self.calls.iter().flat_map(WatchedCalls::gone);

@@ -2,13 +2,14 @@
 
 use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
+use std::sync::atomic::Ordering;
 
-use aya::maps::{Array, MapData, PerCpuArray, ProgramArray, RingBuf};
+use aya::maps::{Array, MapData, ProgramArray, RingBuf};
 use aya::programs::{BtfTracePoint, Program, ProgramError, ProgramFd, RawTracePoint};
 use aya::{Ebpf, EbpfLoader};
 use bygone_probe_abi::{
-    CLASSES, IMAGES_ALL, IMAGES_FIRST, IMAGES_NONE, LIFE_CLASSES, SIGNALS_ALL, SIGNALS_FATAL,
-    SIGNALS_NONE, SLOTS_PER_CPU,
+    CLASSES, COUNTERS_MAX, Counter, IMAGES_ALL, IMAGES_FIRST, IMAGES_NONE, LIFE_CLASSES,
+    SIGNALS_ALL, SIGNALS_FATAL, SIGNALS_NONE, SLOTS_PER_CPU,
 };
 
 use super::attach_error::{AttachError, explain, forbidden, refused};
@@ -17,8 +18,9 @@ use super::filter::Filter;
 use super::iterate::TaskIterator;
 use super::ledger::{Counts, LeftOut};
 use super::links::RawLink;
+use super::mapped::Words;
 use super::offsets::{Resolved, resolve};
-use super::skips::{OfLives, SecondPrograms};
+use super::spare::{OfLives, SparePrograms};
 use super::sys::program_counts;
 use super::{ProcessEbpfConfig, audit, clock, is_by_call};
 use crate::host::images::ImageChoice;
@@ -36,6 +38,11 @@ const ENDED_MAX: u32 = 16_384;
 /// The same map where it is not used.
 const ENDED_UNUSED: u32 = 128;
 
+/// Counters of one CPU.
+const COUNTERS_PER_CPU: usize = COUNTERS_MAX as usize;
+/// Words of 8 bytes in a counter.
+const COUNTER_WORDS: usize = size_of::<Counter>() / size_of::<u64>();
+
 /// How often loading one program is tried when the kernel says to try again.
 const LOAD_TRIES: u32 = 10;
 
@@ -45,16 +52,18 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(
     "/../ebpf-probes/bygone.bpf.o"
 ));
 
-/// Threads that can be between the first and the second program of a tracepoint.
+/// Threads that can be between the first and the last program of a tracepoint.
 const TAKEN_MAX: u32 = 16_384;
 
-/// First and second program of each class, and its tracepoint.
-const EXEC: ([&str; 2], &str) = (["exec", "exec_second"], "sched_process_exec");
-const FORK: ([&str; 2], &str) = (["fork", "fork_second"], "task_newtask");
-const EXIT: ([&str; 2], &str) =
-    (["exit_group_dead", "exit_group_dead_second"], "sched_process_exit");
-const EXIT_FALLBACK: ([&str; 2], &str) =
-    (["exit_last_thread", "exit_last_thread_second"], "sched_process_exit");
+/// The programs of a class, the spares last, and their tracepoint.
+type Hook = ([&'static str; 3], &'static str);
+
+const EXEC: Hook = (["exec", "exec_spare", "exec_last"], "sched_process_exec");
+const FORK: Hook = (["fork", "fork_spare", "fork_last"], "task_newtask");
+const EXIT: Hook =
+    (["exit_group_dead", "exit_group_dead_spare", "exit_group_dead_last"], "sched_process_exit");
+const EXIT_FALLBACK: Hook =
+    (["exit_last_thread", "exit_last_thread_spare", "exit_last_thread_last"], "sched_process_exit");
 
 /// Entries of the arrays of programs that others call.
 pub(super) const TAIL_WALK: u32 = 0;
@@ -77,23 +86,23 @@ pub(crate) struct Attached {
     pub(crate) ring: RingBuf<MapData>,
     /// Where long arguments and environments come from, before the records.
     pub(crate) bulk: RingBuf<MapData>,
-    counters: PerCpuArray<MapData, [u64; 3]>,
+    counters: Words,
     /// Where what processes do to others comes from.
     pub(crate) acts: RingBuf<MapData>,
     /// Whether the programs need not wake the reader.
-    pub(crate) reader_awake: Array<MapData, u32>,
+    pub(crate) reader_awake: Words,
     /// Dropping these detaches the programs.
     pub(crate) links: Vec<RawLink>,
     pub(crate) calls: Option<WatchedCalls>,
     /// What writes down all processes.
     pub(crate) iterator: Option<TaskIterator>,
     pub(super) programs: Vec<(usize, ProgramFd)>,
-    /// Second programs of exec, fork and exit.
-    pub(super) second_programs: Vec<(usize, ProgramFd)>,
+    /// Spare programs of exec, fork and exit.
+    pub(super) spare_programs: Vec<(usize, ProgramFd)>,
     /// By class, the runs that the first ones left to these.
-    left: Array<MapData, u64>,
+    left: Words,
     /// Runs of the first ones that were skipped and these made up for.
-    made_up: Array<MapData, u64>,
+    made_up: Words,
     /// Programs that are attached to no tracepoint: walks, and those of the iterator.
     others: Vec<ProgramFd>,
     /// The kernel empties such a map when nobody holds it.
@@ -119,15 +128,15 @@ impl Attached {
             ring: take_map(ebpf, "RING")?,
             bulk: take_map(ebpf, "BULK")?,
             acts: take_map(ebpf, "ACTS")?,
-            reader_awake: take_map(ebpf, "READER_AWAKE")?,
-            counters: take_map(ebpf, "COUNTERS")?,
+            reader_awake: Words::take(ebpf, "READER_AWAKE", 1)?,
+            counters: Words::take(ebpf, "COUNTERS", cpus()? * COUNTERS_PER_CPU * COUNTER_WORDS)?,
             links: Vec::new(),
             calls: None,
             iterator: None,
             programs: Vec::new(),
-            second_programs: Vec::new(),
-            left: take_map(ebpf, "LEFT")?,
-            made_up: take_map(ebpf, "MADE_UP")?,
+            spare_programs: Vec::new(),
+            left: Words::take(ebpf, "LEFT", LIFE_CLASSES)?,
+            made_up: Words::take(ebpf, "MADE_UP", LIFE_CLASSES)?,
             others: Vec::new(),
             tails: Vec::new(),
             disabled,
@@ -145,25 +154,25 @@ impl Attached {
     }
 
     /// What the kernel has counted so far, and of that what rules left out.
-    ///
-    /// # Errors
-    /// When the map cannot be read.
-    pub(crate) fn counts(&self) -> Result<(Counts, LeftOut), aya::maps::MapError> {
+    pub(crate) fn counts(&self) -> (Counts, LeftOut) {
         let (mut counts, mut left_out) = (Counts::default(), LeftOut::default());
-        let all = counts.iter_mut().flatten().zip(left_out.iter_mut().flatten());
-        for (index, (total, left_out)) in (0..).zip(all) {
-            for [seen, lost, filtered] in self.counters.get(&index, 0)?.iter() {
+        let (counters, _) = self.counters.all().as_chunks::<COUNTER_WORDS>();
+        for of_cpu in counters.chunks_exact(COUNTERS_PER_CPU) {
+            let all = counts.iter_mut().flatten().zip(left_out.iter_mut().flatten());
+            for ((total, left_out), counter) in all.zip(of_cpu) {
+                let [seen, lost, filtered] =
+                    counter.each_ref().map(|word| word.load(Ordering::Relaxed));
                 total[0] += seen;
                 total[1] += lost;
                 *left_out += filtered;
             }
         }
-        Ok((counts, left_out))
+        (counts, left_out)
     }
 
     /// Detaches the programs: nothing is added to the rings from then on.
     pub(crate) fn detach(&mut self) {
-        // The second programs first: without the first they would do the work.
+        // The spares first: without the first programs they would do the work.
         while self.links.pop().is_some() {}
         if let Some(calls) = &mut self.calls {
             calls.links.clear();
@@ -207,17 +216,15 @@ impl Attached {
         sums
     }
 
-    /// How often a first program of exec, fork or exit was skipped, and how often a second one made up
-    /// for it.
+    /// How often a first program of exec, fork or exit was skipped, and how often a spare made up for it.
     pub(crate) fn skipped_lives(&self) -> (OfLives, [u64; LIFE_CLASSES]) {
         let (mut skipped, mut made_up) = ([None; LIFE_CLASSES], [0; LIFE_CLASSES]);
         let lives = skipped.iter_mut().zip(&mut made_up).enumerate();
-        for ((class, (skipped, made_up)), index) in lives.zip(0..) {
+        for (class, (skipped, made_up)) in lives {
             let mut programs = self.programs.iter().filter(|(of, _)| *of == class);
             let by_kernel = programs.find_map(|(_, fd)| program_counts(fd.as_fd())?.skipped);
-            // Entries of arrays can be read, unless the kernel has run out of memory.
-            *skipped = by_kernel.zip(self.left.get(&index, 0).ok()).map(|(one, other)| one + other);
-            *made_up = self.made_up.get(&index, 0).unwrap_or(0);
+            *skipped = by_kernel.map(|by_kernel| by_kernel + self.left.get(class));
+            *made_up = self.made_up.get(class);
         }
         (skipped, made_up)
     }
@@ -227,8 +234,8 @@ impl Attached {
     pub(crate) fn program_counts(&self) -> Vec<super::sys::ProgramCounts> {
         let attached = self.programs.iter().map(|(_, program)| program);
         let calls = self.calls.iter().flat_map(|calls| &calls.programs);
-        let seconds = self.second_programs.iter().map(|(_, program)| program);
-        let all = attached.chain(seconds).chain(&self.others).chain(calls);
+        let spares = self.spare_programs.iter().map(|(_, program)| program);
+        let all = attached.chain(spares).chain(&self.others).chain(calls);
         all.filter_map(|program| program_counts(program.as_fd())).collect()
     }
 }
@@ -253,8 +260,8 @@ pub(crate) fn attach(config: &ProcessEbpfConfig) -> Result<Attached, AttachError
     if config.audit_interval.is_some() && audit::can_be_made() {
         filter = filter.without_own();
     }
-    let has_second = config.second_programs.are_wanted();
-    let mut ebpf = prepare(&resolved, config, &filter, fallback, has_second)?;
+    let has_spares = config.spare_programs.are_wanted();
+    let mut ebpf = prepare(&resolved, config, &filter, fallback, has_spares)?;
     filter.fill(&mut ebpf)?;
     let types = aya::Btf::from_sys_fs().map_err(AttachError::Parse)?;
     let mut attached = Attached::new(&mut ebpf, resolved.disabled)?;
@@ -264,7 +271,7 @@ pub(crate) fn attach(config: &ProcessEbpfConfig) -> Result<Attached, AttachError
     let exit = if fallback { EXIT_FALLBACK } else { EXIT };
     for (class, hook) in [EXEC, FORK, exit].into_iter().enumerate() {
         if attached.disabled.get(class).is_some_and(Option::is_none) {
-            attach_life(&mut ebpf, &types, &mut attached, (class, hook), config.second_programs)?;
+            attach_life(&mut ebpf, &types, &mut attached, (class, hook), config.spare_programs)?;
         }
     }
     attach_acts(&mut ebpf, config, &mut attached);
@@ -295,17 +302,21 @@ fn raise_memory_limit() {
     }
 }
 
+/// How many CPUs the kernel can have.
+fn cpus() -> Result<usize, AttachError> {
+    aya::util::nr_cpus().map_err(|(_, error)| AttachError::Cpus(error))
+}
+
 fn prepare(
     resolved: &Resolved,
     config: &ProcessEbpfConfig,
     filter: &Filter,
     fallback: bool,
-    has_second: bool,
+    has_spares: bool,
 ) -> Result<Ebpf, AttachError> {
-    let cpus = aya::util::nr_cpus().map_err(|(_, error)| AttachError::Cpus(error))?;
-    let slots = u32::try_from(cpus).unwrap_or(u32::MAX).saturating_mul(SLOTS_PER_CPU);
+    let cpus = u32::try_from(cpus()?).unwrap_or(u32::MAX);
     let ended = if fallback { ENDED_MAX } else { ENDED_UNUSED };
-    let second = u32::from(has_second);
+    let spares = u32::from(has_spares);
     let mut loader = EbpfLoader::new();
     for (name, value) in &resolved.globals {
         loader.override_global(name, value, true);
@@ -329,10 +340,11 @@ fn prepare(
     filter.prepare(&mut loader);
     loader.map_max_entries("RING", config.ring_bytes);
     loader.map_max_entries("BULK", config.bulk_bytes);
-    loader.map_max_entries("SLOTS", slots);
+    loader.map_max_entries("SLOTS", cpus.saturating_mul(SLOTS_PER_CPU));
+    loader.map_max_entries("COUNTERS", cpus.saturating_mul(COUNTERS_MAX));
     loader.map_max_entries("ENDED", ended);
-    loader.override_global("SECOND", &second, true);
-    loader.map_max_entries("TAKEN", if has_second { TAKEN_MAX } else { 1 });
+    loader.override_global("SPARES", &spares, true);
+    loader.map_max_entries("TAKEN", if has_spares { TAKEN_MAX } else { 1 });
     loader.load(OBJECT).map_err(|error| match forbidden(&error) {
         true => refused(),
         false => AttachError::Prepare(Box::new(error)),
@@ -364,18 +376,18 @@ fn attach_life(
     ebpf: &mut Ebpf,
     types: &aya::Btf,
     attached: &mut Attached,
-    (class, ([first, second], hook)): (usize, ([&'static str; 2], &'static str)),
-    second_programs: SecondPrograms,
+    (class, ([first, spares @ ..], hook)): (usize, Hook),
+    spare_programs: SparePrograms,
 ) -> Result<(), AttachError> {
     let program = load_typed(ebpf, types, first, hook)?;
-    if second_programs != SecondPrograms::Alone {
+    if spare_programs != SparePrograms::Alone {
         attached.links.push(RawLink::attach(class, (first, hook), None, &program)?);
     }
     attached.programs.push((class, program));
-    if second_programs.are_wanted() {
-        let program = load_typed(ebpf, types, second, hook)?;
-        attached.links.push(RawLink::attach(class, (second, hook), None, &program)?);
-        attached.second_programs.push((class, program));
+    for spare in spares.into_iter().filter(|_| spare_programs.are_wanted()) {
+        let program = load_typed(ebpf, types, spare, hook)?;
+        attached.links.push(RawLink::attach(class, (spare, hook), None, &program)?);
+        attached.spare_programs.push((class, program));
     }
     Ok(())
 }
@@ -491,8 +503,7 @@ fn prove(attached: &Attached) -> Result<(), AttachError> {
         command.args(["-c", ":"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command.status().is_ok()
     });
-    let (counts, _) =
-        attached.counts().map_err(|source| AttachError::Map { name: "COUNTERS", source })?;
+    let (counts, _) = attached.counts();
     let life = CLASSES.iter().take(LIFE_CLASSES);
     for ((class, of_class), disabled) in life.zip(&counts).zip(&attached.disabled) {
         let seen: u64 = of_class.iter().map(|[seen, _]| seen).sum();

@@ -11,12 +11,13 @@
 //! its record; then the record is found after [`IDLE`] at the latest.
 
 use std::os::fd::AsFd;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use aya::maps::{Array, MapData};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::load::Attached;
+use super::mapped::Words;
 use crate::publish::PublishError;
 
 /// How long the reader sleeps at most, so that it sees the wish to stop.
@@ -75,16 +76,11 @@ impl Sleep {
     }
 
     /// Takes in whether a look found records.
-    pub(super) fn looked(&mut self, found: bool, awake: &mut Array<MapData, u32>) {
-        let pace = self.pace.after(found);
-        if pace.is_awake() != self.pace.is_awake()
-            && let Err(error) = awake.set(0, u32::from(pace.is_awake()), 0)
-        {
-            // Then they go on as they were told: the reader stays at its pace.
-            tracing::debug!(%error, "The programs cannot be told whether the reader is awake");
-            return;
+    pub(super) fn looked(&mut self, found: bool, awake: &Words) {
+        self.pace = self.pace.after(found);
+        if let Some(awake) = awake.all().first() {
+            awake.store(u64::from(self.pace.is_awake()), Ordering::Relaxed);
         }
-        self.pace = pace;
     }
 }
 

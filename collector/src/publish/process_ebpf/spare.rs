@@ -1,4 +1,4 @@
-//! How often the kernel skipped a program of exec, fork or exit, less what a second program made up for.
+//! How often the kernel skipped a program of exec, fork or exit, less what spare programs made up for.
 //!
 //! What is skipped is made up for a moment later, so the two numbers do not agree at any one time: a
 //! reading of the one is compared with the next reading of the other.
@@ -9,9 +9,9 @@ use rustix::system::uname;
 /// A number per class of processes' lives; `None` where the kernel does not tell.
 pub(crate) type OfLives = [Option<u64>; LIFE_CLASSES];
 
-/// Whether exec, fork and exit have second programs.
+/// Whether exec, fork and exit have spare programs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum SecondPrograms {
+pub enum SparePrograms {
     /// Where the kernel can preempt a program on a tracepoint: since Linux 7.0.
     #[default]
     WhereNeeded,
@@ -21,7 +21,7 @@ pub enum SecondPrograms {
     Alone,
 }
 
-impl SecondPrograms {
+impl SparePrograms {
     /// Whether there are some on the running kernel.
     pub(crate) fn are_wanted(self) -> bool {
         self != Self::WhereNeeded || is_preempting(uname().release().to_str().unwrap_or_default())
