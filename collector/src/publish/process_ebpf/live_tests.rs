@@ -516,6 +516,8 @@ fn programs_are_far_from_the_verifiers_limit() {
         // `cargo xtask vmtest` reads this line.
         println!("program {}: {verified} instructions verified, {run_ns} ns a run", count.name());
         assert!(count.verified.is_none_or(|verified| verified < 500_000), "{count:?}");
-        assert!(count.skipped.is_none_or(|skipped| skipped == 0), "{count:?}");
+        // Where the kernel skips programs, spares do what is skipped.
+        let may_be_skipped = SparePrograms::WhereNeeded.are_wanted();
+        assert!(count.skipped.is_none_or(|skipped| skipped == 0 || may_be_skipped), "{count:?}");
     }
 }
