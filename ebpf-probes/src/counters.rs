@@ -8,8 +8,8 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::Array;
 use bygone_probe_abi::{BUCKET_NS, BUCKETS, COUNTERS_MAX, Counter};
 
-/// Those of the first CPU, then those of the next. The collector sets the number to the host's CPUs times
-/// [`COUNTERS_MAX`] before loading. An array per CPU could not be mapped.
+/// Those of CPU 0, then those of the next. The collector sets the number to [`COUNTERS_MAX`] times the CPUs
+/// up to the highest before loading. An array per CPU could not be mapped.
 #[map]
 static COUNTERS: Array<Counter> = Array::with_max_entries(COUNTERS_MAX, BPF_F_MMAPABLE);
 

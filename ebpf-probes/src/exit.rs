@@ -38,12 +38,12 @@ static ENDED: LruHashMap<Ended, u8> = LruHashMap::with_max_entries(16_384, 0);
 
 programs!(
     "sched_process_exit" CLASS_EXIT record_if_dead,
-    exit_group_dead exit_group_dead_spare exit_group_dead_last
+    exit_group_dead exit_dead_spare exit_dead_last
 );
 
 programs!(
     "sched_process_exit" CLASS_EXIT record_if_last,
-    exit_last_thread exit_last_thread_spare exit_last_thread_last
+    exit_live exit_live_spare exit_live_last
 );
 
 /// `sched_process_exit(struct task_struct *p, bool group_dead)`, where the tracepoint itself says

@@ -16,7 +16,7 @@ use bygone_probe_abi::{SLOTS_PER_CPU, Slot};
 
 use crate::counters::add;
 
-/// The collector sets the number to the host's CPUs times [`SLOTS_PER_CPU`] before loading.
+/// The collector sets the number to [`SLOTS_PER_CPU`] times the CPUs up to the highest before loading.
 #[map]
 static SLOTS: Array<Slot> = Array::with_max_entries(SLOTS_PER_CPU, 0);
 

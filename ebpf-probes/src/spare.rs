@@ -7,7 +7,9 @@
 //! does the work, and leaves the mark, when it finds none. The last takes the mark away. What comes while
 //! all three are held up on one CPU is skipped, and counted.
 //!
-//! A mark outlives its event when the last was skipped. Should the same thread's next event of that kind
+//! A mark outlives its event when the last was skipped, until the thread's next event of any of these kinds
+//! or, if it had ended, that of another with its id. Marks that are never taken away fill the map in time;
+//! then the last does all the work of threads without one. Should the same thread's next event of that kind
 //! find the first one skipped, the mark hides it from the spares: the event is missed, and counted so,
 //! since it is not among those made up for.
 

@@ -122,7 +122,8 @@ pub struct Batch {
     /// Name of the source, as in the column `source` of `gaps` and `ledger`.
     pub source: &'static str,
     /// Every event of this source before this instant (nanoseconds since the Unix epoch) has been
-    /// sent in this batch or an earlier one, or counted as lost. `None` leaves it as it was.
+    /// sent in this batch or an earlier one, or counted as lost. `None` leaves it as it was. Not what a
+    /// look found running, which happened at no such instant and may be sent seconds after.
     pub watermark_ns: Option<i64>,
     /// Boot-time nanoseconds plus this is real time, as the publisher measured it.
     pub clock_offset_ns: i64,

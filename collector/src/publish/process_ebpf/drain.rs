@@ -93,8 +93,9 @@ impl Reader {
     ) -> Self {
         let since_ns = attached.since_ns;
         let mut skips = Skips::default();
-        let (lives, made_up) = attached.skipped_lives();
-        skips.read(lives, made_up, true);
+        skips.read(attached.skipped_lives(), false);
+        nap();
+        skips.read(attached.skipped_lives(), false);
         let mut skipped = attached.skipped();
         skips.put_into(&mut skipped);
         let ledger = Ledger::new(SOURCE, attached.counted_ns, skipped);
@@ -440,8 +441,7 @@ impl Reader {
         let detail = (self.away_ns > STALL_NS)
             .then(|| format!("the ring was not read for {} ms", self.away_ns / 1_000_000));
         self.away_ns = 0;
-        let (skipped, made_up) = self.attached.skipped_lives();
-        let was_skipped = self.skips.read(skipped, made_up, ended_ns.is_some());
+        let was_skipped = self.skips.read(self.attached.skipped_lives(), ended_ns.is_some());
         if was_skipped || self.ledger.has_losses(&counts) {
             self.looks.after_loss(now_ns);
         }

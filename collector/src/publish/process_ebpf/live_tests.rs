@@ -110,8 +110,7 @@ fn a_storm_is_recorded_whole(spare_programs: SparePrograms, count: usize) {
         let (seen, stored, lost) = recorded.ledger(class);
         assert!(seen >= count as u64, "{class}: {seen}");
         assert_eq!((seen, 0), (stored, lost), "{class}");
-        // Older kernels do not tell.
-        assert_eq!(recorded.missed(class).unwrap_or(0), 0, "{class}");
+        assert_eq!(recorded.missed(class), 0, "{class}");
     }
     assert!(recorded.watermarks.is_sorted());
 }

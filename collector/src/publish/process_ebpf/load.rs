@@ -1,5 +1,6 @@
 //! Loading the programs into the kernel, attaching them, and seeing them fire.
 
+use std::io;
 use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering;
@@ -52,18 +53,18 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(
     "/../ebpf-probes/bygone.bpf.o"
 ));
 
-/// Threads that can be between the first and the last program of a tracepoint.
+/// Marks that there can be: of threads between the first and the last program of a tracepoint, and those
+/// left behind.
 const TAKEN_MAX: u32 = 16_384;
 
-/// The programs of a class, the spares last, and their tracepoint.
+/// The programs of a class, the spares last, and their tracepoint. The kernel keeps 15 bytes of a name.
 type Hook = ([&'static str; 3], &'static str);
 
 const EXEC: Hook = (["exec", "exec_spare", "exec_last"], "sched_process_exec");
 const FORK: Hook = (["fork", "fork_spare", "fork_last"], "task_newtask");
-const EXIT: Hook =
-    (["exit_group_dead", "exit_group_dead_spare", "exit_group_dead_last"], "sched_process_exit");
+const EXIT: Hook = (["exit_group_dead", "exit_dead_spare", "exit_dead_last"], "sched_process_exit");
 const EXIT_FALLBACK: Hook =
-    (["exit_last_thread", "exit_last_thread_spare", "exit_last_thread_last"], "sched_process_exit");
+    (["exit_live", "exit_live_spare", "exit_live_last"], "sched_process_exit");
 
 /// Entries of the arrays of programs that others call.
 pub(super) const TAIL_WALK: u32 = 0;
@@ -302,9 +303,19 @@ fn raise_memory_limit() {
     }
 }
 
-/// How many CPUs the kernel can have.
+/// One more than the highest number that a CPU can have: the programs count by these, which may have holes.
 fn cpus() -> Result<usize, AttachError> {
-    aya::util::nr_cpus().map_err(|(_, error)| AttachError::Cpus(error))
+    let possible = std::fs::read_to_string("/sys/devices/system/cpu/possible");
+    let count = possible.and_then(|possible| {
+        past_last(&possible).ok_or_else(|| io::Error::other(format!("not a list: {possible:?}")))
+    });
+    count.map_err(AttachError::Cpus)
+}
+
+/// One more than the last number of a list of the kernel's, as `0-3,8-11`.
+fn past_last(list: &str) -> Option<usize> {
+    let last = list.trim_end().rsplit([',', '-']).next()?;
+    last.parse::<usize>().ok()?.checked_add(1)
 }
 
 fn prepare(
@@ -531,4 +542,19 @@ pub(super) fn patiently(
         }
     }
     load()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::past_last;
+
+    #[test]
+    fn processors_are_counted_to_the_last() {
+        for (list, count) in [("0\n", 1), ("0-1\n", 2), ("0-3,8-11\n", 12), ("0,2\n", 3)] {
+            assert_eq!(past_last(list), Some(count), "{list:?}");
+        }
+        for list in ["", "\n", "0-\n", "0-18446744073709551615\n"] {
+            assert_eq!(past_last(list), None, "{list:?}");
+        }
+    }
 }

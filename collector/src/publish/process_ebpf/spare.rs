@@ -1,7 +1,8 @@
 //! How often the kernel skipped a program of exec, fork or exit, less what spare programs made up for.
 //!
-//! What is skipped is made up for a moment later, so the two numbers do not agree at any one time: a
-//! reading of the one is compared with the next reading of the other.
+//! What is skipped is made up for a moment later, so the difference of the two numbers is what was missed
+//! and what is just on its way. Something may be at any one time, but hardly at two a second apart: of two
+//! readings the smaller difference counts.
 
 use bygone_probe_abi::LIFE_CLASSES;
 use rustix::system::uname;
@@ -37,29 +38,31 @@ fn is_preempting(release: &str) -> bool {
 /// The skips of one source.
 #[derive(Debug, Default)]
 pub(crate) struct Skips {
-    /// At the last reading.
-    skipped: OfLives,
-    /// The most that was missed by any reading.
+    /// What was missed or on its way at the last reading.
+    before: [u64; LIFE_CLASSES],
+    /// The most that was missed by any two readings.
     missed: [u64; LIFE_CLASSES],
 }
 
 impl Skips {
-    /// Takes in a reading of what was skipped and made up for, and says whether more was missed for good
-    /// than before. At the beginning and the end nothing is on its way.
+    /// Takes in a reading of what was skipped and then of what was made up for, and says whether more was
+    /// missed for good than before. At the end nothing is on its way.
     pub(crate) fn read(
         &mut self,
-        skipped: OfLives,
-        made_up: [u64; LIFE_CLASSES],
-        is_settled: bool,
+        (skipped, made_up): (OfLives, [u64; LIFE_CLASSES]),
+        is_end: bool,
     ) -> bool {
-        let before = std::mem::replace(&mut self.skipped, skipped);
-        let settled = if is_settled { skipped } else { before };
         let mut has_grown = false;
-        for ((missed, settled), made_up) in self.missed.iter_mut().zip(settled).zip(made_up) {
-            // More can be made up for by now than was skipped by then.
-            let now = settled.unwrap_or(0).saturating_sub(made_up);
-            has_grown |= now > *missed;
-            *missed = now.max(*missed);
+        let of_classes = self.before.iter_mut().zip(&mut self.missed);
+        for ((before, missed), (skipped, made_up)) in
+            of_classes.zip(skipped.into_iter().zip(made_up))
+        {
+            // More can be made up for by now than was skipped when that was read.
+            let now = skipped.unwrap_or(0).saturating_sub(made_up);
+            let last = std::mem::replace(before, now);
+            let sure = if is_end { now } else { now.min(last) };
+            has_grown |= sure > *missed;
+            *missed = sure.max(*missed);
         }
         has_grown
     }
@@ -89,16 +92,19 @@ mod tests {
     #[test]
     fn what_is_on_its_way_is_not_missed() {
         let mut skips = Skips::default();
-        assert!(skips.read([Some(3), None, Some(0)], [1, 0, 0], true));
-        // Five more were skipped, of which one is not made up for yet.
-        assert!(!skips.read([Some(8), None, Some(0)], [5, 0, 0], false));
-        assert!(!skips.read([Some(8), None, Some(0)], [6, 0, 0], false));
-        // One of two is not: it is told when it is clear, and once.
-        assert!(!skips.read([Some(9), None, Some(2)], [7, 0, 1], false));
-        assert!(skips.read([Some(9), None, Some(2)], [7, 0, 1], false));
-        assert!(!skips.read([Some(9), None, Some(2)], [7, 0, 1], true));
-        let mut all = [Some(9), None, Some(2), Some(5)];
+        let of = |skipped, made_up| ([Some(skipped), None, Some(0)], [made_up, 0, 0]);
+        // One was missed before the first reading, and many are skipped and made up for all the while.
+        for reading in [of(100, 99), of(200, 197), of(300, 299)] {
+            skips.read(reading, false);
+        }
+        let mut all = [Some(300), None, Some(0), Some(5)];
         skips.put_into(&mut all);
-        assert_eq!(all, [Some(2), None, Some(1), Some(5)]);
+        assert_eq!(all, [Some(1), None, Some(0), Some(5)]);
+        // Another was, and is told at the second reading that has it, once.
+        assert!(!skips.read(of(400, 398), false));
+        assert!(skips.read(of(500, 497), false));
+        assert!(!skips.read(of(600, 598), false));
+        // At the end nothing is on its way.
+        assert!(skips.read(of(700, 697), true));
     }
 }

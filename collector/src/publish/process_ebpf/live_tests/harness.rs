@@ -70,10 +70,10 @@ impl Recorded {
         sums
     }
 
-    /// Times the kernel skipped a program of a class, which nothing made up for.
-    pub(super) fn missed(&self, class: &str) -> Option<u64> {
+    /// Times the kernel skipped a program of a class, which nothing made up for, as far as it tells.
+    pub(super) fn missed(&self, class: &str) -> u64 {
         let of_class = self.collector.iter().filter_map(|event| match event {
-            CollectorEvent::Ledger(entry) if entry.class == class => Some(entry.missed),
+            CollectorEvent::Ledger(entry) if entry.class == class => entry.missed,
             _ => None,
         });
         of_class.sum()
