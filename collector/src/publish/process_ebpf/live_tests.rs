@@ -70,12 +70,14 @@ fn helper() {
 
 /// Records processes that four threads start as fast as they can: all of them, and each once.
 fn a_storm_is_recorded_whole(spare_programs: SparePrograms, count: usize) {
+    // Tests that run beside this one start such processes, too.
+    let marker = &format!("marker {spare_programs:?} ");
     let work = || {
         std::thread::scope(|scope| {
             for thread in 0..4 {
                 scope.spawn(move || {
                     for number in (thread..count).step_by(4) {
-                        let marker = format!("marker {number}");
+                        let marker = format!("{marker}{number}");
                         assert!(run(quiet("/bin/echo").arg(marker)).1.success());
                     }
                 });
@@ -91,7 +93,7 @@ fn a_storm_is_recorded_whole(spare_programs: SparePrograms, count: usize) {
         .iter()
         .filter(|exec| {
             exec.parent.is_some_and(|parent| parent.pid == std::process::id())
-                && words(exec).get(1).is_some_and(|argument| argument.starts_with(b"marker "))
+                && words(exec).get(1).is_some_and(|word| word.starts_with(marker.as_bytes()))
         })
         .collect();
     let distinct: HashSet<_> = marked.iter().map(|exec| &exec.arguments).collect();
